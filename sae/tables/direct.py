@@ -1,0 +1,72 @@
+"""Direct estimates: what the survey alone says, one row per indicator and domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from sae.tables.columns import DIRECT_COLUMNS, arrange
+
+__all__ = ["DirectEstimates"]
+
+
+@dataclass(frozen=True, eq=False)
+class DirectEstimates:
+    """Direct estimates with their design variances, one row per indicator × domain.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Exactly the columns of `DIRECT_COLUMNS` with the `by` columns before ``domain``.
+        ``vardir`` is the variance that a model uses, smoothed or not. ``status`` is "ok" or says
+        in words why the row is less than that; a domain without a record is a row with n = 0.
+    by : tuple of str
+        Names of the columns that make the domains.
+    covariance : DataFrame or None
+        Design covariances of the estimates, rows and columns labelled (indicator, domain, time), where asked for.
+    units : mapping of str to str
+        Unit of each indicator: "share", "persons", "EUR", "" if unknown.
+    log : tuple of str
+        What was done on the way, in order: smoothing, collapsed strata, item non-response, warnings.
+    provenance : mapping
+        Input file, its SHA-256, layout, options: what a rerun needs. Holds no clock.
+    """
+
+    frame: pd.DataFrame
+    by: tuple[str, ...]
+    covariance: pd.DataFrame | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    log: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frame", arrange(self.frame, DIRECT_COLUMNS, self.by))
+
+    def __getitem__(self, columns: str | list[str]) -> Any:
+        return self.frame[columns]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table as a fresh DataFrame."""
+        return self.frame.copy()
+
+    def _shown(self) -> pd.DataFrame:
+        columns = [*(["indicator"] if self.frame["indicator"].nunique() > 1 else []),
+                   *self.by, "n", "estimate", "se", "cv", "ci_low", "ci_high", "status"]  # fmt: skip
+        return self.frame[columns]
+
+    def __repr__(self) -> str:
+        n_sampled = int((self.frame["n"] > 0).sum())
+        indicators = ", ".join(dict.fromkeys(self.frame["indicator"]))
+        head = f"DirectEstimates: {indicators}; {len(self)} rows, {n_sampled} with a sample"
+        return f"{head}\n{self._shown().head(10).to_string(index=False, float_format='{:.4g}'.format)}" + (
+            f"\n… {len(self) - 10} more rows" if len(self) > 10 else ""
+        )
+
+    def _repr_html_(self) -> str:
+        return self._shown().to_html(index=False, float_format="{:.4g}".format, max_rows=20)

@@ -1,0 +1,383 @@
+"""Writing and reading tables: CSV, Parquet, XLSX; whole or not at all, the same bytes every time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeInputError, name_some
+from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
+
+__all__ = ["read_table", "whole_file", "write_table"]
+
+_KINDS = {**DIRECT_COLUMNS, **ESTIMATE_COLUMNS}
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; put it in the place of `path` when the block succeeds.
+
+    A block that fails leaves an older file at `path` as it was, and nothing beside it.
+
+    Raises
+    ------
+    SaeInputError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "note.txt") as part:
+    ...         _ = part.write_text("all of it", encoding="utf-8")
+    ...     (Path(folder) / "note.txt").read_text(encoding="utf-8")
+    'all of it'
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise SaeInputError(
+            f"{path.name} cannot be written: the folder {path.parent} does not exist.",
+            hint="Create the folder first.",
+        )
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] = ()) -> Path:
+    r"""Write `frame` as CSV, Parquet or XLSX by the ending of `path`.
+
+    The file appears whole or not at all, and the same table gives the same bytes every time.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any table with distinct column names. The index is not written, so it must not hold labels.
+    path : str or Path
+        Ends in ``.csv`` (UTF-8, ``\n``, shortest decimals that read back to the same number,
+        missing = empty, ``true``/``false``), ``.parquet`` or ``.xlsx`` (numbers to 16 digits).
+    notes : iterable of str
+        Lines of a second sheet "notes"; XLSX only.
+
+    Returns
+    -------
+    Path
+        Where the file lies.
+
+    Raises
+    ------
+    SaeInputError
+        If the ending is unknown, a name stands twice, the index holds labels, or the table does not fit
+        the format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = write_table(pd.DataFrame({"domain": ["01"], "estimate": [0.1]}), f"{folder}/table.csv")
+    ...     file.read_text(encoding="utf-8")
+    'domain,estimate\n01,0.1\n'
+    """
+    path = Path(path)
+    encode = _by_ending(path, {".csv": _csv_bytes, ".parquet": _parquet_bytes, ".xlsx": _xlsx_bytes})
+    notes = tuple(notes)
+    if notes and encode is not _xlsx_bytes:
+        raise SaeInputError(
+            f"{path.name} has no place for notes.", hint="Only an .xlsx file has a sheet for them."
+        )
+    _check_names(frame.columns, path.name)
+    if (
+        isinstance(frame.index, pd.MultiIndex)
+        or frame.index.name
+        or not pd.api.types.is_integer_dtype(frame.index)
+    ):
+        raise SaeInputError(
+            f"The index of the table holds labels ({name_some(frame.index, 3)}) that {path.name} would lose.",
+            hint="Make it a column with reset_index().",
+        )
+    content = encode(frame, notes) if encode is _xlsx_bytes else encode(frame)
+    with whole_file(path) as part:
+        part.write_bytes(content)
+    return path
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    The fixed columns of the estimate table and of the direct table get their own dtypes back. Other columns
+    keep their dtype in Parquet; in CSV, which holds no types, they are text, so that codes keep their zeros.
+
+    Raises
+    ------
+    SaeInputError
+        If the file is absent, empty, not of its format, or a value does not fit its column; names the line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> frame = pd.DataFrame({"domain": ["01"], "n": [12], "in_sample": [True]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read_table(write_table(frame, f"{folder}/table.csv")).dtypes.astype(str).to_dict()
+    {'domain': 'string', 'n': 'Int64', 'in_sample': 'boolean'}
+    """
+    path = Path(path)
+    decode = _by_ending(path, {".csv": _read_csv, ".parquet": _read_parquet, ".xlsx": _read_xlsx})
+    if not path.is_file():
+        raise SaeInputError(f"There is no file {path}.", hint="Check the path.")
+    if path.stat().st_size == 0:
+        raise SaeInputError(f"{path.name} is empty (0 bytes).", hint="Write it again.")
+    return decode(path)
+
+
+def _by_ending(path: Path, functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    if path.suffix.lower() not in functions:
+        raise SaeInputError(
+            f"{path.name} ends in {path.suffix!r}, which is no known table format.",
+            hint=f"Use one of {', '.join(functions)}.",
+        )
+    return functions[path.suffix.lower()]
+
+
+def _check_names(names: Iterable[object], file: str) -> None:
+    listed = [str(name) for name in names]
+    if not listed:
+        raise SaeInputError(f"The table for {file} has no columns.")
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if twice:
+        raise SaeInputError(
+            f"{file}: the column names {name_some(twice)} stand more than once.", column=twice[0]
+        )
+
+
+# --- CSV
+
+
+def _csv_bytes(frame: pd.DataFrame) -> bytes:
+    columns = {
+        str(name): column.astype("object").map({True: "true", False: "false"})
+        if pd.api.types.is_bool_dtype(column.dtype)
+        else column
+        for name, column in frame.items()
+    }
+    text = pd.DataFrame(columns, index=frame.index).to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            _check_names(header, path.name)
+            rows = []
+            for row in reader:
+                if len(row) != len(header):
+                    raise SaeInputError(
+                        f"{path.name}, line {reader.line_num}: {len(row)} fields under {len(header)} names.",
+                        hint="The file is cut off or a text with a comma stands without quotes.",
+                    )
+                rows.append(row)
+    except UnicodeDecodeError as error:
+        raise SaeInputError(
+            f"{path.name} is not UTF-8: byte {error.start} cannot be read.", hint="Save it as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise SaeInputError(
+            f"{path.name}, line {reader.line_num}: {error}.", hint="Write it again."
+        ) from error
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return pd.DataFrame(
+        {name: _typed(values, name, path.name) for name, values in zip(header, columns, strict=True)},
+        index=pd.RangeIndex(len(rows)),
+    )
+
+
+def _typed(values: Sequence[Any], column: str, file: str) -> pd.Series:
+    """Return text or spreadsheet cells as the dtype of the fixed `column`; other columns as text."""
+    kind = _KINDS.get(column)
+    empty: Any = {"str": "", "float": np.nan}.get(str(kind), pd.NA)
+    if kind is None or kind == "str":
+        return pd.Series([empty if v is None or v == "" else str(v) for v in values], dtype="string")
+    converters: dict[str, Callable[[Any], Any]] = {"int": _whole, "float": float, "bool": _truth}
+    out: list[Any] = []
+    for row, value in enumerate(values):
+        try:
+            out.append(empty if value is None or value == "" else converters[kind](value))
+        except (KeyError, ValueError, TypeError):
+            raise SaeInputError(
+                f"{file}, column {column}, row {row + 1} below the header: {value!r} is not "
+                f"{ {'int': 'a whole number', 'float': 'a number', 'bool': 'true or false'}[kind] }.",
+                column=column,
+            ) from None
+    return pd.Series(out, dtype=DTYPES[kind])
+
+
+def _whole(value: Any) -> int:
+    number = int(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or number != int(number):
+        raise ValueError(value)
+    return int(number)
+
+
+def _truth(value: Any) -> bool:
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+# --- Parquet
+
+
+def _parquet_bytes(frame: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pa.Table.from_pandas(
+            frame.set_axis([str(name) for name in frame], axis=1), preserve_index=False
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SaeInputError(
+            f"A column mixes kinds of values: {' '.join(map(str, error.args))}.",
+            hint="Give every column one kind: text or numbers.",
+        ) from error
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).read().to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SaeInputError(
+            f"{path.name} is not a Parquet file, or it is cut off.", hint="Write it again."
+        ) from error
+
+
+# --- XLSX
+
+_PERCENT = {
+    "direct": "0.0%",
+    "estimate": "0.0%",
+    "ci_low": "0.0%",
+    "ci_high": "0.0%",
+    "se": "0.00%",
+    "direct_se": "0.00%",
+}
+_NUMBER = {
+    "n": "#,##0", "n_eff": "#,##0.0", "df": "#,##0.0", "deff": "0.00", "cv": "0.0%", "direct_cv": "0.0%",
+    "gamma": "0.000", "benchmark_factor": "0.0000",
+    "mse": "0.00E+00", "variance": "0.00E+00", "vardir": "0.00E+00",
+}  # fmt: skip
+_MAX_ROWS = 1_048_575  # rows of a sheet less the header
+_MAX_TEXT = 32_767  # characters that a cell holds
+
+
+def _xlsx_bytes(frame: pd.DataFrame, notes: Sequence[str]) -> bytes:
+    from datetime import datetime
+
+    import xlsxwriter
+
+    if len(frame) > _MAX_ROWS:
+        raise SaeInputError(
+            f"{len(frame)} rows do not fit a spreadsheet, which holds {_MAX_ROWS}.",
+            hint="Write .csv or .parquet.",
+        )
+    sink = io.BytesIO()
+    # in_memory fixes the times of the zip members; the workbook's own time is fixed just below
+    with xlsxwriter.Workbook(sink, {"in_memory": True}) as book:
+        book.set_properties({"created": datetime(2000, 1, 1)})
+        sheet = book.add_worksheet("estimates")
+        header = book.add_format(
+            {"bold": True, "bottom": 1, "bg_color": "#DCE6F1", "text_wrap": True, "valign": "top"}
+        )
+        percent = (
+            frame["unit"].eq("share").fillna(False).to_numpy(bool)
+            if "unit" in frame
+            else np.zeros(len(frame), bool)
+        )
+        codes = dict.fromkeys([*_PERCENT.values(), *_NUMBER.values()])
+        formats = {code: book.add_format({"num_format": code}) for code in codes}
+        for position, name in enumerate(map(str, frame.columns)):
+            sheet.write_string(0, position, name, header)
+            cells = frame.iloc[:, position].astype("object").to_numpy()
+            present = frame.iloc[:, position].notna().to_numpy()
+            width = len(name)
+            for row in np.flatnonzero(present).tolist():
+                code = _NUMBER.get(name) or (_PERCENT.get(name) if percent[row] else None)
+                shown = formats[code] if code else None
+                width = max(width, _write_cell(sheet, row + 1, position, cells[row], shown))
+            sheet.set_column(position, position, min(max(width, 6), 40) + 2)
+        sheet.freeze_panes(1, 0)
+        sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
+        if notes:
+            notes_sheet = book.add_worksheet("notes")
+            notes_sheet.set_column(0, 0, 110, book.add_format({"text_wrap": True, "valign": "top"}))
+            for row, note in enumerate(notes):
+                _write_cell(notes_sheet, row, 0, str(note), None)
+    return sink.getvalue()
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: Any, cell_format: Any) -> int:
+    """Write one value by its kind and return the width it needs, in characters."""
+    if isinstance(value, (bool, np.bool_)):
+        sheet.write_boolean(row, column, bool(value), cell_format)
+        return 5
+    if isinstance(value, (int, float, np.number)) and np.isfinite(value):
+        sheet.write_number(row, column, value, cell_format)
+        return 8
+    text = str(value)
+    if len(text) > _MAX_TEXT:
+        raise SaeInputError(
+            f"A text of {len(text)} characters (row {row}) does not fit a cell, which holds {_MAX_TEXT}.",
+            hint="Write .csv or .parquet.",
+        )
+    sheet.write_string(row, column, text, cell_format)  # never a formula, whatever sign it starts with
+    return len(text)
+
+
+def _read_xlsx(path: Path) -> pd.DataFrame:
+    import zipfile
+
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise SaeInputError(
+            f"{path.name} cannot be read: reading spreadsheets needs openpyxl.",
+            hint="pip install openpyxl, or read the .csv or .parquet file.",
+        ) from error
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        rows = list(book.worksheets[0].iter_rows(values_only=True))
+        book.close()
+    except (zipfile.BadZipFile, KeyError, OSError, openpyxl.utils.exceptions.InvalidFileException) as error:
+        raise SaeInputError(
+            f"{path.name} is not an XLSX file, or it is cut off.", hint="Write it again."
+        ) from error
+    header = ["" if name is None else str(name) for name in (rows[0] if rows else ())]
+    _check_names(header, path.name)
+    columns = list(zip_longest(*rows[1:])) if len(rows) > 1 else [()] * len(header)
+    if len(columns) != len(header):
+        raise SaeInputError(
+            f"{path.name} has {len(columns)} columns of cells under {len(header)} names in its first row."
+        )
+    out = {}
+    for name, values in zip(header, columns, strict=True):
+        is_text = name in _KINDS or any(isinstance(value, str) for value in values)
+        out[name] = _typed(values, name, path.name) if is_text else pd.Series(values).convert_dtypes()
+    return pd.DataFrame(out, index=pd.RangeIndex(len(rows) - 1))
