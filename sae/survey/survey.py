@@ -1,0 +1,327 @@
+"""The survey: records with the design they were drawn by. Immutable; a subset keeps the full design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeInputError, SaeSpecError
+from sae.survey.checks import counted
+from sae.survey.expressions import evaluate
+
+if TYPE_CHECKING:
+    from sae.survey.calibrate import Calibration
+    from sae.survey.design import Stage
+    from sae.survey.replicates import Replicates
+
+__all__ = ["Survey"]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Records and the design they were drawn by.
+
+    Made by `sae.read_survey` or `Survey.from_frame`; never changed: `subset`, `calibrate`,
+    `post_stratify` and `with_replicates` return a new one.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Records, RangeIndex, the file's columns and the harmonised ones; text as `Categorical`. Do not
+        change it.
+    weights : ndarray of float, shape (n,)
+        Analysis weights.
+    stages : tuple of Stage
+        Stages of the design, at least one.
+    replicates : Replicates or None
+        Replicate weights.
+    calibration : Calibration or None
+        What the weights were calibrated on.
+    mask : ndarray of bool or None, shape (n,)
+        Records inside the subset; the others stay in the design and count as zero.
+    lonely_psu : {"fail", "certainty", "average", "collapse"}
+        What happens to a stratum with one sampled unit; "collapse" is already done in `stages`.
+    time : str or None
+        Column that holds the period.
+    layout : str
+        Name of the layout, or "".
+    notes : tuple of str
+        What was read, mapped, coded to missing, collapsed.
+    source : mapping
+        File name and sha256 where read from a file.
+    """
+
+    frame: pd.DataFrame
+    weights: np.ndarray
+    stages: tuple[Stage, ...]
+    replicates: Replicates | None = None
+    calibration: Calibration | None = None
+    mask: np.ndarray | None = None
+    lonely_psu: str = "fail"
+    time: str | None = None
+    layout: str = ""
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        weights: str | Sequence[float] | None = None,
+        strata: str | Sequence[str] | None = None,
+        psu: str | Sequence[str] | None = None,
+        household: str | None = None,
+        person: str | None = None,
+        fpc: str | Sequence[str] | None = None,
+        replicates: Mapping[str, Any] | None = None,
+        time: str | None = None,
+        layout: str | Mapping[str, Any] | None = None,
+        lonely_psu: str = "fail",
+        nest: bool = False,
+    ) -> Survey:
+        """Make a survey from records in memory, checking the design by name.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row per record. Its columns are shared, not copied: do not write into them afterwards.
+        weights : str or sequence of float
+            Column of analysis weights, all > 0 (or the weights themselves, in the order of the records).
+        strata, psu, fpc : str or list of str, optional
+            Columns of the design, a list with one column per stage. `fpc` counts the units of the
+            population in the stratum (from the second stage on: inside the unit of the stage before).
+            Without `psu` the household is the unit, and without a household each record.
+        household, person : str, optional
+            Identifiers. A person may occur once per household and period.
+        replicates : mapping, optional
+            ``{"columns": prefix or list, "method": "brr" | "fay" | "jk1" | "jkn" | "bootstrap" |
+            "sdr"}`` and, where the default of the method is not meant, ``"scale"``, ``"rscales"``,
+            ``"rho"``, ``"centre"``.
+        time : str, optional
+            Column of the period.
+        layout : str or mapping, optional
+            A known layout (see `sae.survey.layout_names`) or a mapping with ``columns``, ``derive``,
+            ``codes``. Arguments given here win over the layout's.
+        lonely_psu : {"fail", "certainty", "average", "collapse"}
+            Policy for a stratum with one sampled unit: refuse; count it as drawn with certainty; give it the
+            average variance of the other strata; join it to the next stratum in sorted order.
+        nest : bool
+            True when the labels of `psu` are unique only within a stratum (1, 2 in every stratum).
+
+        Returns
+        -------
+        Survey
+
+        Raises
+        ------
+        SaeInputError, SaeSpecError
+            If a column, a weight, the design or an identifier is at fault, naming rows, strata, units.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"w": [10.0, 12.0, 9.0, 9.0], "region": ["a", "a", "b", "b"]})
+        >>> Survey.from_frame(frame, weights="w", strata="region")
+        Survey: 4 records, weighted total 40
+          design: 2 strata, 4 units (records), with replacement
+        """
+        from sae.survey.build import build
+
+        roles = {
+            "weights": weights, "strata": strata, "psu": psu, "household": household, "person": person,
+            "fpc": fpc, "replicates": replicates, "time": time,
+        }  # fmt: skip
+        return build(frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def subset(self, expression: str) -> Survey:
+        """Keep the records for which a condition is true; the full design stays for the variances.
+
+        Parameters
+        ----------
+        expression : str
+            A condition such as ``"20 <= age <= 64"``; a record for which it is missing is outside
+            (counted in the notes). See `sae.survey.expressions.evaluate`.
+
+        Returns
+        -------
+        Survey
+            The same records with `mask` set; subsets of subsets intersect.
+
+        Raises
+        ------
+        SaeSpecError
+            If the expression is not a condition on known columns.
+        SaeInputError
+            If no record is inside.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"w": [10.0, 12.0, 9.0], "age": [17, 30, 70]})
+        >>> Survey.from_frame(frame, weights="w").subset("age >= 18").mask.tolist()
+        [False, True, True]
+        """
+        result = evaluate(expression, self.frame)
+        if result.values.dtype != np.bool_:
+            raise SaeSpecError(
+                f"The expression {expression!r} gives numbers; a subset needs a condition.",
+                hint="Write a comparison, for example: age >= 18.",
+            )
+        mask = result.values & ~result.missing
+        unknown = result.missing
+        if self.mask is not None:
+            mask, unknown = mask & self.mask, unknown & self.mask
+        inside = int(mask.sum())
+        before = len(self) if self.mask is None else int(self.mask.sum())
+        if inside == 0:
+            raise SaeInputError(
+                f"No record of {before:,} fulfils {expression!r}.", hint="Check the condition."
+            )
+        note = f"subset {expression!r}: {inside:,} of {before:,} records"
+        if unknown.any():
+            note += f"; {counted(int(unknown.sum()), 'record', 'records')} for which it is missing "
+            note += "is outside" if unknown.sum() == 1 else "are outside"
+        return replace(self, mask=mask, notes=(*self.notes, note))
+
+    def calibrate(
+        self,
+        totals: Mapping[str, Any],
+        *,
+        method: str = "linear",
+        bounds: tuple[float, float] | None = None,
+    ) -> Survey:
+        """Calibrate the weights so that they reproduce known totals, changing them as little as possible.
+
+        Parameters
+        ----------
+        totals : mapping
+            Known totals by name: a numeric column or expression to its total (``{"income": 1e9}``,
+            ``{"age >= 65": 12000}``, ``{"1": population}``), a text column to ``{level: count}``.
+        method : {"linear", "raking", "logit"}
+            Distance: chi-square (GREG), multiplicative (always positive), or logit inside `bounds`.
+        bounds : (low, high), optional
+            Bounds of the ratio of new to old weight, low < 1 < high; needed by "logit" and only there.
+
+        Returns
+        -------
+        Survey
+            With new weights, replicate weights calibrated to the same totals, and `calibration` remembered.
+
+        Raises
+        ------
+        SaeInputError
+            If an auxiliary is missing in some records, the totals contradict each other, or cannot be
+            reached.
+
+        References
+        ----------
+        Deville and Särndal (1992), JASA 87, 376-382, equations (1.4), (2.1)-(2.4), cases 1, 2 and 6.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"w": [10.0, 10.0, 10.0], "sex": ["f", "m", "m"]})
+        >>> survey = Survey.from_frame(frame, weights="w").calibrate({"sex": {"f": 16, "m": 18}})
+        >>> survey.weights.round(6).tolist()
+        [16.0, 9.0, 9.0]
+        """
+        from sae.survey.calibrate import calibrate
+
+        return calibrate(self, totals, method=method, bounds=bounds)
+
+    def post_stratify(self, columns: str | Sequence[str], counts: Any) -> Survey:
+        """Scale the weights within cells to known counts.
+
+        Parameters
+        ----------
+        columns : str or list of str
+            Columns whose crossing makes the cells.
+        counts : mapping or Series
+            Population count per level, or per tuple of levels (a MultiIndex) with several columns.
+
+        Returns
+        -------
+        Survey
+
+        Raises
+        ------
+        SaeInputError
+            If a cell of the sample has no count, a count has no record, or a record has no cell.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"w": [10.0, 10.0, 10.0], "sex": ["f", "m", "m"]})
+        >>> Survey.from_frame(frame, weights="w").post_stratify("sex", {"f": 16, "m": 18}).weights.tolist()
+        [16.0, 9.0, 9.0]
+        """
+        from sae.survey.calibrate import post_stratify
+
+        return post_stratify(self, [columns] if isinstance(columns, str) else list(columns), counts)
+
+    def with_replicates(
+        self,
+        method: str,
+        *,
+        replicates: int | None = None,
+        rho: float | None = None,
+        centre: str = "estimate",
+        seed: int | np.random.Generator | None = None,
+    ) -> Survey:
+        """Make replicate weights from the design.
+
+        Parameters
+        ----------
+        method : {"jk1", "jkn", "brr", "fay", "bootstrap"}
+            Delete-one jackknife without or with strata, balanced halves (two units per stratum), Fay's milder
+            version of it (`rho`), or the rescaled bootstrap of Rao and Wu with n_h - 1 draws per stratum.
+        replicates : int, optional
+            Number of bootstrap replicates; the other methods know theirs.
+        rho : float, optional
+            Fay's factor, 0 < rho < 1.
+        centre : {"estimate", "mean"}
+            Deviations are taken from the full-sample estimate or from the mean of the replicates.
+        seed : int or Generator, optional
+            Needed by "bootstrap".
+
+        Returns
+        -------
+        Survey
+            If the weights are calibrated, every replicate is calibrated to the same totals.
+
+        References
+        ----------
+        Rao and Wu (1988), JASA 83, 231-241; Rao, Wu and Yue (1992), Survey Methodology 18, 209-217;
+        Judkins (1990), J. Official Statistics 6, 223-239; Wolter (2007), Introduction to Variance Estimation.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"w": [1.0, 1.0, 1.0]})
+        >>> Survey.from_frame(frame, weights="w").with_replicates("jk1").replicates.weights[:, 0].tolist()
+        [0.0, 1.5, 1.5]
+        """
+        from sae.survey.resampling import make_replicates
+
+        made = make_replicates(self, method, replicates=replicates, rho=rho, centre=centre, seed=seed)
+        note = f"{made.weights.shape[1]} {method} replicate weights made from the design"
+        return replace(self, replicates=made, notes=(*self.notes, note))
+
+    def __repr__(self) -> str:
+        from sae.survey.describe import describe
+
+        return describe(self)
+
+    def summary(self) -> str:
+        """Return a page of text: design, weights, replicates, periods, missing values per variable, notes."""
+        from sae.survey.describe import summarise
+
+        return summarise(self)
