@@ -1,0 +1,157 @@
+"""Domains: every combination of the observed levels of the grouping columns, as codes along the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeSpecError, name_some
+
+if TYPE_CHECKING:
+    from sae.survey import Survey
+
+__all__ = ["Domains", "cross_domains", "text"]
+
+_MOST = 2_000_000  # rows of a crossing: more is a mistaken `by`, not a table
+
+
+@dataclass(frozen=True, eq=False)
+class Domains:
+    """The rows of a table of direct estimates.
+
+    Attributes
+    ----------
+    by : tuple of str
+        Grouping columns.
+    codes : ndarray of int32, shape (n,)
+        Domain of each record; -1 outside the subset or where a grouping column is missing.
+    labels : DataFrame
+        One row per domain: geo, time, the grouping columns with their own dtypes, domain.
+    log : tuple of str
+        Records left out for a missing grouping column.
+    place : str or None
+        The grouping column that says where: the first one that is not the period.
+    """
+
+    by: tuple[str, ...]
+    codes: np.ndarray
+    labels: pd.DataFrame
+    log: tuple[str, ...]
+    place: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def peers(self) -> np.ndarray:
+        """Code of each domain's group and period, whatever its place: shape (n_domains,)."""
+        shared = [name for name in self.by if name != self.place]
+        if not shared:
+            return np.zeros(len(self), dtype=np.int64)
+        return self.labels.groupby(shared, sort=False, observed=True).ngroup().to_numpy(dtype=np.int64)
+
+
+def text(value: Any) -> str:
+    """Return a level as text; whole floats lose their ``.0``."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
+    """Cross the observed levels of `by`, in sorted order, empty combinations included.
+
+    Parameters
+    ----------
+    survey : Survey
+    by : str or sequence of str
+        Columns of the survey; empty for one domain of all records.
+
+    Raises
+    ------
+    SaeSpecError
+        If a column is unknown or named twice, or the crossing has more than 2 million rows.
+    """
+    by = (by,) if isinstance(by, str) else tuple(by)
+    frame = survey.frame
+    _check(by, frame)
+    used = np.ones(len(frame), dtype=bool) if survey.mask is None else survey.mask
+    parts = [_levels(frame[name], used) for name in by]
+    sizes = [len(levels) for _, levels in parts]
+    if np.prod(sizes, dtype=float) > _MOST:
+        counts = ", ".join(f"{name} ({size:,})" for name, size in zip(by, sizes, strict=True))
+        raise SaeSpecError(
+            f"Crossing {counts} gives more than {_MOST:,} domains.",
+            hint="Group by columns with fewer levels.",
+        )
+    codes = np.where(used, np.int32(0), np.int32(-1))
+    for (part, _), size in zip(parts, sizes, strict=True):
+        codes = np.where((codes >= 0) & (part >= 0), codes * np.int32(size) + part, np.int32(-1))
+    log = tuple(
+        f"by {name}: {count:,} records have no value and belong to no domain"
+        for name, (part, _) in zip(by, parts, strict=True)
+        if (count := int(np.sum(used & (part < 0))))
+    )
+    index = np.indices(sizes).reshape(len(sizes), -1) if by else np.zeros((0, 1), int)
+    columns = {name: levels[row] for name, (_, levels), row in zip(by, parts, index, strict=True)}
+    place = next((name for name in by if name != survey.time), None)
+    return Domains(by, codes, _labels(survey, by, columns, used), log, place)
+
+
+def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
+    for name in by:
+        if name not in frame:
+            near = get_close_matches(str(name), [str(column) for column in frame], n=3)
+            hint = (
+                f"Did you mean {name_some(near)}?"
+                if near
+                else f"The columns are {name_some(frame.columns, 20)}."
+            )
+            raise SaeSpecError(f"The survey has no column {name!r} to group by.", hint=hint, column=str(name))
+    if len(set(by)) < len(by):
+        raise SaeSpecError(f"A grouping column is named twice: {name_some(by)}.")
+
+
+def _levels(column: pd.Series, used: np.ndarray) -> tuple[np.ndarray, pd.Index]:
+    """Codes of one column (int32, -1 missing) and its levels observed among the used records, sorted."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, levels = column.cat.codes.to_numpy(), column.cat.categories
+        if not column.cat.ordered:
+            order = np.argsort(levels)
+            codes, levels = _recode(codes, np.argsort(order)), levels[order]
+    else:
+        codes, levels = pd.factorize(column, sort=True)
+        levels = pd.Index(levels)
+    inner = codes[used]
+    seen = np.bincount(inner[inner >= 0], minlength=len(levels)) > 0
+    return _recode(codes, np.where(seen, np.cumsum(seen) - 1, -1)), levels[seen]
+
+
+def _recode(codes: np.ndarray, new: np.ndarray) -> np.ndarray:
+    return np.append(new, -1).astype(np.int32)[codes]  # -1 picks the last entry
+
+
+def _labels(survey: Survey, by: tuple[str, ...], columns: dict[str, Any], used: np.ndarray) -> pd.DataFrame:
+    n_domains = len(next(iter(columns.values()))) if columns else 1
+    words = {name: [text(value) for value in values] for name, values in columns.items()}
+    places = [name for name in by if name != survey.time]
+    labels = pd.DataFrame(index=pd.RangeIndex(n_domains))
+    labels["geo"] = words[places[0]] if places else ""
+    labels["time"] = words[survey.time] if survey.time in words else _period(survey, used)
+    for name, values in columns.items():
+        if name not in labels:
+            labels[name] = values
+    rows = zip(*(words[name] for name in places), strict=True) if places else [("all",)] * n_domains
+    labels["domain"] = [" / ".join(row) for row in rows]
+    return labels
+
+
+def _period(survey: Survey, used: np.ndarray) -> str:
+    """Return the one period of the file, or first/last of the pooled ones."""
+    if survey.time is None:
+        return ""
+    _, levels = _levels(survey.frame[survey.time], used)
+    ends = dict.fromkeys([text(levels[0]), text(levels[-1])]) if len(levels) else {}
+    return "/".join(ends)

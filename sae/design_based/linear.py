@@ -1,0 +1,171 @@
+"""Means, shares, ratios and totals by domain, with linearised, replicate or Poisson variances.
+
+A ratio R_d = Σ_d w y / Σ_d w x has the linearised variable z = 1(d) (y - R_d x) / Σ_d w x, a total 1(d) y:
+zero outside the domain, with every sampling unit of the full design counted.
+
+References
+----------
+Särndal, Swensson and Wretman (1992), ch. 5.5 to 5.8 and 10; Woodruff (1971), JASA 66, 411-414.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from sae.design_based.design import Design, UnitScores
+from sae.design_based.parts import Part
+from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.numerics.design_levels import domain_moments
+from sae.numerics.design_replicates import replicate_deviations, replicate_totals
+
+if TYPE_CHECKING:
+    from sae.indicators import Indicator, IndicatorArrays
+    from sae.survey.replicates import Replicates
+
+__all__ = ["linear_estimates", "poisson_estimates", "replicate_variance"]
+
+_NOTHING = np.empty((0, 0))
+
+
+def linear_estimates(
+    design: Design, indicator: Indicator, data: IndicatorArrays, replicates: Replicates | None
+) -> Part:
+    """Estimate a ratio or a total in every domain, with its linearised or replicate variance.
+
+    Parameters
+    ----------
+    design : Design
+    indicator : Indicator
+        Of kind "ratio", "mean" or "total".
+    data : IndicatorArrays
+    replicates : Replicates or None
+        Without them the variance is linearised.
+    """
+    total = indicator.kind == "total"
+    y, x, inside = data.numerator, data.denominator, data.inside
+    passes = [
+        domain_moments(cells.record, cells.domain, design.n_domains, design.weights, y, x, inside)
+        for cells in design.cells
+    ]
+    n, w, _, wy, wx, wyy, wxy, wxx = passes[0][1].T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (n > 0) if total else (n > 0) & (wx != 0)
+        ratio = np.where(found & (not total), wy / wx, 0.0)
+        scale = np.where(found, 1.0 if total else 1.0 / wx, 0.0)
+        estimate = np.where(found, wy if total else ratio, np.nan)
+        # N Σ w z² / (n - 1); a total is judged around its own mean: its domain size is not what is sampled
+        square = wyy - wy**2 / w if total else wyy - 2.0 * ratio * wxy + ratio**2 * wxx
+        srs = np.where(found & (n > 1), w * np.maximum(square, 0.0) * scale**2 / (n - 1.0), np.nan)
+    sums = [cell_sums for cell_sums, _ in passes]
+    shared: dict[str, Any] = {
+        "estimate": estimate, "moments": passes[0][1][:, :3], "counts": sums[0][:, 2], "srs_variance": srs,
+        "share": data.share, "unit": data.unit,
+    }  # fmt: skip
+    if replicates is None:
+        scores = _scores(design, data, sums, ratio, scale)
+        return Part(**shared, spread=scores, variance=np.where(found, design.variance(scores), np.nan))
+    tops, bottoms = replicate_totals(replicates.weights, design.domain, inside, y, x, design.n_domains)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        theta = tops if total else tops / bottoms
+    return Part(**shared, **replicate_variance(theta, estimate, replicates))
+
+
+def _scores(design: Design, data: IndicatorArrays, sums, ratio: np.ndarray, scale: np.ndarray) -> UnitScores:
+    """Sum w (y - ratio x) scale to units, from the cells; only calibration goes back to the records."""
+    totals = tuple(
+        (part[:, 0] - ratio[cells.domain] * part[:, 1]) * scale[cells.domain]
+        for part, cells in zip(sums, design.cells, strict=True)
+    )
+    plain = UnitScores(totals, tuple(part[:, 2] for part in sums))
+    if design.calibration is None:
+        return plain
+    local = data.numerator - ratio[design.domain] * data.denominator  # domain -1 carries no weight later
+    local *= scale[design.domain] * data.inside
+    return design.with_shared(plain, local, np.empty((local.size, 0)), _NOTHING)
+
+
+def replicate_variance(theta: np.ndarray, estimate: np.ndarray, replicates: Replicates) -> dict[str, Any]:
+    """Fields of a `Part` that come from replicates: variance, deviations, and domains that some leave empty.
+
+    Parameters
+    ----------
+    theta : ndarray of float, shape (n_domains, R)
+    estimate : ndarray of float, shape (n_domains,)
+    replicates : Replicates
+    """
+    theta = np.where(np.isfinite(estimate)[:, None], theta, np.nan)
+    rscales = np.asarray(replicates.rscales, dtype=float)
+    deviations, empty = replicate_deviations(
+        theta, estimate, scale=replicates.scale, rscales=rscales, centre=replicates.centre
+    )
+    words = {int(d): f"{empty[d]} of {rscales.size} replicates empty" for d in np.flatnonzero(empty)}
+    return {"spread": deviations, "variance": np.sum(deviations**2, axis=1),
+            "trouble": words, "replicates": rscales.size}  # fmt: skip
+
+
+def poisson_estimates(
+    design: Design, indicator: Indicator, data: IndicatorArrays, sizes: np.ndarray | None
+) -> Part:
+    """Horvitz-Thompson mean over a known domain size (or total), with the variance of a Poisson sample.
+
+    Σ w y / N_d, with 1/N_d² Σ w (w - 1) y²: records included independently with probability 1/w.
+
+    Parameters
+    ----------
+    design : Design
+    indicator : Indicator
+        A mean or share over its universe, or a total.
+    data : IndicatorArrays
+    sizes : ndarray of float, shape (n_domains,), or None
+        Known number of persons of the universe in each domain.
+
+    Raises
+    ------
+    SaeSpecError
+        If the indicator is a ratio of two totals or of an income distribution, or sizes are missing.
+    SaeInputError
+        If a weight is below 1: its inverse is no inclusion probability.
+    """
+    total = indicator.kind == "total"
+    if indicator.distributional or indicator.denominator is not None:
+        raise SaeSpecError(
+            f"variance='poisson' divides by a known size, but {indicator.name!r} is no mean of its universe.",
+            hint="Use the linearised or a replicate variance.",
+        )
+    if sizes is None and not total:
+        raise SaeSpecError(
+            "variance='poisson' needs the known sizes of the domains.",
+            hint="Give domain_sizes={label: number of persons, ...}.",
+        )
+    use = data.inside & (design.domain >= 0)
+    low = np.flatnonzero(use & (design.weights < 1.0))
+    if low.size:
+        raise SaeInputError(
+            f"{low.size} records have a weight below 1, which is no inverse of an inclusion probability: "
+            f"records {name_some(low)}.",
+            hint="variance='poisson' takes design weights; use the linearised variance for rescaled ones.",
+            areas=low,
+        )
+    domain = design.domain[use]
+    w, y = design.weights[use], data.numerator[use].astype(float)
+    divisor = np.ones(design.n_domains) if sizes is None or total else sizes
+    root = np.sqrt(w * (w - 1.0)) * y / divisor[domain]
+    spread = sparse.csr_matrix((root, (domain, np.arange(domain.size))), (design.n_domains, domain.size))
+    moments = design.sizes(data.inside)
+    n, weight = moments[:, 0], moments[:, 1]
+    estimate = np.bincount(domain, w * y, design.n_domains) / divisor
+    variance = np.bincount(domain, root**2, design.n_domains)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(domain, w * y, design.n_domains) / weight
+        square = np.bincount(domain, w * (y - mean[domain]) ** 2, design.n_domains)
+        srs = np.where(n > 1, square / (n - 1.0) * (weight if total else 1.0 / weight), np.nan)
+    held = design.cells[0].record >= 0
+    counts = np.bincount(design.cells[0].record[held], data.inside[held], design.cells[0].domain.size)
+    found = n > 0
+    return Part(
+        estimate=np.where(found, estimate, np.nan), variance=np.where(found, variance, np.nan),
+        moments=moments, counts=counts, srs_variance=srs, spread=spread, share=data.share, unit=data.unit,
+    )  # fmt: skip

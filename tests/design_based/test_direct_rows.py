@@ -1,0 +1,356 @@
+"""What a table of direct estimates says: rows, labels, statuses, errors that name their cause."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sae
+from sae.errors import SaeInputError, SaeSpecError
+from sae.survey import Survey
+
+EXACT = 1e-12  # the same sums in another order
+
+
+def frame(n=400, seed=1):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "w": rng.uniform(1, 5, n),
+            "stratum": np.repeat(np.arange(4), n // 4),
+            "psu": np.arange(n) // 10,
+            "region": rng.choice(["north", "south", "west"], n),
+            "birth": rng.choice(["native", "foreign"], n, p=[0.8, 0.2]),
+            "quarter": rng.choice(["2024Q1", "2024Q2"], n),
+            "works": rng.integers(0, 2, n),
+            "income": rng.lognormal(9, 0.5, n),
+        }
+    )
+
+
+def survey(data=None, **options):
+    return Survey.from_frame(frame() if data is None else data,
+                             **{"weights": "w", "strata": "stratum", "psu": "psu", **options})  # fmt: skip
+
+
+def test_rows_cross_all_observed_levels_in_sorted_order():
+    data = frame()
+    data = data[~((data["region"] == "west") & (data["birth"] == "foreign"))].reset_index(drop=True)
+    got = sae.direct(survey(data), "works", by=["region", "birth"])
+    assert got["domain"].tolist() == [
+        f"{r} / {b}" for r in ("north", "south", "west") for b in ("foreign", "native")
+    ]
+    assert got["geo"].tolist() == got["region"].astype(str).tolist()
+    empty = got.to_frame().iloc[4]
+    assert (empty["n"], empty["status"]) == (0, "no sample")
+    assert empty[["estimate", "variance", "se", "vardir", "ci_low", "ci_high", "df", "n_eff"]].isna().all()
+    assert (got["status"][[0, 1, 2, 3, 5]] == "ok").all()
+
+
+def test_time_is_a_column_or_the_pooled_period():
+    with_time = survey(time="quarter")
+    got = sae.direct(with_time, "works", by=["region", "quarter"])
+    assert got["time"].tolist() == ["2024Q1", "2024Q2"] * 3
+    assert got["domain"].tolist()[:2] == ["north", "north"]
+    assert got["geo"].tolist()[:2] == ["north", "north"]
+    assert set(sae.direct(with_time, "works", by="region")["time"]) == {"2024Q1/2024Q2"}
+    one = with_time.subset("quarter == '2024Q2'")
+    assert set(sae.direct(one, "works", by="region")["time"]) == {"2024Q2"}
+    assert set(sae.direct(survey(), "works")["time"]) == {""}
+    whole = sae.direct(with_time, "works", by="quarter")
+    assert whole["domain"].tolist() == ["all", "all"]
+    assert whole["geo"].tolist() == ["", ""]
+
+
+def test_levels_keep_their_dtype_and_numbers_read_as_whole():
+    data = frame().assign(code=np.repeat([2.0, 10.0], 200), ordered=pd.Categorical(
+        np.tile(["low", "high"], 200), categories=["low", "middle", "high"], ordered=True))  # fmt: skip
+    got = sae.direct(survey(data), "works", by=["code", "ordered"])
+    assert got["domain"].tolist() == ["2 / low", "2 / high", "10 / low", "10 / high"]
+    assert got["code"].dtype == float
+
+
+def test_a_missing_grouping_value_is_counted_not_dropped_silently():
+    data = frame()
+    data.loc[[3, 5, 8], "region"] = None
+    got = sae.direct(survey(data), "works", by="region")
+    assert got["n"].sum() == 397
+    assert any("by region: 3 records have no value" in line for line in got.log)
+
+
+def test_item_non_response_is_counted_by_indicator():
+    data = frame().assign(works=lambda d: d["works"].astype(float))
+    data.loc[data["region"] == "west", "works"] = np.nan
+    got = sae.direct(survey(data), "works", by="region")
+    assert got["status"].tolist() == ["ok", "ok", "no answer"]
+    missing = int((data["region"] == "west").sum())
+    assert any(line.startswith(f"works: {missing} of 400 records have no answer") for line in got.log)
+
+
+def test_statuses_of_tiny_domains():
+    data = frame().assign(tiny="rest", works=1)
+    data.loc[0, "tiny"] = "one"
+    data.loc[[1, 2], "tiny"] = "cluster"  # both of PSU 0
+    data.loc[[15, 115], "tiny"] = "two strata"  # one PSU in each of two strata
+    data.loc[data.index % 7 == 3, "works"] = 0
+    data.loc[[1, 15], "works"] = 0
+    data.loc[[2, 115], "works"] = 1
+    data.loc[200:205, "tiny"] = "constant"
+    data.loc[300:305, "tiny"] = "constant"
+    data.loc[data["tiny"] == "constant", "works"] = 1
+    got = sae.direct(survey(data), "works", by="tiny").to_frame().set_index("domain")
+    assert got["status"].to_dict() == {
+        "cluster": "one cluster", "constant": "zero variance", "one": "one record",
+        "rest": "ok", "two strata": "no degrees of freedom",
+    }  # fmt: skip
+    assert got.loc[["cluster", "one"], ["variance", "vardir"]].isna().all(axis=None)
+    assert got.loc["constant", "variance"] == 0.0
+    assert np.isnan(got.loc["constant", "vardir"])
+    # a share of 1 in a dozen records is not certain
+    assert got.loc["constant", "interval"] == "one-sided Korn-Graubard"
+    assert got.loc["constant", "ci_low"] < 0.9
+    assert 0 < got.loc["constant", "n_eff"] <= 12
+
+
+def test_a_denominator_of_zero_is_a_status():
+    data = frame().assign(hours=lambda d: np.where(d["region"] == "west", 0.0, 30.0))
+    got = sae.direct(survey(data), sae.Indicator("income", "hours"), by="region")
+    assert got["status"].tolist() == ["ok", "ok", "denominator zero"]
+    assert np.isnan(got["estimate"][2])
+
+
+def test_a_constant_that_is_no_binary_fraction_has_no_variance():
+    got = sae.direct(survey(frame().assign(income=0.1)), "income", by="region")
+    assert got["variance"].tolist() == [0.0] * 3
+    assert set(got["status"]) == {"zero variance"}
+
+
+def test_several_indicators_and_their_covariance():
+    got = sae.direct(survey(), ["works", "income"], by="region", covariance=True)
+    assert got["indicator"].tolist() == ["works"] * 3 + ["income"] * 3
+    assert got.units == {"works": "share", "income": ""}
+    matrix = got.covariance
+    assert matrix.index.names == ["indicator", "domain", "time"]
+    np.testing.assert_allclose(np.diag(matrix), got["variance"].astype(float), rtol=0)
+    np.testing.assert_allclose(matrix, matrix.T, rtol=1e-9)
+    assert np.linalg.eigvalsh(np.corrcoef(matrix)).min() > -1e-9
+    one = sae.direct(survey(), "works", by="region", covariance=True).covariance
+    np.testing.assert_allclose(matrix.iloc[:3, :3], one, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["replicate", "bootstrap", "poisson"])
+def test_covariances_of_the_other_methods_have_the_variances_on_their_diagonal(method):
+    data = survey()
+    options = {"seed": 7, "replicates": 50} if method == "bootstrap" else {}
+    if method == "replicate":
+        data = data.with_replicates("jkn")
+    if method == "poisson":
+        options = {"domain_sizes": {"north": 400, "south": 400, "west": 400}}
+    got = sae.direct(data, ["works", "income"], by="region", variance=method, covariance=True, **options)
+    np.testing.assert_allclose(np.diag(got.covariance), got["variance"].astype(float), rtol=EXACT)
+    assert (np.linalg.eigvalsh(got.covariance) > -1e-6).all()
+
+
+def test_the_bootstrap_repeats_with_its_seed_and_is_near_the_linearised_error():
+    plain = sae.direct(survey(), ["works", "income"], by="region")
+    first, again = (
+        sae.direct(survey(), ["works", "income"], by="region", variance="bootstrap", seed=3, replicates=400)
+        for _ in range(2)
+    )
+    pd.testing.assert_frame_equal(first.frame, again.frame)
+    assert set(first["variance_method"]) == {"bootstrap, 400 replicates"}
+    # a bootstrap variance of 400 replicates has a relative error of sqrt(2/400) = 7 %; five of these
+    np.testing.assert_allclose(first["se"], plain["se"], rtol=0.18)
+
+
+def test_replicates_that_lose_a_domain_are_said():
+    data = frame()
+    data["small"] = np.where(data["psu"].isin([0, 3]), "small", "rest")
+    replicated = survey(data).with_replicates("bootstrap", replicates=60, seed=2)
+    got = sae.direct(replicated, "works", by="small").to_frame().set_index("domain")
+    drawn = replicated.replicates.weights[data["psu"].isin([0, 3])].sum(axis=0)
+    assert got.loc["small", "status"] == f"{int((drawn == 0).sum())} of 60 replicates empty"
+    assert got.loc["small", "variance"] > 0
+
+
+def test_degrees_of_freedom_are_the_domains_own():
+    data = frame().assign(area=np.where(np.arange(400) < 130, "few", "many"))
+    got = sae.direct(survey(data), "works", by="area").to_frame().set_index("domain")
+    assert got["df"].to_dict() == {"few": 13 - 2, "many": 27 - 3}
+    jackknife = sae.direct(survey(data).with_replicates("jkn"), "works", by="area")
+    assert jackknife["df"].tolist() == [11, 24]
+
+
+def test_effective_size_is_p_q_over_v_for_shares_and_n_over_deff_for_means():
+    got = sae.direct(survey(), ["works", "income"], by="region")
+    shares, means = got.to_frame().iloc[:3], got.to_frame().iloc[3:]
+    p = shares["estimate"]
+    np.testing.assert_allclose(shares["n_eff"], p * (1 - p) / shares["variance"], rtol=EXACT)
+    np.testing.assert_allclose(means["n_eff"], means["n"] / means["deff"], rtol=EXACT)
+
+
+@pytest.mark.parametrize("smoothing", ["deff", "gvf", "arcsine"])
+def test_smoothing_gives_every_sampled_domain_a_variance_for_the_model(smoothing):
+    data = frame().assign(area=np.arange(400) % 37)
+    data.loc[data["area"] == 5, "works"] = 1
+    got = sae.direct(survey(data), "works", by="area", smoothing=smoothing).to_frame()
+    assert (got["vardir"] > 0).all()
+    assert got.loc[5, "variance"] == 0.0
+    assert set(got["smoothing"]) == {smoothing}
+
+
+@pytest.mark.parametrize("kind", ["median", "arpr", "poverty_gap", "qsr", "gini", "threshold"])
+def test_income_distribution_over_the_full_design(kind):
+    """The variance is that of the total of the scores over the full file, dense."""
+    from sae.design_based import poverty
+    from sae.indicators import arrays
+    from sae.numerics.design import variance_of_totals
+    from sae.numerics.design_levels import design_levels
+
+    indicator = sae.Indicator("income", kind=kind, id=kind)
+    data = survey()
+    got = sae.direct(data, indicator, by="region", covariance=True)
+    values = arrays(indicator, data)
+    codes = np.searchsorted(["north", "south", "west"], data.frame["region"].astype(str))
+    found = poverty.estimate(indicator, values.numerator, data.weights, values.inside, codes, 3)
+    Z = np.column_stack([found.scores(d) for d in range(3)])
+    np.testing.assert_allclose(got["estimate"], found.estimates, rtol=EXACT)
+    dense = variance_of_totals(design_levels(data.stages), data.weights, Z)
+    np.testing.assert_allclose(got["variance"], np.diag(dense), rtol=1e-9)
+    np.testing.assert_allclose(got.covariance, dense, rtol=1e-6, atol=1e-9 * np.abs(dense).max())
+    spread = data.weights @ Z**2
+    weight = [data.weights[codes == d].sum() for d in range(3)]
+    n = got["n"].to_numpy(float)
+    np.testing.assert_allclose(got["deff"], np.diag(dense) / (weight * spread / (n - 1)), rtol=1e-9)
+
+
+def test_income_distribution_with_calibrated_weights():
+    from sae.design_based import poverty
+    from sae.indicators import arrays
+    from sae.numerics.design import variance_of_totals
+    from sae.numerics.design_levels import design_levels
+
+    indicator = sae.Indicator("income", kind="arpr", id="arpr")
+    plain = survey()
+    data = plain.calibrate({"region": {"north": 420, "south": 400, "west": 390}, "income": 1.2e7})
+    values = arrays(indicator, data)
+    codes = np.searchsorted(["foreign", "native"], data.frame["birth"].astype(str))
+    found = poverty.estimate(indicator, values.numerator, data.weights, values.inside, codes, 2)
+    Z = np.column_stack([found.scores(d) for d in range(2)])
+    root = np.sqrt(plain.weights)[:, None]
+    X = data.calibration.X
+    residual = Z - X @ np.linalg.lstsq(root * X, root * Z, rcond=None)[0]
+    dense = variance_of_totals(design_levels(data.stages), data.weights, residual)
+    got = sae.direct(data, indicator, by="birth", covariance=True)
+    np.testing.assert_allclose(got["variance"], np.diag(dense), rtol=1e-9)
+    np.testing.assert_allclose(got.covariance, dense, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_unknown_columns_and_options_are_refused_by_name():
+    data = survey()
+    with pytest.raises(SaeSpecError, match=r"no column 'regoin'.*\n.*region"):
+        sae.direct(data, "works", by="regoin")
+    with pytest.raises(SaeSpecError, match="named twice"):
+        sae.direct(data, "works", by=["region", "region"])
+    with pytest.raises(SaeSpecError, match="asked for twice"):
+        sae.direct(data, ["works", "works"])
+    with pytest.raises(SaeSpecError, match="No indicator"):
+        sae.direct(data, [])
+    with pytest.raises(SaeSpecError, match="'taylor' does not exist"):
+        sae.direct(data, "works", variance="taylor")
+    with pytest.raises(SaeSpecError, match="replicate weights"):
+        sae.direct(data, "works", variance="replicate")
+    with pytest.raises(SaeSpecError, match="seed"):
+        sae.direct(data, "works", variance="bootstrap")
+    with pytest.raises(SaeSpecError, match="level=95"):
+        sae.direct(data, "works", level=95)
+    with pytest.raises(SaeSpecError, match="domain_sizes belongs"):
+        sae.direct(data, "works", by="region", domain_sizes={"north": 1})
+
+
+def test_poisson_needs_the_size_of_every_domain_by_name():
+    data = survey()
+    with pytest.raises(SaeInputError, match="no size for 1 of 3 domains: west") as caught:
+        sae.direct(data, "works", by="region", variance="poisson", domain_sizes={"south": 9, "north": 9})
+    assert caught.value.areas == ("west",)
+    with pytest.raises(SaeInputError, match="above 0, but is not for west"):
+        sae.direct(data, "works", by="region", variance="poisson",
+                   domain_sizes={"south": 9, "north": 9, "west": 0})  # fmt: skip
+    with pytest.raises(SaeSpecError, match="known sizes"):
+        sae.direct(data, "works", by="region", variance="poisson")
+    with pytest.raises(SaeSpecError, match="no mean of its universe"):
+        sae.direct(data, sae.Indicator("income", "works"), variance="poisson", domain_sizes=100)
+    low = survey(frame().assign(w=lambda d: d["w"] / 10))
+    with pytest.raises(SaeInputError, match="weight below 1"):
+        sae.direct(low, "works", variance="poisson", domain_sizes=100)
+
+
+def test_domain_sizes_are_matched_by_label_whatever_their_order():
+    sizes = pd.Series(
+        {
+            ("west", "native"): 60.0,
+            ("west", "foreign"): 20.0,
+            ("south", "native"): 80.0,
+            ("south", "foreign"): 30.0,
+            ("north", "foreign"): 10.0,
+            ("north", "native"): 90.0,
+        }
+    )
+    got = sae.direct(survey(), "works", by=["region", "birth"], variance="poisson", domain_sizes=sizes)
+    data = frame()
+    for row in got.to_frame().itertuples():
+        here = (data["region"] == row.region) & (data["birth"] == row.birth)
+        total = (data["w"] * data["works"])[here].sum()
+        np.testing.assert_allclose(row.estimate, total / sizes[row.region, row.birth], rtol=EXACT)
+
+
+def test_a_lonely_stratum_is_refused_by_name_at_the_estimation():
+    data = frame().assign(psu=lambda d: np.where(d["stratum"] == 2, 25, d["psu"]))
+    from dataclasses import replace
+
+    lonely = replace(survey(data, lonely_psu="certainty"), lonely_psu="fail")
+    with pytest.raises(SaeInputError, match=r"1 of 4 strata of stage 1 .*: 2\."):
+        sae.direct(lonely, "works")
+
+
+def test_lonely_policies_differ_as_they_say():
+    data = frame().assign(psu=lambda d: np.where(d["stratum"] == 2, 25, d["psu"]))
+    certain = sae.direct(survey(data, lonely_psu="certainty"), "works")
+    average = sae.direct(survey(data, lonely_psu="average"), "works", covariance=True)
+    collapsed = sae.direct(survey(data, lonely_psu="collapse"), "works")
+    # three strata with two or more units: the lonely one adds a third of their sum
+    np.testing.assert_allclose(average["variance"], certain["variance"] * 4 / 3, rtol=EXACT)
+    np.testing.assert_allclose(average.covariance, average["variance"].to_numpy()[:, None], rtol=EXACT)
+    assert collapsed["variance"][0] > certain["variance"][0]
+    assert any("single sampled unit" in line and "average" in line for line in average.log)
+
+
+def test_grouping_by_a_name_of_the_table_is_refused():
+    with pytest.raises(SaeInputError, match="se"):
+        sae.direct(survey(frame().assign(se="x")), "works", by="se")
+
+
+def test_provenance_and_log_hold_no_clock():
+    got = sae.direct(survey(), "works", by="region", variance="bootstrap", seed=3, replicates=20)
+    assert got.provenance["seed"] == 3
+    assert got.provenance["by"] == ["region"]
+    assert "works" in got.provenance["indicators"]
+
+
+@pytest.mark.parametrize("kind", ["arpr", "gini"])
+def test_income_distribution_by_replicates_recomputes_the_threshold(kind):
+    data = survey().with_replicates("jkn")
+    indicator = sae.Indicator("income", kind=kind, id=kind)
+    got = sae.direct(data, indicator, by="region", covariance=True)
+    theta = []
+    for weights in data.replicates.weights.T:  # each replicate as a survey of its own
+        held = weights > 0
+        kept = data.frame[held].assign(w=weights[held]).reset_index(drop=True)
+        alone = Survey.from_frame(kept, weights="w")
+        theta.append(sae.direct(alone, indicator, by="region")["estimate"].to_numpy(float))
+    deviation = np.array(theta) - got["estimate"].to_numpy(float)
+    expected = data.replicates.scale * (data.replicates.rscales[:, None] * deviation).T @ deviation
+    np.testing.assert_allclose(got.covariance, expected, rtol=1e-9)
+    assert set(got["variance_method"]) == {"jkn, 40 replicates"}
