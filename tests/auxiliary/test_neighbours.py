@@ -1,0 +1,43 @@
+"""Edge lists: directions, islands, names."""
+
+import pandas as pd
+import pytest
+
+from sae.auxiliary import neighbours, read_neighbours
+from sae.errors import SaeInputError
+
+
+def edges(*pairs):
+    return pd.DataFrame([tuple(pair) for pair in pairs], columns=["a", "b"])
+
+
+def test_each_pair_once_or_every_pair_twice_is_the_same_map():
+    once = neighbours(edges("AB", "BC"), areas="ABCD")
+    twice = neighbours(edges("AB", "BA", "CB", "BC"), areas="ABCD")
+    assert once.pairs.tolist() == twice.pairs.tolist() == [[0, 1], [1, 2]]
+    assert once.islands == ("D",) and once.counts.tolist() == [1, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("table", "areas", "message"),
+    [
+        (edges("AB", "BA", "BC"), "ABC", "one direction only, others in both: B–C"),
+        (edges("AB", "AB"), "AB", "repeats 1 pairs: A–B"),
+        (edges("AA"), "AB", "their own neighbour: A"),
+        (edges("AB", "AX"), "AB", "not among the areas: X"),
+        (pd.DataFrame({"a": ["A", None], "b": ["B", "C"]}), "ABC", "missing in 1 rows: 2"),
+        (pd.DataFrame({"a": ["A"]}), "A", "fewer than two columns"),
+        (edges("AB"), "ABB", "repeats B"),
+    ],
+)
+def test_wrong_lists_are_refused_by_name(table, areas, message):
+    with pytest.raises(SaeInputError, match=message):
+        neighbours(table, areas)
+
+
+def test_spanish_map_has_its_islands(shared_data):
+    provinces = [f"{code:02d}" for code in range(1, 53)]
+    spain = read_neighbours(
+        shared_data / "real" / "es_province_adjacency.csv", provinces, between=("prov_a", "prov_b")
+    )
+    assert spain.islands == ("07", "35", "38", "51", "52")
