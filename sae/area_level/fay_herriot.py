@@ -1,0 +1,271 @@
+"""The Fay–Herriot model: direct estimates and covariates of areas, joined by an area effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+import sae
+from sae.area_level.inputs import read_rows
+from sae.area_level.intervals import area_intervals
+from sae.area_level.learnt import (
+    coefficient_table,
+    fit_diagnostics,
+    residual_table,
+    variance_table,
+    warn,
+)
+from sae.area_level.problem import AreaProblem
+from sae.errors import SaeSpecError
+from sae.numerics.fay_herriot import METHODS
+from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
+from sae.numerics.fay_herriot_mse import Predictions, predict
+from sae.numerics.joint_error import JointError
+from sae.numerics.streams import seed_of
+from sae.numerics.transforms import TRANSFORMS, Transform
+from sae.results import NormalDraws, Result
+from sae.specs import Specification, one_of, split_formula
+from sae.tables import EstimateTable
+
+if TYPE_CHECKING:
+    from sae.tables import DirectEstimates
+
+__all__ = ["FayHerriot"]
+
+_METHOD_WORDS = {
+    "reml": "REML",
+    "ml": "ML",
+    "fh": "Fay–Herriot moment",
+    "pr": "Prasad–Rao moment",
+}
+_MSE_WORDS = {
+    "reml": "analytical, Prasad–Rao/Datta–Lahiri",
+    "ml": "analytical, Datta–Lahiri",
+    "fh": "analytical, Datta–Rao–Smith",
+    "pr": "analytical, Prasad–Rao",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class FayHerriot(Specification):
+    """Fay–Herriot model of area-level direct estimates.
+
+    h(y_d) = x_d'β + u_d + e_d, u_d ~ N(0, A), e_d ~ N(0, D_d) with D_d known.
+
+    Parameters
+    ----------
+    formula : str
+        "outcome ~ covariates". The outcome is an indicator of `DirectEstimates`, or a column of a frame.
+    domain, vardir, n_eff : str
+        Columns of a plain frame: area labels, sampling variances (natural scale, squared units), effective
+        sample sizes.
+    method : {"reml", "ml", "fh", "pr"}
+        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment.
+    transform : {None, "arcsin"}
+        Model arcsin √y of a share, with D = 1 / (4 n_eff), or vardir by the delta method where there is no
+        n_eff; predictions come back without bias as (1 - exp(-2 s²) cos 2θ̂) / 2, s² = A (1 - γ).
+    mse : {"auto", "analytical", "bootstrap"}
+        "auto" is the analytical MSE of the method without a transformation, and the parametric bootstrap on
+        the reported scale with one. The bootstrap needs a seed.
+    per : sequence of str
+        Columns whose values get a fit of their own, all in one kernel call.
+    level : float
+        Of the intervals.
+    replicates : int
+        Of the bootstrap.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [1.1, 5.9, 5.2, 9.3, 8.6, 13.5, 13.1, None],
+    ...                       "vardir": 0.4, "x": [1, 2, 3, 4, 5, 6, 7, 4]})
+    >>> fit = FayHerriot("y ~ x", domain="area").fit(frame)
+    >>> fit.coefficients["coef"].round(2).to_dict()
+    {'Intercept': 0.3, 'x': 1.95}
+    >>> round(float(fit.estimates["estimate"].iloc[7]), 1)  # H has no direct estimate
+    8.1
+    """
+
+    kind: ClassVar[str] = "fay_herriot"
+
+    formula: str
+    domain: str = "domain"
+    vardir: str = "vardir"
+    n_eff: str = "n_eff"
+    method: str = "reml"
+    transform: str | None = None
+    mse: str = "auto"
+    per: tuple[str, ...] = ()
+    level: float = 0.95
+    replicates: int = 200
+
+    def __post_init__(self) -> None:
+        split_formula(self.formula)
+        one_of("method", self.method, METHODS)
+        one_of("transform", self.transform or "identity", list(TRANSFORMS))
+        one_of("mse", self.mse, ("auto", "analytical", "bootstrap"))
+        per = (self.per,) if isinstance(self.per, str) else tuple(self.per)
+        object.__setattr__(self, "per", per)
+        if self.mse == "analytical" and self._transform.name != "identity":
+            raise SaeSpecError(
+                f'mse="analytical" has no meaning with transform="{self.transform}".',
+                hint='It is not of second order after the back-transform; use mse="bootstrap".',
+            )
+        if not 0.0 < self.level < 1.0:
+            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+        if self.replicates < 2:
+            raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
+
+    @property
+    def _transform(self) -> Transform:
+        return TRANSFORMS[self.transform or "identity"]
+
+    @property
+    def _bootstraps(self) -> bool:
+        return self.mse == "bootstrap" or (self.mse == "auto" and self._transform.name != "identity")
+
+    @property
+    def words(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        parts = ["Fay–Herriot", _METHOD_WORDS[self.method], *([self.transform] if self.transform else [])]
+        return f"{', '.join(parts)}: {self.formula}"
+
+    def _words(self) -> str:
+        outcome, covariates = split_formula(self.formula)
+        scale = f"arcsin √{outcome}" if self.transform == "arcsin" else outcome
+        mse = _MSE_WORDS[self.method]
+        if self._bootstraps:
+            mse = f"parametric bootstrap, {self.replicates} replicates"
+        fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
+        method = _METHOD_WORDS[self.method]
+        return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}"
+
+    def fit(
+        self,
+        data: DirectEstimates | pd.DataFrame,
+        *,
+        areas: pd.DataFrame | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> Result:
+        """Fit the model and predict every area, those without a direct estimate included.
+
+        Parameters
+        ----------
+        data : DirectEstimates or DataFrame
+            Direct estimates with their sampling variances, one row per area.
+        areas : DataFrame, optional
+            Covariates, joined by name on every grouping column they have; their areas that `data` lacks are
+            predicted too.
+        seed : int or Generator, optional
+            Of the bootstrap.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        SaeInputError
+            If an area has an estimate but no positive variance, lacks covariates, or there are no more areas
+            than coefficients; the areas or columns are named.
+        SaeSpecError
+            If the bootstrap has no seed.
+        """
+        if self._bootstraps and seed is None:
+            raise SaeSpecError(
+                "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
+                hint="Call fit(..., seed=1), with any number.",
+            )
+        outcome, covariates = split_formula(self.formula)
+        rows = read_rows(
+            data,
+            areas,
+            outcome=outcome,
+            domain=self.domain,
+            vardir=self.vardir,
+            n_eff=self.n_eff,
+            per=self.per,
+        )
+        problem = AreaProblem.build(rows, self._transform, covariates)
+        return _solve(self, problem, None if seed is None else seed_of(seed))
+
+
+def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
+    """Fit, predict, measure the error, take it back to the reported scale, and wrap it all up."""
+    rows, transform, offsets = problem.rows, spec._transform, problem.offsets
+    fits = problem.fit(spec.method)
+    parts: list[Predictions] = []
+    size = len(problem.y)
+    low, high = np.empty(size), np.empty(size)
+    interval, prior = np.empty(size, dtype=object), np.empty(size, dtype=object)
+    for k in range(len(rows.fits)):
+        areas = slice(offsets[k], offsets[k + 1])
+        A, sampled = float(fits.variance[0, k]), problem.sampled[areas]
+        data = problem.y[areas], problem.D[areas], problem.X[:, areas], sampled
+        part = predict(A, fits.coefficients[0, k], fits.root[0, k], *data, spec.method)
+        ends = area_intervals(A, part.estimate, part.mse, *data, spec.level)
+        low[areas], high[areas], interval[areas], prior[areas] = ends.low, ends.high, ends.words, ends.prior
+        parts.append(part)
+    estimate, mse, gamma, left, corrected = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("estimate", "mse", "gamma", "g1", "corrected")
+    )
+    joint = JointError.of_fits(mse, [part.factor for part in parts])
+    reported_mse, reported_joint = mse, joint
+    mse_words = np.where(corrected, _MSE_WORDS[spec.method], f"{_MSE_WORDS[spec.method]}, bias term left out")
+    if spec._bootstraps and seed is not None:
+        reported_mse = bootstrap_mse(
+            fits, problem.D, problem.X, offsets, problem.sampled, problem.labels,
+            method=spec.method, transform=transform, replicates=spec.replicates, seed=seed,
+        )  # fmt: skip
+        reported_joint = joint.scaled(transform.slope(estimate, left), reported_mse)
+        mse_words = np.full(size, f"parametric bootstrap, {spec.replicates} replicates")
+    messages = warn(problem, fits, interval)
+    run = problem.run_id(spec.to_toml(), seed)
+    columns = {
+        "estimate": transform.mean(estimate, left),
+        "mse": reported_mse,
+        "ci_low": transform.inverse(np.clip(low, *transform.bounds)),
+        "ci_high": transform.inverse(np.clip(high, *transform.bounds)),
+        "interval": _on_scale(interval, transform),
+        "gamma": gamma,
+        "mse_method": mse_words,
+        "prior": prior,
+    }
+    in_order = np.argsort(problem.order, kind="stable")
+    table = rows.table.assign(
+        **{name: values[in_order] for name, values in columns.items()}, in_sample=rows.sampled,
+        method=f"EBLUP, {_METHOD_WORDS[spec.method]}", model=spec.words, run=run,
+    )  # fmt: skip
+    return Result(
+        estimates=_with_errors(table, rows.groups),
+        coefficients=coefficient_table(problem, fits),
+        variance_components=variance_table(problem, fits, spec.method),
+        diagnostics=fit_diagnostics(problem, fits, parts),
+        residuals=residual_table(problem, fits, parts),
+        provenance={
+            "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": messages,
+            "direct": dict(rows.provenance),
+        },
+        spec=spec,
+        areas=rows.covariates,
+        title=f"Fay–Herriot ({', '.join(filter(None, (spec.transform, _METHOD_WORDS[spec.method])))})",
+        joint=reported_joint.reordered(in_order),
+        source=NormalDraws(
+            estimate[in_order], joint.reordered(in_order), transform, rows.labels, problem.coefficient_labels
+        ),
+    )  # fmt: skip
+
+
+def _on_scale(interval: np.ndarray, transform: Transform) -> np.ndarray:
+    """Say in the name of each interval on which scale its ends were computed."""
+    if transform.name == "identity":
+        return interval
+    return np.array([f"{words}, {transform.name} scale" for words in interval], dtype=object)
+
+
+def _with_errors(table: pd.DataFrame, groups: tuple[str, ...]) -> EstimateTable:
+    se, magnitude = np.sqrt(table["mse"]), table["estimate"].abs()
+    return EstimateTable(table.assign(se=se, cv=(se / magnitude).where(magnitude > 0), flag="e"), groups)

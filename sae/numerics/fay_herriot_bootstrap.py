@@ -1,0 +1,89 @@
+"""Parametric bootstrap of the Fay–Herriot predictor, on the scale on which it is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sae.numerics.fay_herriot import FayHerriotFits, fit_batch
+from sae.numerics.streams import normals, stream_keys
+from sae.numerics.transforms import Transform
+
+__all__ = ["bootstrap_mse"]
+
+_ELEMENTS = 4_000_000  # numbers held at a time: replicates are drawn in blocks
+
+
+def bootstrap_mse(
+    fits: FayHerriotFits,
+    vardir: np.ndarray,
+    X: np.ndarray,
+    offsets: np.ndarray,
+    sampled: np.ndarray,
+    labels: Sequence[object],
+    *,
+    method: str,
+    transform: Transform,
+    replicates: int,
+    seed: int,
+) -> np.ndarray:
+    """Mean squared error of the back-transformed predictor of every area.
+
+    Each replicate draws new true values θ* = Xβ + v*, new direct estimates y* = θ* + e*, refits through the
+    same kernel and compares prediction with truth after the back-transform.
+
+    Parameters
+    ----------
+    fits : FayHerriotFits
+        The fits of P problems to the data (one replicate).
+    vardir : ndarray of float, shape (M,)
+        Sampling variances on the model's scale; read only where `sampled`.
+    X : ndarray of float, shape (p, M)
+        Designs of all areas, concatenated by problem, transposed.
+    offsets : ndarray of int64, shape (P + 1,)
+        Bounds of the problems among the M areas.
+    sampled : ndarray of bool, shape (M,)
+    labels : sequence, length M
+        Names of the areas: the name of their random streams.
+    method : {"reml", "ml", "fh", "pr"}
+    transform : Transform
+    replicates : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of float, shape (M,)
+        Squared units of the reported scale. Its relative Monte Carlo error is about sqrt(2 / replicates).
+
+    References
+    ----------
+    González-Manteiga, Lombardía, Molina, Morales and Santamaría (2008), J. Stat. Comput. Simul. 78, 443–462.
+    """
+    effects, errors = (
+        stream_keys(seed, "area effect", labels),
+        stream_keys(seed, "sampling error", labels)[sampled],
+    )
+    problem = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    A = fits.variance[0][problem]
+    fitted = np.einsum("mp,pm->m", fits.coefficients[0][problem], X)
+    inside = np.concatenate([[0], np.cumsum(sampled)])[offsets]
+    D, X_sampled = np.ascontiguousarray(vardir[sampled]), np.ascontiguousarray(X[:, sampled])
+    total = np.zeros(len(sampled))
+    block = max(1, min(replicates, _ELEMENTS // len(sampled)))
+    for start in range(0, replicates, block):
+        count = min(block, replicates - start)
+        truth = fitted + np.sqrt(A) * normals(effects, start, count)
+        y = truth[:, sampled] + np.sqrt(D) * normals(errors, start, count)
+        refit = fit_batch(y, D, X_sampled, inside, method, full=False)
+        variance = refit.variance[:, problem]
+        predicted = np.empty_like(truth)
+        for k in range(len(offsets) - 1):
+            areas = slice(offsets[k], offsets[k + 1])
+            predicted[:, areas] = refit.coefficients[:, k] @ X[:, areas]
+        gamma = variance[:, sampled] / (variance[:, sampled] + D)
+        predicted[:, sampled] += gamma * (y - predicted[:, sampled])
+        variance[:, sampled] *= 1.0 - gamma  # what is left to know about the area: A B
+        gap = transform.mean(predicted, variance) - transform.inverse(truth)
+        total += (gap * gap).sum(axis=0)
+    return total / replicates

@@ -1,0 +1,91 @@
+"""Joint draws of all domains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeSpecError
+from sae.numerics.joint_error import JointError
+from sae.numerics.streams import normals, seed_of, stream_keys
+from sae.numerics.transforms import Transform
+
+__all__ = ["Draws", "NormalDraws"]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Joint draws of the true values of all domains.
+
+    Attributes
+    ----------
+    values : ndarray of float, shape (n_draws, n_rows)
+        Columns in the order of the rows of the estimate table; reported scale.
+    rows : DataFrame
+        The columns of the estimate table that tell the rows apart.
+    source : str
+        What is drawn from.
+    """
+
+    values: np.ndarray
+    rows: pd.DataFrame
+    source: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per draw and one column per domain, labelled by the columns of `rows`."""
+        labels = self.rows.astype("string").fillna("")
+        columns = (
+            pd.Index(labels.iloc[:, 0]) if len(labels.columns) == 1 else pd.MultiIndex.from_frame(labels)
+        )
+        return pd.DataFrame(self.values, columns=columns)
+
+    def __repr__(self) -> str:
+        return f"{len(self.values)} joint draws of {len(self.rows)} domains from {self.source}"
+
+
+@dataclass(frozen=True, eq=False)
+class NormalDraws:
+    """Source of draws N(EBLUP, joint MSE matrix), taken back from the model's scale.
+
+    Attributes
+    ----------
+    centre : ndarray of float, shape (n_rows,)
+        Predictions on the model's scale.
+    error : JointError
+        Their joint error, on that scale.
+    transform : Transform
+    labels : tuple of str
+        Names of the areas' random streams.
+    shared_labels : tuple of str
+        Names of the coefficients' streams.
+    """
+
+    centre: np.ndarray
+    error: JointError
+    transform: Transform
+    labels: tuple[str, ...]
+    shared_labels: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """What is drawn from, in words."""
+        back = (
+            ""
+            if self.transform.name == "identity"
+            else f", back-transformed from the {self.transform.name} scale"
+        )
+        return f"N(EBLUP, joint MSE matrix){back}"
+
+    def draw(self, n: int, seed: int | np.random.Generator) -> np.ndarray:
+        """Return n draws, shape (n, n_rows).
+
+        Every area and coefficient has its own stream, so that another area changes none of their normals.
+        """
+        if n < 1:
+            raise SaeSpecError(f"n = {n}: at least one draw is needed.")
+        number = seed_of(seed)
+        z = normals(stream_keys(number, "area error", self.labels), 0, n)
+        c = normals(stream_keys(number, "coefficient error", self.shared_labels), 0, n)
+        return self.transform.inverse(self.centre + self.error.draw(z, c))

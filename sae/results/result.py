@@ -1,0 +1,338 @@
+"""The result of a fit: estimates with everything that was learnt, and the verbs of a published table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.numerics.joint_error import JointError
+from sae.quality import Benchmark, assess, benchmark_estimates
+from sae.results.draws import Draws, NormalDraws
+from sae.results.summary import summarise
+from sae.tables import EstimateTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Plots", "Result"]
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The charts of a result: `sae.plots` called with its table."""
+
+    table: EstimateTable
+
+    def compare(self, **options: Any) -> Figure:
+        """Direct against model estimates: see `sae.plots.compare`."""
+        from sae.plots import compare
+
+        return compare(self.table, **options)
+
+    def caterpillar(self, **options: Any) -> Figure:
+        """Estimates in order with their intervals: see `sae.plots.caterpillar`."""
+        from sae.plots import caterpillar
+
+        return caterpillar(self.table, **options)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A fitted model with its predictions for every domain.
+
+    Attributes
+    ----------
+    estimates : EstimateTable
+        One row per domain, those without a sample included.
+    coefficients : DataFrame
+        coef, se, z, p by term; with several fits by their `per` values and term.
+    variance_components : Series or DataFrame
+        sigma2_u and its asymptotic standard error; one row per fit where there are several.
+    diagnostics : DataFrame
+        One row per fit: sizes, log-likelihood, AIC, BIC, marginal R², median γ.
+    residuals : DataFrame
+        One row per domain with a sample, by row of the table: fitted, residual, standardised, leverage.
+    provenance : mapping
+        Version, specification, seed, warnings, origin of the direct estimates. Holds no clock.
+    spec : Specification
+    areas : DataFrame
+        Covariates and all other columns of the data, on the rows of `estimates`.
+    title : str
+        The model in a few words.
+    joint : JointError
+        Joint error of all predictions on the reported scale.
+    source : NormalDraws
+        What `draws` draws from.
+    benchmarks : tuple of Benchmark
+        What the estimates were benchmarked to, in order.
+    """
+
+    estimates: EstimateTable
+    coefficients: pd.DataFrame
+    variance_components: pd.Series | pd.DataFrame
+    diagnostics: pd.DataFrame
+    residuals: pd.DataFrame
+    provenance: Mapping[str, Any]
+    spec: Any
+    areas: pd.DataFrame
+    title: str
+    joint: JointError
+    source: NormalDraws
+    benchmarks: tuple[Benchmark, ...] = field(default=())
+
+    @property
+    def plot(self) -> Plots:
+        """Charts of the estimates: ``plot.compare()``, ``plot.caterpillar()``."""
+        return Plots(self.estimates)
+
+    def summary(self) -> str:
+        """Return the fit on one screen: coefficients, variance, gain over the direct estimates, checks."""
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.summary())}</pre>{self.estimates._repr_html_()}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the estimate table as a fresh DataFrame."""
+        return self.estimates.to_frame()
+
+    def draws(self, n: int, seed: int | np.random.Generator | None = None) -> Draws:
+        """Return joint draws of all domains; benchmarked results give draws that meet the targets.
+
+        Parameters
+        ----------
+        n : int
+        seed : int or Generator
+            There is no default: the same seed gives the same draws.
+
+        Raises
+        ------
+        SaeSpecError
+            If there is no seed.
+        """
+        if seed is None:
+            raise SaeSpecError("draws(...) needs a seed.", hint="Call draws(1000, seed=1), with any number.")
+        values = self.source.draw(n, seed)
+        for benchmark in self.benchmarks:
+            values = benchmark.draws(values)
+        words = f"{self.source.source}, each benchmarked" if self.benchmarks else self.source.source
+        return Draws(values, self._keys(), words)
+
+    def flag(self, policy: str | Path | Mapping[str, Any]) -> Self:
+        """Return the result with every row judged by a publication policy: see `sae.quality.assess`."""
+        verdict = assess(self.estimates.frame, policy)
+        columns = {str(name): verdict[name] for name in verdict}
+        return replace(self, estimates=self.estimates.assign(**columns))
+
+    def benchmark(
+        self,
+        targets: float | Mapping[Any, float] | pd.Series,
+        *,
+        within: str | Sequence[str] | None = None,
+        weights: str | Mapping[Any, float] | pd.Series | None = None,
+        method: str = "ratio",
+    ) -> Self:
+        """Return a result whose estimates meet known figures exactly.
+
+        Parameters
+        ----------
+        targets : float, mapping or Series
+            One figure for all rows, or one per value of `within`, by label.
+        within : str or sequence of str, optional
+            Columns of the estimates or of the areas that make the groups.
+        weights : str, mapping or Series, optional
+            A column of the estimates or of the areas, or values by domain: the weighted mean of the estimates
+            meets the target. Without weights the plain sum does, which has no meaning for shares.
+        method : {"ratio", "difference"}
+            Multiply a group's estimates by one factor, or add one amount.
+
+        Returns
+        -------
+        Result
+            With `benchmark_factor` filled; MSE, intervals and draws respect the constraint, the targets taken
+            as known without error. Judge it again with `flag`.
+
+        Raises
+        ------
+        SaeInputError
+            If groups and targets do not match, or an estimate of a share would leave [0, 1]; names are given.
+
+        References
+        ----------
+        Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84.
+        """
+        frame = self.estimates.frame
+        groups, goals = self._groups(within, targets)
+        share = self._is_share
+        if weights is None and share:
+            raise SaeSpecError(
+                "Shares do not add up; a benchmark of shares needs weights.",
+                hint='Name the column with the population: benchmark(..., weights="population").',
+            )
+        values = np.ones(len(frame)) if weights is None else self._weights(weights)
+        done = benchmark_estimates(
+            frame["estimate"].to_numpy(), values, groups, goals, domains=frame["domain"], method=method,
+            mean=weights is not None, bounds=(0.0, 1.0) if share else None,
+        )  # fmt: skip
+        joint = self.joint.constrained(done.scale, done.direction, done.weights, done.codes)
+        return replace(
+            self,
+            estimates=self._rescaled(done, joint.mse(), share),
+            joint=joint,
+            benchmarks=(*self.benchmarks, done),
+        )
+
+    def _rescaled(self, done: Benchmark, mse: np.ndarray, share: bool) -> EstimateTable:
+        """Put the benchmarked estimates into the table; interval ends keep their standard errors."""
+        frame = self.estimates.frame
+        old, new = frame["estimate"].to_numpy(), done.estimate
+        stretch = np.sqrt(mse / frame["mse"].to_numpy())
+        low = new - (old - frame["ci_low"].to_numpy()) * stretch
+        high = new + (frame["ci_high"].to_numpy() - old) * stretch
+        if share:
+            low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+        se = np.sqrt(mse)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cv = np.where(new != 0, se / np.abs(new), np.nan)
+            factor = np.where(old != 0, new / old, np.nan) * frame["benchmark_factor"].fillna(1.0).to_numpy()
+        return self.estimates.assign(
+            estimate=new, mse=mse, se=se, cv=cv, ci_low=low, ci_high=high, benchmark_factor=factor,
+            interval=frame["interval"] + ", benchmarked", mse_method=frame["mse_method"] + ", benchmarked",
+            reliability="", flag="e", publishable=pd.NA, reason="", policy="",
+        )  # fmt: skip
+
+    def aggregate(
+        self, by: str | Sequence[str], weights: str | Mapping[Any, float] | pd.Series | None = None
+    ) -> EstimateTable:
+        """Return estimates of larger units, with mean squared errors from the joint matrix.
+
+        Parameters
+        ----------
+        by : str or sequence of str
+            Columns of the estimates or of the areas that make the units; periods are kept apart.
+        weights : str, mapping or Series, optional
+            As in `benchmark`: weighted means, or plain sums without weights.
+
+        Returns
+        -------
+        EstimateTable
+            One row per unit; `in_sample` says whether any of its domains has a sample.
+
+        Raises
+        ------
+        SaeInputError
+            If a column or a weight is missing.
+        """
+        frame = self.estimates.frame
+        by = [by] if isinstance(by, str) else list(by)
+        columns = {name: self._column(name).to_numpy() for name in by}
+        if frame["time"].nunique() > 1 and "time" not in columns:
+            columns["time"] = frame["time"].to_numpy()
+        if weights is None and self._is_share:
+            raise SaeSpecError(
+                "Shares do not add up; an aggregate of shares needs weights.",
+                hint='Name the column with the population: aggregate(..., weights="population").',
+            )
+        keys = pd.DataFrame(columns).astype("string")
+        units = keys.drop_duplicates().sort_values(list(columns), kind="stable").reset_index(drop=True)
+        place = {key: k for k, key in enumerate(units.itertuples(index=False, name=None))}
+        codes = np.array([place[key] for key in keys.itertuples(index=False, name=None)])
+        values = np.ones(len(frame)) if weights is None else self._weights(weights)
+        if weights is not None:
+            values = values / np.bincount(codes, values)[codes]
+        shape = (len(units), len(frame))
+        sums = sparse.csr_array((values, (codes, np.arange(len(frame)))), shape=shape)
+        ones = sparse.csr_array((np.ones(len(frame)), (codes, np.arange(len(frame)))), shape=shape)
+        estimate, mse = sums @ frame["estimate"].to_numpy(), self.joint.mse_of(sums)
+        from scipy.special import ndtri
+
+        half = float(ndtri(0.5 + 0.5 * getattr(self.spec, "level", 0.95))) * np.sqrt(mse)
+        low, high = estimate - half, estimate + half
+        if self._is_share:
+            low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+        n = frame["n"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        counts = ones @ np.where(np.isfinite(n), n, 0.0)
+        known = ones @ np.isfinite(n).astype(float) == ones.sum(axis=1)
+        first = {
+            name: frame[name].iloc[0]
+            for name in ("indicator", "definition", "unit", "model", "run", "method")
+        }
+        method = f"{first.pop('method')}, aggregated"
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cv = np.where(estimate != 0, np.sqrt(mse) / np.abs(estimate), np.nan)
+        table = units.assign(
+            **first, method=method, geo=units[by[0]], domain=units[by].agg(" / ".join, axis=1),
+            n=pd.array(np.where(known, counts, np.nan)).astype("Int64"), estimate=estimate, mse=mse,
+            se=np.sqrt(mse), cv=cv, ci_low=low, ci_high=high, interval="normal on the joint MSE",
+            in_sample=(ones @ frame["in_sample"].to_numpy(dtype=float)) > 0, flag="e",
+            mse_method="joint MSE matrix",
+        )  # fmt: skip
+        return EstimateTable(table, tuple(name for name in columns if name != "time"))
+
+    @property
+    def _is_share(self) -> bool:
+        units = self.estimates.frame["unit"]
+        return bool((units == "share").any()) or self.source.transform.range == (0.0, 1.0)
+
+    def _keys(self) -> pd.DataFrame:
+        frame = self.estimates.frame
+        extra = [name for name in ("indicator", "time") if frame[name].nunique() > 1]
+        groups = [name for name in self.estimates.groups if name not in ("domain", *extra)]
+        return frame[["domain", *groups, *extra]] if groups or extra else frame[["domain"]]
+
+    def _column(self, name: str) -> pd.Series:
+        """Return a column of the estimates, else of the areas."""
+        for frame in (self.estimates.frame, self.areas):
+            if name in frame:
+                return frame[name]
+        raise SaeInputError(
+            f"Neither the estimates nor the areas have a column {name!r}.",
+            hint=f"The areas have {name_some(self.areas, 15)}.",
+            column=name,
+        )
+
+    def _groups(self, within: Any, targets: Any) -> tuple[list[Any], dict[Any, float]]:
+        size = len(self.estimates)
+        many = isinstance(targets, Mapping | pd.Series)
+        if within is None:
+            goals = dict(targets) if many else {"all": float(targets)}
+            if len(goals) != 1:
+                raise SaeSpecError(
+                    f"There are {len(goals)} targets, but within= does not name the column of their groups.",
+                    hint='Call benchmark(targets, within="country", ...).',
+                )
+            return [next(iter(goals))] * size, goals
+        names = [within] if isinstance(within, str) else list(within)
+        columns = [self._column(name).astype("object").tolist() for name in names]
+        groups = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        return groups, dict(targets) if many else dict.fromkeys(groups, float(targets))
+
+    def _weights(self, weights: str | Mapping[Any, float] | pd.Series) -> np.ndarray:
+        if isinstance(weights, str):
+            column = self._column(weights)
+            try:
+                return pd.to_numeric(column).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+            except (ValueError, TypeError):
+                raise SaeInputError(f"The weights {weights} are not numbers.", column=weights) from None
+        domains = self.estimates.frame["domain"].astype("object")
+        given = dict(weights)
+        absent = [name for name in domains if name not in given]
+        if absent:
+            raise SaeInputError(
+                f"No weight for {len(absent)} of {len(domains)} domains: {name_some(absent)}.",
+                hint="Give one weight per domain, by its name.",
+                areas=absent,
+            )
+        return np.array([float(given[name]) for name in domains])

@@ -1,0 +1,99 @@
+"""The printed summary of a fit: what an office looks at first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeInputError
+from sae.quality import bias_test, residual_normality
+
+if TYPE_CHECKING:
+    from sae.results.result import Result
+
+__all__ = ["summarise"]
+
+CV_LIMIT = 0.165  # the limit below which an estimate is published without a note in many offices
+
+
+def summarise(result: Result) -> str:
+    """Return title, variance, coefficients, gain over the direct estimates, checks and warnings."""
+    frame = result.estimates.frame
+    sampled = int(frame["in_sample"].sum())
+    without = len(frame) - sampled
+    sizes = f"{len(frame)} areas: {sampled} sampled, {without} without sample"
+    lines = [f"{result.title:<46} {sizes}"]
+    several = len(result.diagnostics) > 1
+    lines += _fits(result) if several else [*_variance(result), *_coefficients(result.coefficients)]
+    lines += ["", *_gain(frame)]
+    if result.benchmarks:
+        last = result.benchmarks[-1]
+        low, high = last.adjustment.min(), last.adjustment.max()
+        lines.append(
+            f"benchmarked by {last.method} to {len(last.labels)} targets, adjustments {low:.4g} to {high:.4g}"
+        )
+    lines.append(f"checks: {'; '.join(_checks(result))}")
+    lines += [f"note: {text}" for text in result.provenance.get("warnings", ())]
+    return "\n".join(lines)
+
+
+def _variance(result: Result) -> list[str]:
+    components, fit = result.variance_components, result.diagnostics.iloc[0]
+    return [
+        f"model variance {components['sigma2_u']:.4g} (se {components['sigma2_u_se']:.2g})   "
+        f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}"
+    ]
+
+
+def _coefficients(table: pd.DataFrame) -> list[str]:
+    width = max(len(str(term)) for term in table.index)
+    lines = [f"{'':<{width}} {'coef':>11} {'se':>11} {'z':>7} {'p':>7}"]
+    for term, row in table.iterrows():
+        p = "<0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
+        lines.append(f"{term!s:<{width}} {row['coef']:>11.5g} {row['se']:>11.3g} {row['z']:>7.1f} {p:>7}")
+    return lines
+
+
+def _fits(result: Result) -> list[str]:
+    table = pd.concat([result.diagnostics, result.variance_components], axis=1)
+    shown = table[["areas", "sampled", "sigma2_u", "sigma2_u_se", "r2_marginal", "gamma_median"]]
+    return shown.head(20).to_string(float_format="{:.4g}".format).splitlines() + (
+        [f"… {len(shown) - 20} more fits"] if len(shown) > 20 else []
+    )
+
+
+def _gain(frame: pd.DataFrame) -> list[str]:
+    direct, model = (_numbers(frame[name]) for name in ("direct_cv", "cv"))
+    both = np.isfinite(direct) & np.isfinite(model)
+    lines = [f"{'':<22} {'direct':>8} {'model':>8} {'gain':>8}"]
+    if both.any():
+        before, after = np.median(direct[both]), np.median(model[both])
+        lines.append(f"{'median CV':<22} {before:>8.1%} {after:>8.1%} {1 - after / before:>8.0%}")
+    good = [f"{int((cv < CV_LIMIT).sum())}/{int(np.isfinite(cv).sum())}" for cv in (direct, model)]
+    lines.append(f"{f'areas CV < {CV_LIMIT:.1%}':<22} {good[0]:>8} {good[1]:>8}")
+    return lines
+
+
+def _checks(result: Result) -> list[str]:
+    checks = []
+    try:
+        normality = residual_normality(result.residuals["standardised"].to_numpy())
+        verdict = "ok" if normality.p_value >= 0.05 else "doubtful"
+        checks.append(f"normality of residuals {verdict} (p {normality.p_value:.2g})")
+    except SaeInputError:
+        checks.append("normality of residuals: too few areas")
+    try:
+        # against the regression part: a shrunken estimate shares the error of its own direct estimate
+        fitted, residual = (result.residuals[name].to_numpy() for name in ("fitted", "residual"))
+        bias = bias_test(fitted + residual, fitted)
+        verdict = "ok" if bias.p_value >= 0.05 else "doubtful"
+        checks.append(f"bias of model vs direct {verdict} (slope {bias.slope:.2f}, p {bias.p_value:.2g})")
+    except SaeInputError:
+        checks.append("bias of model vs direct: no covariates, or too few areas")
+    return checks
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(dtype=float, na_value=np.nan)

@@ -1,0 +1,204 @@
+"""What every result shares: draws, benchmark, aggregate, flag, summary."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae.area_level import FayHerriot
+from sae.errors import SaeInputError, SaeSpecError
+
+EXACT = 1e-12  # a benchmark is a sum of a few dozen numbers
+DRAWS = 20_000
+SAMPLED = 0.06  # relative error of a variance from 20,000 draws is 0.01; the largest of 30 stays below this
+
+
+@pytest.fixture
+def frame(rng):
+    n = 30
+    x, D = rng.normal(size=n), rng.uniform(0.3, 1.0, n)
+    y = 10.0 + x + rng.normal(size=n) * np.sqrt(0.5 + D)
+    y[4] = np.nan
+    return pd.DataFrame({
+        "area": [f"A{k:02d}" for k in range(n)], "y": y, "x": x, "vardir": D, "n": 40,
+        "pop": rng.integers(100, 900, n), "nation": ["N1", "N2", "N3"] * 10,
+    })  # fmt: skip
+
+
+@pytest.fixture
+def fit(frame):
+    return FayHerriot("y ~ x", domain="area").fit(frame)
+
+
+@pytest.fixture
+def shares(rng):
+    p = rng.uniform(0.3, 0.7, 60)
+    frame = pd.DataFrame({
+        "area": [f"A{k:02d}" for k in range(60)], "p": p, "n_eff": 80.0, "x": p + 0.1 * rng.normal(size=60),
+        "pop": rng.integers(100, 900, 60), "nation": ["N1", "N2"] * 30,
+    })  # fmt: skip
+    return FayHerriot("p ~ x", domain="area", transform="arcsin", replicates=100).fit(frame, seed=1)
+
+
+def weighted_means(result, values, weights="pop", by="nation"):
+    groups, w = result.areas[by], result.areas[weights].to_numpy(dtype=float)
+    return {
+        g: (values * w)[..., groups == g].sum(axis=-1) / w[groups == g].sum() for g in sorted(set(groups))
+    }
+
+
+# draws
+
+
+def test_draws_have_the_joint_moments(fit):
+    draws = fit.draws(DRAWS, seed=1)
+    assert draws.values.shape == (DRAWS, 30)
+    assert "N(EBLUP, joint MSE matrix)" in repr(draws)
+    np.testing.assert_allclose(draws.values.var(axis=0), fit.estimates["mse"], rtol=SAMPLED)
+    np.testing.assert_allclose(draws.values.mean(axis=0), fit.estimates["estimate"], atol=0.03)
+    np.testing.assert_allclose(np.cov(draws.values.T), fit.joint.covariance(), atol=0.05)
+    assert draws.to_frame().columns.tolist() == fit.areas["area"].tolist()
+
+
+def test_draws_need_a_seed_and_repeat(fit):
+    with pytest.raises(SaeSpecError, match="needs a seed"):
+        fit.draws(10)
+    assert np.array_equal(fit.draws(10, seed=3).values, fit.draws(10, seed=3).values)
+    assert np.array_equal(fit.draws(10, seed=3).values[:4], fit.draws(4, seed=3).values)
+
+
+# benchmark
+
+
+@pytest.mark.parametrize("method", ["ratio", "difference"])
+def test_benchmark_is_exact_for_estimates_and_draws(fit, method):
+    targets = {"N1": 9.5, "N2": 10.5, "N3": 10.0}
+    final = fit.benchmark(targets, within="nation", weights="pop", method=method)
+    for nation, mean in weighted_means(final, final.estimates["estimate"].to_numpy()).items():
+        assert mean == pytest.approx(targets[nation], abs=EXACT * 10)
+    for nation, means in weighted_means(final, final.draws(50, seed=1).values).items():
+        np.testing.assert_allclose(means, targets[nation], rtol=EXACT)
+    factor = final.estimates["benchmark_factor"]
+    np.testing.assert_allclose(factor * fit.estimates["estimate"], final.estimates["estimate"], rtol=EXACT)
+    assert type(final) is type(fit)
+    assert "benchmarked" in final.estimates["interval"].iloc[0]
+    assert fit.estimates["benchmark_factor"].isna().all()  # the first result is as it was
+
+
+def test_benchmarked_mse_is_that_of_the_constrained_errors(fit):
+    final = fit.benchmark(10.2, weights="pop", method="difference")
+    draws = final.draws(DRAWS, seed=2).values
+    np.testing.assert_allclose(draws.var(axis=0), final.estimates["mse"], rtol=SAMPLED)
+    w = fit.areas["pop"] / fit.areas["pop"].sum()
+    T = np.eye(30) - np.outer(np.ones(30), w)
+    expected = np.diag(T @ fit.joint.covariance() @ T.T)
+    np.testing.assert_allclose(final.estimates["mse"], expected, rtol=1e-10)
+    assert w @ final.joint.covariance() @ w == pytest.approx(0.0, abs=1e-12)
+
+
+def test_two_benchmarks_in_a_row(fit):
+    final = fit.benchmark(10.2, weights="pop").benchmark(
+        {"N1": 9.0, "N2": 10.0, "N3": 11.0}, within="nation", weights="pop", method="difference"
+    )
+    means = weighted_means(final, final.estimates["estimate"].to_numpy())
+    assert list(means.values()) == pytest.approx([9.0, 10.0, 11.0], abs=1e-11)
+    np.testing.assert_allclose(weighted_means(final, final.draws(5, seed=1).values)["N1"], 9.0, rtol=EXACT)
+
+
+def test_benchmark_of_shares(shares):
+    target = {"N1": 0.5, "N2": 0.55}
+    final = shares.benchmark(target, within="nation", weights="pop")
+    assert final.estimates["estimate"].between(0, 1).all()
+    assert final.estimates["ci_high"].le(1).all()
+    for nation, means in weighted_means(final, final.draws(20, seed=1).values).items():
+        np.testing.assert_allclose(means, target[nation], rtol=EXACT)
+    with pytest.raises(SaeSpecError, match="needs weights"):
+        shares.benchmark(target, within="nation")
+    with pytest.raises(SaeInputError, match="would leave the range 0 to 1"):
+        shares.benchmark(0.97, weights="pop")
+
+
+def test_sums_without_weights_and_weights_by_name(fit):
+    assert fit.benchmark(300.0).estimates["estimate"].sum() == pytest.approx(300.0, rel=EXACT)
+    by_name = dict(zip(fit.areas["area"], fit.areas["pop"], strict=True))
+    a = fit.benchmark(10.0, weights=by_name).estimates["estimate"]
+    b = fit.benchmark(10.0, weights="pop").estimates["estimate"]
+    assert np.array_equal(a, b)
+    del by_name["A03"]
+    with pytest.raises(SaeInputError, match="No weight for 1 of 30 domains: A03"):
+        fit.benchmark(10.0, weights=by_name)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"targets": {"N1": 9.0, "N2": 9.0}, "within": "nation", "weights": "pop"},
+            "no target is given for N3",
+        ),
+        ({"targets": {"N1": 9.0, "N2": 9.0}, "weights": "pop"}, "within= does not name"),
+        ({"targets": 9.0, "weights": "people"}, "column 'people'"),
+        ({"targets": 9.0, "weights": "nation"}, "nation are not numbers"),
+        ({"targets": 9.0, "within": "country", "weights": "pop"}, "column 'country'"),
+        ({"targets": 9.0, "weights": "pop", "method": "rake"}, "no way to benchmark"),
+    ],
+)
+def test_benchmarks_that_cannot_be_are_refused_by_name(fit, options, words):
+    with pytest.raises((SaeInputError, SaeSpecError), match=words):
+        fit.benchmark(options.pop("targets"), **options)
+
+
+# aggregate
+
+
+def test_aggregate_by_full_matrices(fit):
+    table = fit.aggregate("nation", weights="pop").frame
+    assert table["domain"].tolist() == ["N1", "N2", "N3"]
+    matrix = fit.joint.covariance()
+    for row, nation in enumerate(["N1", "N2", "N3"]):
+        w = np.where(fit.areas["nation"] == nation, fit.areas["pop"], 0.0)
+        w = w / w.sum()
+        assert table["estimate"][row] == pytest.approx(w @ fit.estimates["estimate"].to_numpy(), rel=EXACT)
+        assert table["mse"][row] == pytest.approx(w @ matrix @ w, rel=1e-10)
+    assert table["n"].tolist() == [400, 400, 400]
+    sums = fit.aggregate("nation").frame
+    assert sums["estimate"].sum() == pytest.approx(fit.estimates["estimate"].sum(), rel=EXACT)
+
+
+def test_aggregate_of_shares_needs_weights(shares):
+    with pytest.raises(SaeSpecError, match="needs weights"):
+        shares.aggregate("nation")
+    table = shares.aggregate("nation", weights="pop").frame
+    assert table["estimate"].between(0.3, 0.7).all()
+    spread = shares.draws(4000, seed=1)
+    w = np.where(shares.areas["nation"] == "N1", shares.areas["pop"], 0.0)
+    assert (spread.values @ (w / w.sum())).var() == pytest.approx(table["mse"][0], rel=0.25)
+
+
+# flag, summary, plots
+
+
+def test_flag_fills_the_verdict_only(fit):
+    assert (fit.estimates["flag"] == "e").all()
+    assert (fit.estimates["policy"] == "").all()
+    assert fit.estimates["publishable"].isna().all()
+    flagged = fit.flag("eurostat_silc")
+    assert (flagged.estimates["policy"] == "eurostat_silc").all()
+    assert flagged.estimates["reason"].str.len().gt(0).any()
+    np.testing.assert_array_equal(flagged.estimates["estimate"], fit.estimates["estimate"])
+
+
+def test_summary_says_what_an_office_looks_for(fit):
+    text = fit.summary()
+    wanted = (
+        "30 areas: 29 sampled, 1 without sample", "model variance", "Intercept", "median CV", "gain",
+        "areas CV < 16.5%", "normality of residuals", "bias of model vs direct",
+    )  # fmt: skip
+    assert all(words in text for words in wanted)
+    assert repr(fit) == text
+    assert "<table" in fit._repr_html_()
+    assert "adjustments" in fit.benchmark(10.0, weights="pop").summary()
+
+
+def test_plots(fit):
+    assert len(fit.plot.compare().axes) >= 1
+    assert len(fit.plot.caterpillar().axes) >= 1

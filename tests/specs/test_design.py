@@ -1,0 +1,114 @@
+"""Formulas to designs: remembered levels, names in every refusal."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae.errors import SaeInputError, SaeSpecError
+from sae.specs import Design, split_formula
+from sae.specs.design import check_rank
+
+NAMES = list("ABCDEF")
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame({
+        "x": [1.0, 2.0, 3.0, 4.0, 5.0, 7.0],
+        "g": ["north", "south", "north", "east", "south", "east"],
+        "k": [1, 2, 3, 1, 2, 3],
+    })  # fmt: skip
+
+
+def test_split_formula():
+    assert split_formula(" y ~ x + z ") == ("y", "x + z")
+    for wrong in ("y", "~ x", "y ~", "y ~ x ~ z", ""):
+        with pytest.raises(SaeSpecError, match="does not say"):
+            split_formula(wrong)
+
+
+def test_same_design_on_new_rows(frame):
+    design, X = Design.learn("x + g + C(k) + np.log(x)", frame, NAMES)
+    assert design.columns == (
+        "Intercept", "x", "g[T.north]", "g[T.south]", "C(k)[T.2]", "C(k)[T.3]", "np.log(x)",
+    )  # fmt: skip
+    np.testing.assert_array_equal(design.rebuild(frame.iloc[[5, 0]], ["F", "A"]), X[[5, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["object", "string", "category"])
+def test_level_order_and_dtype_do_not_matter(frame, dtype):
+    # emdi sends coefficients to the wrong dummies when factor levels come in another order
+    design, X = Design.learn("x + g", frame, NAMES)
+    other = frame.assign(g=frame["g"].astype(dtype)).iloc[::-1]
+    if dtype == "category":
+        other["g"] = other["g"].cat.reorder_categories(["south", "north", "east"])
+    np.testing.assert_array_equal(design.rebuild(other, NAMES[::-1]), X[::-1])
+
+
+def test_a_category_keeps_its_reference_level(frame):
+    ordered = frame.assign(g=pd.Categorical(frame["g"], ["south", "unused", "north", "east"]))
+    design, _ = Design.learn("g", ordered, NAMES)
+    assert design.columns == ("Intercept", "g[T.north]", "g[T.east]")
+
+
+def test_new_levels_are_refused_by_name(frame):
+    design, _ = Design.learn("x + g + C(k)", frame, NAMES)
+    with pytest.raises(SaeInputError, match=r"g has levels that the fit never saw: west \(in Z\)") as error:
+        design.rebuild(frame.iloc[:2].assign(g=["north", "west"]), ["A", "Z"])
+    assert error.value.areas == ("Z",)
+    with pytest.raises(SaeInputError, match="k has levels that the fit never saw: 9"):
+        design.rebuild(frame.iloc[:2].assign(k=[1, 9]), ["A", "B"])
+
+
+def test_levels_inside_an_expression_are_refused_too(frame):
+    design, _ = Design.learn("C(k * 2)", frame, NAMES)
+    with pytest.raises(SaeInputError):
+        design.rebuild(frame.iloc[:2].assign(k=[1, 9]), ["A", "B"])
+
+
+def test_missing_covariates_are_named(frame):
+    with pytest.raises(SaeInputError, match=r"no covariate xx\.\nDid you mean x\?"):
+        Design.learn("xx + g", frame, NAMES)
+    with pytest.raises(SaeInputError, match="x is missing in 1 of 6 areas: B"):
+        Design.learn("x", frame.assign(x=[1, None, 3, 4, 5, 6]), NAMES)
+    with pytest.raises(SaeInputError, match=r"log\(x - 1\) is not a finite number in A"):
+        Design.learn("log(x - 1)", frame, NAMES)
+
+
+@pytest.mark.parametrize("formula", ["x +", "x + (g", "foo(x)"])
+def test_unreadable_formulas(frame, formula):
+    with pytest.raises((SaeSpecError, SaeInputError)):
+        Design.learn(formula, frame, NAMES)
+
+
+def test_no_covariates_and_no_intercept(frame):
+    assert Design.learn("1", frame, NAMES)[1].tolist() == [[1.0]] * 6
+    design, X = Design.learn("0 + x", frame, NAMES)
+    assert design.columns == ("x",)
+    assert X[:, 0].tolist() == frame["x"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (lambda frame: np.full(6, 3.0), "extra is constant"),
+        (lambda frame: 2 * frame["x"] + 1, "extra is a linear combination of Intercept, x"),
+        (lambda frame: np.zeros(6), "extra is 0 in every area"),
+    ],
+)
+def test_columns_that_explain_each_other_are_named(frame, extra, words):
+    design, X = Design.learn("x + extra", frame.assign(extra=extra(frame)), NAMES)
+    with pytest.raises(SaeInputError, match=words):
+        check_rank(X, design.columns)
+
+
+def test_more_coefficients_than_areas(frame):
+    design, X = Design.learn("x + g + C(k)", frame, NAMES)
+    with pytest.raises(SaeInputError, match=r"6 coefficients cannot be estimated from 6 areas .* in 2024"):
+        check_rank(X, design.columns, " in 2024")
+
+
+def test_large_offsets_are_not_taken_for_collinear():
+    year = np.arange(2015.0, 2025.0)
+    design, X = Design.learn("year + I(year ** 2)", pd.DataFrame({"year": year}), list(year))
+    check_rank(X[:, :2], design.columns[:2])
