@@ -1,0 +1,138 @@
+"""Borders of areas from a GeoJSON file as matplotlib paths, in an equal-area projection."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path as File
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sae.errors import SaeInputError, name_some
+
+if TYPE_CHECKING:
+    from matplotlib.path import Path
+
+__all__ = ["read_rings", "to_paths"]
+
+Rings = list[tuple[np.ndarray, bool]]  # coordinates, shape (n, 2), and whether the ring is a hole
+
+
+def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, Rings]:
+    """Return the rings of every area by its code.
+
+    Parameters
+    ----------
+    geometry : str, Path or mapping
+        A GeoJSON FeatureCollection of polygons and multipolygons, or a file of one (``.gz`` too).
+    key : str
+        The property that holds the code of the area.
+
+    Raises
+    ------
+    SaeInputError
+        If the file is missing or no such collection, the property is not there, a code comes twice, or a
+        geometry is no polygon.
+    """
+    if not isinstance(geometry, Mapping):
+        file = File(geometry)
+        if not file.is_file():
+            raise SaeInputError(f"There is no file {file}.", hint="Check the path of the geometry.")
+        try:
+            content = file.read_bytes()
+            geometry = json.loads(
+                (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
+            )
+        except (OSError, ValueError) as error:
+            raise SaeInputError(f"{file.name} is not GeoJSON in UTF-8: {error}.") from error
+    features: list[Any] | None = geometry.get("features") if isinstance(geometry, Mapping) else None
+    if not features:
+        raise SaeInputError("The geometry holds no features.", hint="Give a GeoJSON FeatureCollection.")
+    areas: dict[str, Rings] = {}
+    for feature in features:
+        properties: dict[str, Any] = feature.get("properties") or {}
+        if key not in properties:
+            raise SaeInputError(
+                f"The areas of the geometry have no property {key!r}.",
+                hint=f"Name the one with their codes: {name_some(properties, 12)}.",
+            )
+        code, shape = str(properties[key]), dict(feature.get("geometry") or {})
+        kind, coordinates = shape.get("type"), shape.get("coordinates", [])
+        if kind not in ("Polygon", "MultiPolygon"):
+            raise SaeInputError(f"The area {code} is a {kind}, not a polygon.", areas=[code])
+        if code in areas:
+            raise SaeInputError(f"The area {code} comes twice in the geometry.", areas=[code])
+        areas[code] = [
+            (np.array([point[:2] for point in ring], dtype=float), hole > 0)
+            for polygon in ([coordinates] if kind == "Polygon" else coordinates)
+            for hole, ring in enumerate(polygon)
+        ]
+    return areas
+
+
+def to_paths(areas: Mapping[str, Rings], wanted: list[str]) -> tuple[dict[str, Path], np.ndarray, list[str]]:
+    """Project the areas and choose a frame around the wanted ones.
+
+    Longitudes and latitudes are projected by Lambert's equal-area projection around the median of the wanted
+    areas; other coordinates stay. Areas far from all others, such as overseas regions, are left outside.
+
+    Parameters
+    ----------
+    areas : mapping of code to rings
+    wanted : list of str
+
+    Returns
+    -------
+    paths : dict of code to Path
+    frame : ndarray, shape (2, 2)
+        Lower left and upper right corner.
+    outside : list of str
+        Wanted areas outside the frame.
+    """
+    from matplotlib.path import Path
+
+    centres = np.array([_centre(areas[code]) for code in wanted])
+    degrees = all(np.abs(ring).max() <= 361 for rings in areas.values() for ring, _ in rings)
+    origin = np.median(centres, axis=0)
+
+    def project(points: np.ndarray) -> np.ndarray:
+        return _lambert(points, origin) if degrees else points
+
+    paths = {}
+    for code, rings in areas.items():
+        # outlines run one way and holes the other, so that holes stay empty
+        parts = [ring if (_area(ring) > 0) != hole else ring[::-1] for ring, hole in rings]
+        paths[code] = Path.make_compound_path(*(Path(project(part), closed=True) for part in parts))
+    places = project(centres)
+    quarters = np.percentile(places, [25, 75], axis=0)
+    reach = 2.0 * max(np.max(quarters[1] - quarters[0]), 1e-9)
+    inside = ((places >= quarters[0] - reach) & (places <= quarters[1] + reach)).all(axis=1)
+    boxes = [
+        paths[code].get_extents().get_points() for code, near in zip(wanted, inside, strict=True) if near
+    ]
+    frame = np.array([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
+    return paths, frame, [code for code, near in zip(wanted, inside, strict=True) if not near]
+
+
+def _area(ring: np.ndarray) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+
+
+def _centre(rings: Rings) -> np.ndarray:
+    """Middle of the box around the largest part."""
+    ring = max((ring for ring, hole in rings if not hole), key=lambda ring: abs(_area(ring)))
+    return 0.5 * (ring.min(axis=0) + ring.max(axis=0))
+
+
+def _lambert(points: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Azimuthal equal-area projection of degrees on a sphere of radius 1; Snyder (1987), eq. 24-2 to 24-4."""
+    away, height = np.radians(points[:, 0] - origin[0]), np.radians(points[:, 1])
+    middle = np.radians(origin[1])
+    cosine = np.sin(middle) * np.sin(height) + np.cos(middle) * np.cos(height) * np.cos(away)
+    k = np.sqrt(2.0 / np.maximum(1.0 + cosine, 1e-9))
+    x = k * np.cos(height) * np.sin(away)
+    y = k * (np.cos(middle) * np.sin(height) - np.sin(middle) * np.cos(height) * np.cos(away))
+    return np.column_stack([x, y])

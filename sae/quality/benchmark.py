@@ -1,0 +1,438 @@
+"""Benchmarking: estimates adjusted so that they meet known figures, exactly or as well as these are known.
+
+One map for all methods: θ moves with its derivative A = (I - G S') diag(scale), the targets with G.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, name_some
+from sae.numerics.streams import normals, seed_of, stream_keys
+from sae.quality.adjust import linear_gain, link_gain, moved, rake
+from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
+
+__all__ = ["METHODS", "Benchmark", "benchmark_estimates", "gap_variance"]
+
+METHODS = ("ratio", "difference", "mse", "optimal", "logit")
+_LINKS = ("ratio", "logit")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """Benchmarked estimates and the map that makes draws and MSE respect the same constraints.
+
+    Attributes
+    ----------
+    estimate : ndarray of float, shape (n_areas,)
+        The benchmarked estimates: S'θ = t, unless `soft`.
+    adjustment : ndarray of float, shape (n_areas,)
+        The factor ("ratio"), the shift of the logit ("logit"), or the amount added.
+    method : str
+    labels : tuple of str
+        Names of all targets.
+    target : ndarray of float
+        The figures of `labels`.
+    constraints : Constraints
+        The K linearly independent ones, with S as ``constraints.weights``: a figure that follows from others
+        is not among them.
+    scale : ndarray of float, shape (n_areas,)
+        Derivative of each link-shifted estimate by its own old value; 1 for the linear methods.
+    gain : sparse array of float, shape (n_areas, K)
+        G: change of the estimates by a change of the targets.
+    soft : bool
+        Whether targets are weighed by their variance, not met.
+    """
+
+    estimate: np.ndarray
+    adjustment: np.ndarray
+    method: str
+    labels: tuple[str, ...]
+    target: np.ndarray
+    constraints: Constraints
+    scale: np.ndarray
+    gain: sparse.csr_array
+    soft: bool = False
+
+    @property
+    def target_variance(self) -> np.ndarray:
+        """Variances of the K independent targets, shape (K,)."""
+        return self.constraints.variance
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Group of each area where every area belongs to one constraint, shape (n_areas,)."""
+        if not _disjoint(self.constraints.weights):
+            raise SaeSpecError("The areas belong to several constraints each, not to one group.")
+        return self.constraints.weights.indices
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights w of the map scale · (θ - direction · Σ w θ) of disjoint groups, shape (n_areas,)."""
+        return self.constraints.weights.sum(axis=1) * self.scale
+
+    @property
+    def direction(self) -> np.ndarray:
+        """How the gap of a group is spread over its areas in that map, shape (n_areas,)."""
+        return self.gain.sum(axis=1) / self.scale
+
+    def draws(self, theta: np.ndarray, seed: int | np.random.Generator | None = None) -> np.ndarray:
+        """Benchmark each draw by the same method, so that every one meets the targets.
+
+        Parameters
+        ----------
+        theta : ndarray of float, shape (n_draws, n_areas)
+        seed : int or Generator, optional
+            Needed where the targets have variances: each draw then meets targets drawn with their own errors
+            (for "optimal" and `soft` this draws from the posterior given the targets).
+
+        Returns
+        -------
+        ndarray of float, shape (n_draws, n_areas)
+
+        Raises
+        ------
+        SaeSpecError
+            If the targets have variances and there is no seed.
+        SaeInputError
+            If a draw cannot be moved by this method: outside 0 to 1 for "logit", not positive for "ratio"
+            with several constraints on an area.
+        """
+        theta = np.asarray(theta, dtype=float)
+        S = self.constraints.weights
+        target = np.broadcast_to(self.constraints.target, (len(theta), S.shape[1]))
+        noisy = self.target_variance > 0
+        if noisy.any():
+            if seed is None:
+                raise SaeSpecError(
+                    "Draws that carry the targets' own errors need a seed.", hint="Call draws(theta, seed=1)."
+                )
+            keys = stream_keys(seed_of(seed), "benchmark target", self.constraints.labels)
+            target = target + np.sqrt(self.target_variance) * normals(keys, 0, len(theta))
+        if self.method not in _LINKS:
+            return moved(theta, S, target, self.gain)
+        return _link_moved(theta, S, target, self.method)[0]
+
+    def matrix(self) -> np.ndarray:
+        """Return A of the map θ → A θ + b, shape (n_areas, n_areas); S'A = 0 unless `soft`.
+
+        For "ratio" and "logit" it is the derivative of the benchmarked estimates.
+        """
+        return self._mapped(np.eye(len(self.scale)))
+
+    def covariance(self, mse: np.ndarray, gap: np.ndarray | None = None) -> np.ndarray:
+        """Return the joint MSE of the benchmarked estimates.
+
+        Without `gap` the targets are outside figures whose errors, with variances T, are independent of the
+        estimates: A M A' + G T G'. With `gap` the targets are the survey's own weighted direct estimates, so
+        that the adjustment is a function of the same data: M + G V G' (Steorts and Ghosh 2013).
+
+        Both are exact for the linear methods with weights Ω that are known (and, with `gap`, where t - S'θ is
+        uncorrelated with the errors, as for a best predictor), first order for "ratio" and "logit". Not
+        included: the estimation of Ω where it is an MSE, a covariance between targets or between a target and
+        the estimates, the bias of the model that a large adjustment points to.
+
+        Parameters
+        ----------
+        mse : ndarray of float, shape (n_areas, n_areas)
+            M, the joint MSE matrix of the estimates; a diagonal matrix where only the MSEs are known.
+        gap : ndarray of float, shape (K, K), optional
+            V, the variance of t - S'θ before benchmarking; for a Fay–Herriot model see `gap_variance`.
+
+        Returns
+        -------
+        ndarray of float, shape (n_areas, n_areas)
+
+        References
+        ----------
+        Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84; Datta, Ghosh, Steorts and Maples (2011),
+        Test 20, 574–588; Steorts and Ghosh (2013), Statistica Sinica 23, 749–767.
+        """
+        if gap is None:
+            spread = (self.gain.multiply(self.target_variance[None, :]) @ self.gain.T).toarray()
+            return self._mapped(self._mapped(mse).T).T + spread
+        if self.target_variance.any():
+            raise SaeSpecError(
+                "gap= is for targets from the same direct estimates; these have variances of their own.",
+                hint="Give either target_variance or gap.",
+            )
+        return mse + self.gain @ (self.gain @ gap).T
+
+    def _mapped(self, columns: np.ndarray) -> np.ndarray:
+        scaled = self.scale[:, None] * columns
+        return scaled - self.gain @ (self.constraints.weights.T @ scaled)
+
+
+def benchmark_estimates(
+    estimate: np.ndarray,
+    weights: np.ndarray,
+    groups: Mapping[str, Any] | Sequence[object] | np.ndarray | pd.Series | pd.DataFrame,
+    targets: Mapping[Any, Any] | pd.Series,
+    *,
+    domains: Sequence[object] | np.ndarray | pd.Series,
+    method: str = "ratio",
+    mean: bool = True,
+    bounds: tuple[float, float] | None = None,
+    mse: np.ndarray | None = None,
+    target_variance: Mapping[Any, Any] | pd.Series | None = None,
+    soft: bool = False,
+) -> Benchmark:
+    """Adjust estimates so that their weighted means, or sums, equal known figures.
+
+    Parameters
+    ----------
+    estimate : ndarray of float, shape (n_areas,)
+    weights : ndarray of float, shape (n_areas,)
+        w: population of each area for means and rates; 1 for totals. Strictly positive.
+    groups : sequence, or mapping or DataFrame of several columns
+        Label of the group of each area, such as its region. With several columns, such as region, country and
+        sex, all their targets are met at once.
+    targets : mapping of label to float, or Series
+        The known figure of every group: exactly the labels of `groups`. With several columns a mapping of
+        column to such a mapping.
+    domains : sequence, shape (n_areas,)
+        Names of the areas, for messages.
+    method : {"ratio", "difference", "mse", "optimal", "logit"}
+        "ratio": one factor per target, θ t / Σ w θ for a single one. "logit": one shift of the logit per
+        target, so that shares stay between 0 and 1. The others move along θ + ΩS (S'ΩS)^-1 (t - S'θ):
+        "difference" with Ω = 1/w (the same amount for all areas of a group), "mse" with Ω = MSE/w (an amount
+        in proportion to the MSE), "optimal" with Ω the joint MSE matrix (the smallest MSE).
+    mean : bool
+        Whether targets are means or rates (weights are divided by their sum within the group) or totals.
+    bounds : (float, float), optional
+        The natural range, (0, 1) for shares; an estimate that benchmarking would push outside is refused.
+    mse : ndarray of float, shape (n_areas,) or (n_areas, n_areas), optional
+        For "mse" and "optimal"; for "optimal" the whole matrix if it is known. Squared units.
+    target_variance : mapping of label to float, or Series, optional
+        Variances of the figures' own errors, of the same form as `targets`; carried into MSE and draws.
+    soft : bool
+        Weigh the figures by their variance against the MSE instead of meeting them ("optimal" only); a figure
+        with variance 0 is met.
+
+    Raises
+    ------
+    SaeInputError
+        If an estimate, weight, label or target is missing, a weight is not positive, a group has no target or
+        a target no group, figures contradict each other or cannot be met, or a result leaves `bounds`; names
+        what is at fault.
+    SaeSpecError
+        If the method is unknown or options do not belong together.
+
+    References
+    ----------
+    Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84; Datta, Ghosh, Steorts and Maples (2011),
+    Test 20, 574–588.
+
+    Examples
+    --------
+    >>> final = benchmark_estimates(np.array([0.4, 0.6]), np.array([1.0, 3.0]), ["AT", "AT"], {"AT": 0.583},
+    ...                             domains=["East", "West"], bounds=(0, 1))
+    >>> round(float(final.estimate @ [0.25, 0.75]), 12)
+    0.583
+    """
+    _check_options(method, mse, target_variance, soft)
+    estimate, weights = np.asarray(estimate, dtype=float), np.asarray(weights, dtype=float)
+    names = np.asarray([str(domain) for domain in domains], dtype=object)
+    _refuse(
+        ~np.isfinite(estimate),
+        names,
+        "have no estimate",
+        "Give every area of a benchmarked group an estimate.",
+    )
+    _refuse(~np.isfinite(weights), names, "have no weight", "Give every area its population.")
+    _refuse(weights <= 0, names, "have a weight that is not positive", "Benchmarking needs weights > 0.")
+    everything = constraints_of(weights, groups, targets, target_variance, names, mean=mean)
+    kept = independent(everything, soft=soft)
+    if method in _LINKS:
+        result, adjustment, scale, gain = _by_link(estimate, kept, names, method)
+    else:
+        result, adjustment, scale, gain = _by_line(estimate, weights, kept, names, method, mse, soft)
+    if bounds is not None:
+        worst = result.max() if result.max() > bounds[1] else result.min()
+        _refuse(
+            (result < bounds[0]) | (result > bounds[1]),
+            names,
+            f"would leave the range {bounds[0]:g} to {bounds[1]:g} (reaching {worst:.4g})",
+            'Use method="logit", or check that the target is on the same scale.'
+            if bounds == (0, 1)
+            else "Check that the target is on the same scale.",
+        )
+    return Benchmark(
+        result, adjustment, method, everything.labels, everything.target, kept, scale, gain, soft
+    )
+
+
+def gap_variance(
+    X: np.ndarray, vardir: np.ndarray, sigma2_u: float, weights: np.ndarray | sparse.sparray
+) -> np.ndarray:
+    """Variance of Σ w y - Σ w θ, direct less model, under a Fay–Herriot model with known variances.
+
+    This is what it costs to benchmark to the survey's own direct estimate: `Benchmark.covariance`.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (n_areas, p)
+    vardir : ndarray of float, shape (n_areas,)
+    sigma2_u : float
+    weights : ndarray or sparse array of float, shape (n_areas, K)
+        S, such as ``benchmark.constraints.weights``.
+
+    Returns
+    -------
+    ndarray of float, shape (K, K)
+
+    References
+    ----------
+    Steorts and Ghosh (2013), Statistica Sinica 23, 749–767, Theorem 1 (g4).
+
+    Examples
+    --------
+    >>> gap_variance(np.ones((2, 1)), np.ones(2), 1.0, np.full((2, 1), 0.5))
+    array([[0.]])
+    """
+    S = sparse.csr_array(weights).toarray()
+    total = sigma2_u + vardir
+    pulled = S * (vardir / total)[:, None]
+    shared = X.T @ pulled
+    whole = pulled.T @ (pulled * total[:, None])
+    return whole - shared.T @ np.linalg.solve(X.T @ (X / total[:, None]), shared)
+
+
+def _disjoint(S: sparse.csr_array) -> bool:
+    return bool((np.diff(S.indptr) == 1).all())
+
+
+def _link_moved(
+    theta: np.ndarray, S: sparse.csr_array, target: np.ndarray, method: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rake each row; one factor per group has a closed form, which takes estimates of any sign."""
+    if method == "ratio" and _disjoint(S):
+        factor = (target / (S.T @ theta.T).T)[:, S.indices]
+        return theta * factor, factor
+    allowed = theta > 0 if method == "ratio" else (theta >= 0) & (theta <= 1)
+    if not allowed.all():
+        raise SaeInputError(
+            f"{int((~allowed).any(axis=1).sum())} of {len(theta)} draws hold values "
+            f"{'not above 0' if method == 'ratio' else 'outside 0 to 1'}: no {method} can move them.",
+            hint="Fit on a transformed scale, whose draws keep the range, or benchmark by another method.",
+        )
+    result, shift = rake(theta, S, target, method)
+    return result, np.exp(shift) if method == "ratio" else shift
+
+
+def _by_link(  # type: ignore[no-untyped-def]
+    estimate, constraints: Constraints, names, method: str
+):
+    S, target = constraints.weights, constraints.target
+    if method == "ratio" and _disjoint(S):
+        bad = [
+            label
+            for label, ok in zip(constraints.labels, (S.T @ estimate) * target > 0, strict=True)
+            if not ok
+        ]
+        if bad:
+            raise SaeInputError(
+                f"The estimates of {name_some(bad)} cannot be scaled to the target by a positive factor.",
+                hint='Use method="difference", or check the sign of the target.',
+                areas=bad,
+            )
+    elif method == "ratio":
+        _refuse(
+            estimate <= 0,
+            names,
+            "have an estimate that is not positive",
+            'Use method="difference" or "optimal".',
+        )
+    else:
+        _refuse(
+            (estimate < 0) | (estimate > 1),
+            names,
+            "have an estimate outside 0 to 1",
+            "The logit needs shares.",
+        )
+    high = np.ones_like(estimate) if method == "logit" else np.full_like(estimate, np.inf)
+    low = np.zeros_like(estimate)
+    if method == "logit":  # shares of exactly 0 or 1 stay
+        low, high = np.where(estimate == 1, 1.0, low), np.where(estimate == 0, 0.0, high)
+    try:
+        moved_, adjustment = _link_moved(estimate[None], S, target[None], method)
+    except SaeConvergenceError:
+        error = unreachable(constraints, low, high, "between 0 and 1" if method == "logit" else "above 0")
+        raise (error or SaeConvergenceError("The benchmark did not converge.")) from None
+    result, adjustment = moved_[0], adjustment[0]
+    try:
+        gain = link_gain(S, result if method == "ratio" else result * (1 - result))
+    except np.linalg.LinAlgError:
+        fixed = (result == 0) | (result == 1)
+        raise SaeInputError(
+            f"Shares of exactly 0 or 1 cannot be shifted: {name_some(names[fixed])}.",
+            hint='Use method="difference" or "optimal".',
+            areas=names[fixed],
+        ) from None
+    if method == "ratio":
+        return result, adjustment, adjustment, gain
+    # d/dθ of θ f / (1 - θ + θ f), which holds at 0 and 1 too
+    half = np.exp(-0.5 * np.abs(adjustment))
+    other = np.where(adjustment >= 0, (1 - estimate) * half**2 + estimate, 1 - estimate + estimate * half**2)
+    return result, adjustment, (half / other) ** 2, gain
+
+
+def _by_line(  # type: ignore[no-untyped-def]
+    estimate, weights, constraints: Constraints, names, method: str, mse, soft: bool
+):
+    S = constraints.weights
+    if method == "difference":
+        spread = S.multiply(1 / weights[:, None])
+    else:
+        mse = np.asarray(mse, dtype=float)
+        own = np.diagonal(mse) if mse.ndim == 2 else mse
+        if own.shape != estimate.shape or (mse.ndim == 2 and len(mse) != len(estimate)):
+            raise SaeInputError(
+                f"The MSE has shape {mse.shape}, but there are {len(estimate)} areas.", column="mse"
+            )
+        _refuse(~(own >= 0), names, "have no MSE, or a negative one", "Give every area its MSE.")
+        if method == "optimal" and mse.ndim == 2:
+            spread = (S.T @ mse).T
+        else:
+            spread = S.multiply((own if method == "optimal" else own / weights)[:, None])
+    try:
+        gain = linear_gain(S, spread, constraints.variance if soft else np.zeros(len(constraints.target)))
+    except np.linalg.LinAlgError:
+        raise SaeInputError(
+            f"The estimates of {name_some(constraints.labels)} cannot be moved: their MSE is zero.",
+            hint='Give positive MSEs, or use method="difference".',
+            areas=constraints.labels,
+        ) from None
+    result = moved(estimate[None], S, constraints.target[None], gain)
+    if not soft:  # a second step takes away the rounding of the first
+        result = moved(result, S, constraints.target[None], gain)
+    return result[0], result[0] - estimate, np.ones_like(estimate), gain
+
+
+def _check_options(method: str, mse: object, target_variance: object, soft: bool) -> None:
+    if method not in METHODS:
+        raise SaeSpecError(
+            f"method={method!r} is no way to benchmark.", hint=f"Use one of {', '.join(METHODS)}."
+        )
+    if method in ("mse", "optimal") and mse is None:
+        raise SaeSpecError(f"method={method!r} spreads the adjustment by MSE, but mse= is not given.")
+    if soft and (method != "optimal" or target_variance is None):
+        raise SaeSpecError(
+            "soft=True weighs the targets' variance against the MSE of the estimates.",
+            hint='Use it with method="optimal" and target_variance.',
+        )
+
+
+def _refuse(bad: np.ndarray, names: np.ndarray, what: str, hint: str) -> None:
+    if bad.any():
+        raise SaeInputError(
+            f"{int(bad.sum())} of {len(names)} areas {what}: {name_some(names[bad])}.",
+            hint=hint,
+            areas=names[bad],
+        )

@@ -1,0 +1,245 @@
+"""The figures that estimates must meet, as linear constraints S'θ = t; those that collide are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sae.errors import SaeInputError, SaeSpecError, name_some
+
+__all__ = ["Constraints", "constraints_of", "independent", "unreachable"]
+
+# Figures that follow from others must agree with them as well as the estimates will meet them.
+AGREEMENT = 1e-12
+_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """K known figures of weighted sums over n areas.
+
+    Attributes
+    ----------
+    weights : sparse array of float, shape (n_areas, K)
+        S: one column per figure, with weights that sum to 1 where it is a mean or rate.
+    target : ndarray of float, shape (K,)
+        t.
+    variance : ndarray of float, shape (K,)
+        Variances of the figures' own errors, 0 where they are known.
+    labels : tuple of str
+    """
+
+    weights: sparse.csr_array
+    target: np.ndarray
+    variance: np.ndarray
+    labels: tuple[str, ...]
+
+    def take(self, kept: np.ndarray) -> Constraints:
+        """Return the constraints at the positions `kept`."""
+        names = tuple(self.labels[k] for k in kept)
+        columns = sparse.csr_array(self.weights[:, kept])
+        return replace(
+            self, weights=columns, target=self.target[kept], variance=self.variance[kept], labels=names
+        )
+
+
+def constraints_of(
+    weights: np.ndarray,
+    groups: Mapping[str, Any] | Sequence[object] | np.ndarray | pd.Series | pd.DataFrame,
+    targets: Mapping[Any, Any] | pd.Series,
+    target_variance: Mapping[Any, Any] | pd.Series | None,
+    names: np.ndarray,
+    *,
+    mean: bool,
+) -> Constraints:
+    """Match areas, groups and figures by label; arguments as in `benchmark_estimates`."""
+    if not isinstance(groups, Mapping | pd.DataFrame):
+        return _of_column(weights, groups, targets, target_variance, names, mean, "")
+    labels = {str(name): groups[name] for name in list(groups)}  # type: ignore[index]
+    columns = list(labels)
+    given = {str(name): values for name, values in dict(targets).items()}
+    if sorted(columns) != sorted(given):
+        raise SaeInputError(
+            f"The groups are columns {name_some(columns)}, the targets are for {name_some(given)}.",
+            hint="Give the targets of every column of groups: {column: {label: figure}}.",
+            areas=sorted(set(columns) ^ set(given)),
+        )
+    errors = {str(name): values for name, values in dict(target_variance).items()} if target_variance else {}
+    unknown = [name for name in errors if name not in columns]
+    if unknown:
+        raise SaeInputError(f"target_variance names {name_some(unknown)}, which is no column of groups.")
+    parts = [
+        _of_column(weights, labels[name], given[name], errors.get(name), names, mean, f"{name} ")
+        for name in columns
+    ]
+    return Constraints(
+        sparse.csr_array(sparse.hstack([part.weights for part in parts])),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.variance for part in parts]),
+        tuple(label for part in parts for label in part.labels),
+    )
+
+
+def _of_column(weights, groups, targets, variance, names, mean, lead) -> Constraints:  # type: ignore[no-untyped-def]
+    codes, found = pd.factorize(pd.Series(list(groups), dtype="object"), use_na_sentinel=True)
+    if len(codes) != len(names):
+        raise SaeInputError(f"There are {len(names)} areas, but {len(codes)} labels of their groups.")
+    outside = codes < 0
+    if outside.any():
+        raise SaeInputError(
+            f"{int(outside.sum())} of {len(names)} areas belong to no group: {name_some(names[outside])}.",
+            hint=f"Give every area the label of its group{f' in {lead.strip()}' if lead else ''}.",
+            areas=names[outside],
+        )
+    labels = list(found)
+    target = _figures(labels, targets, "target")
+    error = np.zeros(len(labels)) if variance is None else _figures(labels, variance, "target variance")
+    if (error < 0).any():
+        raise SaeInputError(
+            f"The target variance of {name_some(np.array(labels, object)[error < 0])} is negative."
+        )
+    used = weights / np.bincount(codes, weights)[codes] if mean else weights
+    shape = (len(codes), len(labels))
+    matrix = sparse.csr_array((used, (np.arange(len(codes)), codes)), shape=shape)
+    return Constraints(matrix, target, error, tuple(f"{lead}{label}" for label in labels))
+
+
+def _figures(groups: list[object], figures: Mapping[object, float] | pd.Series, what: str) -> np.ndarray:
+    if not isinstance(figures, Mapping | pd.Series):
+        raise SaeSpecError(
+            f"The {what}s are {figures!r}, not figures by label.", hint="Give a mapping of label to figure."
+        )
+    figures = dict(figures)
+    without = [group for group in groups if group not in figures]
+    unused = [label for label in figures if label not in set(groups)]
+    if without or unused:
+        parts = [f"no {what} is given for {name_some(without)}"] if without else []
+        parts += [f"no area belongs to {name_some(unused)}"] if unused else []
+        raise SaeInputError(
+            f"{what.capitalize()}s and groups do not match: {'; '.join(parts)}.",
+            hint=f"Give one {what} for each group, by its label: {name_some(groups)}.",
+            areas=without or unused,
+        )
+    values = np.array([figures[group] for group in groups], dtype=float)
+    missing = [group for group, value in zip(groups, values, strict=True) if not np.isfinite(value)]
+    if missing:
+        raise SaeInputError(
+            f"The {what} of {name_some(missing)} is missing.", hint="Give its figure.", areas=missing
+        )
+    return values
+
+
+def independent(constraints: Constraints, *, soft: bool = False) -> Constraints:
+    """Return the constraints less those that follow from others, such as a nation from all its regions.
+
+    The smaller groups are taken first, so that what is left out is the larger whole. Of `soft` constraints
+    only those whose figure is exact can follow from others.
+
+    Raises
+    ------
+    SaeInputError
+        If a figure that follows from others differs from what they say; names it, them, and the difference.
+    """
+    S = sparse.csc_array(constraints.weights)
+    if S.nnz == S.shape[0] and (np.diff(constraints.weights.indptr) == 1).all():
+        return constraints  # every area in one group: nothing follows from anything
+    sizes = np.sqrt(np.asarray(S.multiply(S).sum(axis=0)))
+    gram = (S.T @ S).toarray() / np.outer(sizes, sizes)
+    weighed = (constraints.variance > 0) & soft
+    order = np.argsort(np.diff(S.indptr), kind="stable")
+    order = order[~weighed[order]]
+    kept: list[int] = []
+    factor = np.zeros((len(order), len(order)))  # Cholesky factor of the Gram matrix of those kept
+    for k in order:
+        m = len(kept)
+        row = _solve(factor[:m, :m], gram[kept, k])
+        rest = gram[k, k] - row @ row
+        if rest > 1e-10:
+            factor[m, :m], factor[m, m] = row, np.sqrt(rest)
+            kept.append(int(k))
+            continue
+        share = _solve(factor[:m, :m], row, transposed=True) * sizes[k] / sizes[kept]
+        _check_agreement(constraints, int(k), kept, share)
+    return constraints.take(np.sort([*kept, *np.flatnonzero(weighed)]))
+
+
+def _solve(factor: np.ndarray, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    from scipy.linalg import solve_triangular
+
+    return solve_triangular(factor, right, lower=True, trans=int(transposed)) if len(right) else right
+
+
+def _check_agreement(constraints: Constraints, k: int, kept: list[int], share: np.ndarray) -> None:
+    target = constraints.target
+    implied = float(share @ target[kept])
+    size = abs(target[k]) + float(np.abs(share) @ np.abs(target[kept]))
+    if abs(target[k] - implied) <= AGREEMENT * size:
+        return
+    parts = [constraints.labels[j] for j, s in zip(kept, share, strict=True) if abs(s) > 1e-9]
+    whole = constraints.labels[k]
+    raise SaeInputError(
+        f"The target of {whole} is {target[k]:.10g}, but those of {name_some(parts, _SHOWN)} "
+        f"make it {implied:.10g}: {target[k] - implied:+.3g} too "
+        f"{'much' if target[k] > implied else 'little'}.",
+        hint=f"Make the figures agree, or leave out {whole}: it follows from the others.",
+        areas=(whole, *parts),
+    )
+
+
+def unreachable(
+    constraints: Constraints, low: np.ndarray, high: np.ndarray, range_words: str
+) -> SaeInputError | None:
+    """Return the error that names the constraints which no estimates between `low` and `high` can meet.
+
+    Parameters
+    ----------
+    constraints : Constraints
+    low, high : ndarray of float, shape (n_areas,)
+        Range of every area; both ends are excluded where they differ.
+    range_words : str
+        The range in words, such as "between 0 and 1".
+
+    Returns
+    -------
+    SaeInputError or None
+        None where the constraints can be met.
+    """
+    from scipy.optimize import linprog
+
+    S, t = constraints.weights, constraints.target
+    parts = S.T @ np.where(np.isfinite(high), high, 0.0)
+    limits = S.T @ low, np.where(S.T @ np.where(np.isfinite(high), 0.0, 1.0) > 0, np.inf, parts)
+    alone = ~((t > limits[0]) & (t < limits[1]))
+    if alone.any():
+        k = int(np.flatnonzero(alone)[0])
+        names = [constraints.labels[j] for j in np.flatnonzero(alone)]
+        return SaeInputError(
+            f"The target of {name_some(names)} cannot be met by areas {range_words}: it is {t[k]:.6g}, "
+            f"where only figures between {limits[0][k]:.6g} and {limits[1][k]:.6g} can be reached.",
+            hint="Check that targets, weights and estimates are on the same scale.",
+            areas=names,
+        )
+    # min Σ (over + under) subject to S'y + under - over = t: the prices say which figures collide
+    scale = np.maximum(np.abs(t), 1e-300)
+    K, n = len(t), len(low)
+    eye = sparse.identity(K, format="csr")
+    matrix = sparse.hstack([sparse.diags_array(1 / scale) @ S.T, eye, -eye], format="csr")
+    cost = np.r_[np.zeros(n), np.ones(2 * K)]
+    ends = np.column_stack([np.r_[low, np.zeros(2 * K)], np.r_[high, np.full(2 * K, np.inf)]])
+    answer = linprog(cost, A_eq=matrix, b_eq=t / scale, bounds=ends, method="highs")
+    if answer.status == 0 and answer.fun > 1e-12:
+        miss = (answer.x[n : n + K] - answer.x[n + K :]) * scale
+        names = [constraints.labels[k] for k in np.flatnonzero(np.abs(answer.eqlin.marginals) > 1e-9)]
+        worst = int(np.argmax(np.abs(miss) / scale))
+        return SaeInputError(
+            f"The targets of {name_some(names, _SHOWN)} cannot all be met by areas {range_words}: whoever "
+            f"meets the others misses {constraints.labels[worst]} by {abs(miss[worst]):.3g}.",
+            hint="Check these figures, or leave one of them out.",
+            areas=names,
+        )
+    return None
