@@ -1,0 +1,78 @@
+"""What can be said about a model file before it runs: alone, and against the columns of the data."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+from formulaic import Formula
+
+from sae.auxiliary import read_areas
+from sae.batch.estimate import estimator, indicator_of
+from sae.batch.runner import read_covariates, read_records
+from sae.batch.spec import ModelFile
+from sae.design_based.domains import cross_domains
+from sae.errors import SaeSpecError, name_some
+from sae.indicators import Indicator
+from sae.quality import load_policy
+from sae.survey.expressions import names_in
+from sae.survey.layouts import resolve_layout
+
+__all__ = ["check"]
+
+
+def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Path | None = None) -> None:
+    """Check that a model file can run: its layout, expressions, model options and policy, then its columns.
+
+    Parameters
+    ----------
+    spec : ModelFile
+    survey, areas : path, optional
+        The data that it is meant for; without them only the file itself is checked.
+
+    Raises
+    ------
+    SaeSpecError, SaeInputError
+        At the first fault, named.
+    """
+    estimator(spec)
+    load_policy(spec.publish.policy)
+    if spec.survey.as_layout:
+        resolve_layout(spec.survey.as_layout)
+    _check_expressions(spec)
+    records = None if survey is None else read_records(spec, Path(survey))
+    if records is not None:
+        cross_domains(records, spec.estimate.domains)
+        indicator_of(spec, records)
+    if areas is not None:
+        covariates = read_areas(areas) if records is None else read_covariates(spec, Path(areas), records)
+        _check_columns(spec, covariates)
+
+
+def _check_expressions(spec: ModelFile) -> None:
+    expressions = [spec.estimate.universe]
+    if not isinstance(spec.estimate.indicator, str):
+        definition = Indicator(**spec.estimate.indicator.model_dump())
+        expressions += [definition.numerator, definition.denominator, definition.universe]
+    for expression in expressions:
+        if expression is not None:
+            names_in(expression)
+
+
+def _check_columns(spec: ModelFile, covariates: pd.DataFrame) -> None:
+    known = [*covariates, *spec.estimate.domains]
+    wanted = {name: "[model] formula" for name in sorted(Formula(spec.model.formula).rhs.required_variables)}
+    if spec.benchmark:
+        within, weights, targets = spec.benchmark.within, spec.benchmark.weights, spec.benchmark.targets
+        wanted |= {within: "[benchmark] within"} if within else {}
+        wanted |= {weights: "[benchmark] weights"} if weights else {}
+        wanted |= {targets: "[benchmark] targets"} if isinstance(targets, str) else {}
+    for name, where in wanted.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise SaeSpecError(
+                f"{where} uses {name}, which is neither a column of the areas nor a grouping column.",
+                hint=f"Did you mean {near[0]}?" if near else f"The areas have {name_some(covariates, 20)}.",
+                column=name,
+            )

@@ -1,0 +1,181 @@
+"""The demo: a synthetic country is surveyed, estimated, and compared with its known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sae.batch.estimate import Outcome, Step, silent
+from sae.batch.models import find_spec
+from sae.batch.outputs import staged
+from sae.batch.runner import produce
+from sae.datasets import Country, country
+from sae.tables import join_by_name, write_table
+
+__all__ = ["DemoReport", "compare_with_truth", "country_areas", "run_demo"]
+
+MODEL = "employment_rate_by_birth"
+SURVEY, AREAS, TRUTH = "persons.csv", "areas.csv", "truth.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class DemoReport:
+    """What the demo found.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        The run of the shipped model on the synthetic survey.
+    gain : DataFrame
+        Direct against model, as `compare_with_truth` gives it.
+    setting : str
+        The country and its survey in one line.
+    """
+
+    outcome: Outcome
+    gain: pd.DataFrame
+    setting: str
+
+    @property
+    def text(self) -> str:
+        """What the command prints."""
+        folder, frame = self.outcome.files[0].parent, self.outcome.table.frame
+        publishable = int(frame["publishable"].fillna(False).sum())
+        unsampled = int(self.gain["unsampled"].sum())
+        blocks = "\n".join(_block(row) for row in self.gain.to_dict("records"))
+        files = "\n".join(f"  {path}" for path in self.outcome.files)
+        return "\n\n".join(
+            [
+                self.setting,
+                f"{self.outcome.spec.title}\n\n{'':<38}{'direct':>9}{'model':>9}{'gain':>9}\n{blocks}",
+                f"{unsampled} more domains have no record in the survey: the model predicts them.\n"
+                f"{publishable} of {len(frame)} domains can be published by {frame['policy'].iloc[0]}; "
+                "the others stay in the table with their reason.",
+                f"Files\n{files}",
+                "The same by hand, then with your own data\n"
+                f"  sae run {MODEL} --survey {folder / SURVEY} --areas {folder / AREAS} --out my-results",
+            ]
+        )
+
+
+def _block(row: Mapping[Any, Any]) -> str:
+    return "\n".join(
+        [
+            f"{row['birth']}-born ({row['domains']} regions, median {row['n']:.0f} records)",
+            _line("median CV", row["cv_direct"], row["cv_model"], "{:.1%}", gain=True),
+            _line(
+                "error against the truth (RMSE)", row["rmse_direct"], row["rmse_model"], "{:.3f}", gain=True
+            ),
+            _line(
+                "95% intervals that hold the truth",
+                row["held_direct"],
+                row["held_model"],
+                "{:.0%}",
+                gain=False,
+            ),
+        ]
+    )
+
+
+def _line(name: str, direct: float, model: float, form: str, *, gain: bool) -> str:
+    less = f"{1 - model / direct:.0%}" if gain else ""
+    return f"  {name:<36}{form.format(direct):>9}{form.format(model):>9}{less:>9}".rstrip()
+
+
+def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoReport:
+    """Draw a country and its labour force survey, run the shipped model on the files, compare with the truth.
+
+    Parameters
+    ----------
+    out : path
+        Folder for the survey, the covariates, the truth and the results.
+    seed : int
+        Of the country and of the sample.
+    step : callable
+        Called with what is being done.
+
+    Raises
+    ------
+    SaeInputError
+        If `out` cannot be written or the seed is negative.
+    """
+    out = Path(out)
+    with staged(out) as stage:
+        step("drawing a country")
+        land = country(seed)
+        survey = land.lfs(seed)
+        write_table(survey.frame, stage / SURVEY)
+        write_table(country_areas(land), stage / AREAS)
+        write_table(land.truth, stage / TRUTH)
+        outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, out, step)
+        names = sorted(path.name for path in stage.iterdir())
+    outcome = replace(outcome, files=tuple(out / name for name in names))
+    persons, regions = len(land.population), land.areas["region"].nunique()
+    setting = (
+        f"A synthetic country of {persons:,} persons in {regions} regions (seed {seed}), "
+        f"surveyed: {len(survey):,} persons in {survey.stages[0].n_psu} sampling units."
+    )
+    return DemoReport(outcome, compare_with_truth(outcome, land.truth), setting)
+
+
+def country_areas(land: Country) -> pd.DataFrame:
+    """Return the covariates by region and birth, with the register's count of residents aged 20 to 64."""
+    counts = land.truth.loc[land.truth["birth"] != "total", ["region", "birth", "n_20_64"]]
+    areas = join_by_name(counts.reset_index(drop=True), land.areas, "region")
+    foreign = areas["birth"].eq("foreign").to_numpy(dtype=bool)
+    own = np.where(foreign, areas["share_tertiary_foreign"], areas["share_tertiary"])
+    return areas.assign(share_tertiary=own).drop(columns="share_tertiary_foreign").rename(
+        columns={"n_20_64": "population_20_64"}
+    )  # fmt: skip
+
+
+def compare_with_truth(outcome: Outcome, truth: pd.DataFrame) -> pd.DataFrame:
+    """Set direct and model estimates by region and birth against the truth, over the domains that have both.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        A run by region and birth.
+    truth : DataFrame
+        ``region``, ``birth`` and ``employment_rate``.
+
+    Returns
+    -------
+    DataFrame
+        One row per birth: number of sampled domains, median n, median CV (where the direct one is above 0),
+        RMSE against the truth, share of 95 % intervals that hold the truth, each for direct and model; the
+        number of domains without a sample.
+    """
+    keys = ["region", "birth"]
+    known = truth.rename(columns={"employment_rate": "truth"})[[*keys, "truth"]]
+    limits = outcome.direct.frame.rename(columns={"ci_low": "direct_low", "ci_high": "direct_high"})
+    table = join_by_name(outcome.table.frame, known, keys)
+    table = join_by_name(table, limits[[*keys, "direct_low", "direct_high"]], keys, how="outer")
+    rows = []
+    for birth, group in table.groupby(table["birth"].astype(str)):
+        sampled = group[group["direct"].notna() & group["estimate"].notna()]
+        varied = sampled[sampled["direct_cv"] > 0]
+        rows.append(
+            {
+                "birth": birth,
+                "domains": len(sampled),
+                "n": sampled["n"].median(),
+                "cv_direct": varied["direct_cv"].median(),
+                "cv_model": varied["cv"].median(),
+                "rmse_direct": _rmse(sampled["direct"] - sampled["truth"]),
+                "rmse_model": _rmse(sampled["estimate"] - sampled["truth"]),
+                "held_direct": sampled["truth"].between(sampled["direct_low"], sampled["direct_high"]).mean(),
+                "held_model": sampled["truth"].between(sampled["ci_low"], sampled["ci_high"]).mean(),
+                "unsampled": len(group) - len(sampled),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _rmse(error: pd.Series) -> float:
+    return float(np.sqrt(np.mean(error.to_numpy(dtype=float) ** 2)))

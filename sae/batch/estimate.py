@@ -1,0 +1,244 @@
+"""The corridor in memory: direct estimates, model, benchmark, flags, as a model file asks for them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sae.area_level import FayHerriot
+from sae.batch.spec import ModelFile
+from sae.batch.targets import benchmarked
+from sae.design_based import direct
+from sae.design_based.domains import text
+from sae.errors import SaeConvergenceError, SaeError, SaeInputError, SaeWarning, name_some
+from sae.indicators import Indicator, arrays, resolve
+from sae.quality import assess
+from sae.results import Result
+from sae.survey import Survey
+from sae.tables import DirectEstimates, EstimateTable
+
+__all__ = ["Outcome", "Step", "estimate", "estimator", "indicator_of", "silent"]
+
+Step = Callable[[str], None]
+
+
+def silent(step: str) -> None:
+    """Say nothing of the steps: what a program wants that has no one to show them to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run gave.
+
+    Attributes
+    ----------
+    spec : ModelFile
+    direct : DirectEstimates
+        What the survey alone says.
+    table : EstimateTable
+        The result, one row per domain, flagged.
+    fit : result or None
+        The fitted model, benchmarked; None where it has no usable answer.
+    failed : tuple of str
+        Which domains or models have no estimate, and why; empty when all went well.
+    warnings : tuple of str
+        What the steps warned of, each once.
+    files : tuple of Path
+        What was written, in alphabetical order.
+    """
+
+    spec: ModelFile
+    direct: DirectEstimates
+    table: EstimateTable
+    fit: Any
+    failed: tuple[str, ...]
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...] = field(default=())
+
+    @property
+    def text(self) -> str:
+        """The run in a few lines: how many domains, the gain, how many can be published, the files."""
+        frame, model = self.table.frame, self.spec.model
+        sampled = int(frame["in_sample"].fillna(False).sum())
+        method = "/".join(filter(None, (model.kind, model.transform)))
+        lines = [f"{self.spec.id}: {len(frame)} domains, {sampled} with a sample; {method}"]
+        both = frame["direct_cv"].gt(0) & frame["cv"].notna()
+        if both.any():
+            before, after = (frame.loc[both, name].median() for name in ("direct_cv", "cv"))
+            lines.append(f"median CV of {int(both.sum())} domains: direct {before:.1%}, model {after:.1%}")
+        publishable = int(frame["publishable"].fillna(False).sum())
+        policies = name_some(dict.fromkeys(frame["policy"]))
+        lines.append(f"publishable by {policies}: {publishable} of {len(frame)} domains")
+        if self.files:
+            lines.append(f"wrote to {self.files[0].parent}: {', '.join(path.name for path in self.files)}")
+        return "\n".join(lines)
+
+
+def indicator_of(spec: ModelFile, survey: Survey) -> Indicator:
+    """Return the indicator of a model file, by name or by definition, narrowed to the file's universe.
+
+    Raises
+    ------
+    SaeSpecError
+        If the survey lacks a column that it needs.
+    SaeInputError
+        If it is about nobody: no record is in the universe with all that defines the indicator.
+    """
+    asked, universe = spec.estimate.indicator, spec.estimate.universe
+    indicator = resolve(asked if isinstance(asked, str) else Indicator(**asked.model_dump()), survey)
+    if universe and universe != indicator.universe:
+        narrowed = f"({indicator.universe}) and ({universe})" if indicator.universe else universe
+        indicator = indicator.with_universe(narrowed)
+    found = arrays(indicator, survey)
+    if not found.inside.any():
+        raise SaeInputError(
+            f"No record of {len(survey):,} has a known value of {indicator.name} in its universe "
+            f"({indicator.universe or 'everybody'}); {int(found.item_missing.sum()):,} lack the value.",
+            hint="Check the universe and the codes of the columns that it names.",
+        )
+    return indicator
+
+
+def estimator(spec: ModelFile) -> FayHerriot:
+    """Return the specification of the model; options that contradict each other are refused here."""
+    model = spec.model
+    return FayHerriot(
+        model.formula, method=model.method, transform=model.transform, mse=model.mse, per=tuple(model.per),
+        level=model.level,
+    )  # fmt: skip
+
+
+def estimate(
+    spec: ModelFile,
+    survey: Survey,
+    areas: pd.DataFrame | None = None,
+    *,
+    run: str = "",
+    step: Step = silent,
+) -> Outcome:
+    """Estimate what a model file asks for, from a survey and covariates in memory.
+
+    Parameters
+    ----------
+    spec : ModelFile
+    survey : Survey
+    areas : DataFrame, optional
+        Covariates, one row per area (and per group and period, if it has their columns).
+    run : str
+        Name of the run for the table; by default the fit's own.
+    step : callable
+        Called with what is being done.
+
+    Returns
+    -------
+    Outcome
+        Without files. A model without a usable answer gives the direct estimates and its reason in `failed`.
+
+    Raises
+    ------
+    SaeInputError, SaeSpecError
+        If the data or the model file cannot be used.
+    """
+    model = estimator(spec)
+    indicator = indicator_of(spec, survey)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SaeWarning)
+        step("direct estimates")
+        table = direct(
+            survey, indicator, spec.estimate.domains, variance=spec.estimate.variance,
+            smoothing=spec.estimate.smoothing, level=spec.model.level, seed=spec.publish.seed,
+        )  # fmt: skip
+        step("model")
+        fit, refused = _fit(model, table, areas, spec.publish.seed)
+        if fit is not None and spec.benchmark is not None:
+            step("benchmark")
+            fit = benchmarked(fit, spec, survey, indicator, partial=bool(refused))
+        step("flags")
+        result, failed = _table(fit, table, refused, spec)
+    said = tuple(dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, SaeWarning)))
+    result = result.assign(model=spec.id, run=run or result["run"])
+    return Outcome(spec, table, result, fit, failed, said)
+
+
+def _fit(
+    model: FayHerriot, table: DirectEstimates, areas: pd.DataFrame | None, seed: int | None
+) -> tuple[Result | None, dict[tuple[Any, ...], str]]:
+    """Fit all there is; where one fit of several cannot be had, fit the others and say why."""
+    try:
+        return model.fit(table, areas=areas, seed=seed), {}
+    except SaeError as error:
+        if not model.per:
+            if isinstance(error, SaeConvergenceError):
+                return None, {(): error.what}
+            raise
+        found = table.frame.groupby(list(model.per), observed=True).indices
+        groups = {key if isinstance(key, tuple) else (key,): rows for key, rows in found.items()}
+        if len(groups) == 1:
+            raise
+        refused: dict[tuple[Any, ...], str] = {}
+        for key, rows in groups.items():
+            part = replace(table, frame=table.frame.iloc[rows], covariance=None)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", SaeWarning)
+                    model.fit(part, areas=_matching(areas, model.per, {key}), seed=seed)
+            except SaeError as reason:
+                refused[key] = reason.what
+        kept = set(groups) - set(refused)
+        if not kept or not refused:
+            raise
+        rows = np.sort(np.concatenate([groups[key] for key in kept]))
+        part = replace(table, frame=table.frame.iloc[rows], covariance=None)
+        return model.fit(part, areas=_matching(areas, model.per, kept), seed=seed), refused
+
+
+def _matching(
+    areas: pd.DataFrame | None, per: Sequence[str], kept: set[tuple[Any, ...]]
+) -> pd.DataFrame | None:
+    """Return the rows of `areas` whose `per` values are among `kept`, by label."""
+    for position, name in enumerate(per):
+        if areas is not None and name in areas:
+            labels = {text(key[position]) for key in kept}
+            areas = areas[areas[name].map(text).isin(labels)]
+    return areas
+
+
+def _table(
+    fit: Result | None, direct_table: DirectEstimates, refused: dict[tuple[Any, ...], str], spec: ModelFile
+) -> tuple[EstimateTable, tuple[str, ...]]:
+    """Return all rows, judged; those of a refused fit follow with their direct estimate and the reason."""
+    frames, failed = [], []
+    if fit is not None:
+        fit = fit.flag(spec.publish.policy)
+        frames.append(fit.estimates.frame)
+        lost = fit.estimates.frame.loc[fit.estimates["estimate"].isna(), ["domain", "reason"]]
+        failed += [f"{domain}: {reason}" for domain, reason in lost.itertuples(index=False)]
+    for key, reason in refused.items():
+        rows = direct_table.frame
+        for name, value in zip(spec.model.per, key, strict=False):
+            rows = rows[rows[name] == value]
+        frames.append(_without_estimate(rows, reason, direct_table, spec))
+        failed.append(f"{' / '.join(map(text, key)) or spec.id}: {reason}")
+    groups = tuple(direct_table.by)
+    return EstimateTable(pd.concat(frames, ignore_index=True), groups), tuple(failed)
+
+
+def _without_estimate(
+    rows: pd.DataFrame, reason: str, direct_table: DirectEstimates, spec: ModelFile
+) -> pd.DataFrame:
+    shared = ["indicator", "definition", "geo", "time", *direct_table.by, "domain", "n", "n_eff"]
+    frame = rows[list(dict.fromkeys(shared))].assign(
+        unit=direct_table.units.get(spec.estimate.indicator_id, ""),
+        direct=rows["estimate"], direct_se=rows["se"], direct_cv=rows["cv"],
+        in_sample=rows["estimate"].notna(), estimate=np.nan, se=np.nan,
+    )  # fmt: skip
+    verdict = assess(frame, spec.publish.policy)
+    frame = frame.assign(**{str(name): verdict[name] for name in verdict})
+    frame["reason"] = f"no model estimate: {reason}"
+    return EstimateTable(frame, tuple(direct_table.by)).frame

@@ -1,0 +1,61 @@
+"""Where model files lie: the ready-made ones that come with the package, and the user's own."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import sae
+from sae.batch.spec import ModelFile, read_spec
+from sae.errors import SaeInputError, name_some
+
+__all__ = ["find_spec", "locate", "models_folder", "shipped_models"]
+
+
+def models_folder() -> Path:
+    """Return the folder of the shipped model files: inside a wheel, else beside the package of a checkout."""
+    package = Path(sae.__file__).parent
+    inside, beside = package / "models", package.parent / "models"
+    return inside if inside.is_dir() else beside
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the ready-made model files by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(models_folder().glob("*.toml"))}
+
+
+def locate(name: str | Path) -> list[Path]:
+    """Return the files that `name` stands for: a model file, all those of a folder, or a shipped model.
+
+    Raises
+    ------
+    SaeInputError
+        If it is none of them; the text names the nearest shipped model.
+    """
+    path, shipped = Path(name), shipped_models()
+    if path.is_file():
+        return [path]
+    if str(name) in shipped:
+        return [shipped[str(name)]]
+    if path.is_dir():
+        found = sorted(path.glob("*.toml"))
+        if not found:
+            raise SaeInputError(f"The folder {path} holds no model file (*.toml).")
+        return found
+    near = get_close_matches(path.stem, shipped, n=1)
+    raise SaeInputError(
+        f"There is no model file {path}, and no shipped model of that name.",
+        hint=f"Did you mean the shipped model {near[0]}?"
+        if near
+        else f"Shipped models: {name_some(shipped, 20)}.",
+    )
+
+
+def find_spec(name: str | Path) -> ModelFile:
+    """Read the one model file that `name`, a path or the name of a shipped model, stands for."""
+    found = locate(name)
+    if Path(name).is_dir() and str(name) not in shipped_models():
+        raise SaeInputError(
+            f"{name} is a folder, not a model file.", hint=f"It holds {name_some(p.name for p in found)}."
+        )
+    return read_spec(found[0])

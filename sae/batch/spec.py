@@ -1,0 +1,315 @@
+"""The model file: one TOML with everything that a run needs besides the data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from sae.errors import SaeInputError, SaeSpecError, name_some
+
+__all__ = ["ModelFile", "parse_spec", "read_spec", "read_text"]
+
+
+class _Section(BaseModel):
+    """A table of the model file: strict about types, deaf to no key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _kind_of(value: Any) -> str:
+    return "~table" if isinstance(value, dict | BaseModel) else "~value"
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+class SurveySection(_Section):
+    """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins."""
+
+    layout: str | None = None
+    columns: dict[str, Any] = Field(default_factory=dict)
+    codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    lonely_psu: Literal["fail", "certainty", "average", "collapse"] = "fail"
+    nest: bool = False
+    encoding: str = "utf-8"
+
+    @property
+    def as_layout(self) -> dict[str, Any] | None:
+        """The mapping that `sae.read_survey` takes as its layout; None where the file says nothing."""
+        parts = {"layout": self.layout, "columns": self.columns, "codes": self.codes, "derive": self.derive}
+        return {name: part for name, part in parts.items() if part} or None
+
+
+class IndicatorSection(_Section):
+    """``[estimate.indicator]``: a definition of the user's own, with the fields of `sae.Indicator`."""
+
+    id: str
+    numerator: str
+    denominator: str | None = None
+    universe: str | None = None
+    kind: str = "ratio"
+    version: str = ""
+    label: str = ""
+    unit: str = ""
+    source: str = ""
+    threshold_share: float = 0.6
+
+
+class EstimateSection(_Section):
+    """``[estimate]``: what is estimated, for whom, and how its variance is smoothed.
+
+    `universe` narrows the indicator's own: both must hold.
+    """
+
+    indicator: Annotated[
+        Annotated[str, Tag("~value")] | Annotated[IndicatorSection, Tag("~table")], Discriminator(_kind_of)
+    ]
+    by: Names = Field(min_length=1)
+    time: str | None = None
+    universe: str | None = None
+    variance: Literal["linearised", "replicate", "bootstrap"] | None = None
+    smoothing: Literal["deff", "gvf", "arcsine"] | None = None
+
+    @property
+    def indicator_id(self) -> str:
+        """Name of the indicator, whether it comes from the registry or is defined in the file."""
+        return self.indicator if isinstance(self.indicator, str) else self.indicator.id
+
+    @property
+    def domains(self) -> list[str]:
+        """The columns that make the rows: `by`, then the period where it is asked for."""
+        return [*self.by, *([self.time] if self.time and self.time not in self.by else [])]
+
+
+class ModelSection(_Section):
+    """``[model]``: the specification of the estimator; its own class checks how options fit together."""
+
+    kind: Literal["fay_herriot"] = "fay_herriot"
+    formula: str
+    transform: str | None = None
+    method: str = "reml"
+    mse: str = "auto"
+    per: Names = Field(default_factory=list)
+    level: float = Field(default=0.95, gt=0, lt=1)
+
+
+class BenchmarkSection(_Section):
+    """``[benchmark]``: the known figures that the estimates must meet.
+
+    Without `targets` they are the survey's own direct estimates for each value of `within`; without
+    `weights`, a domain weighs what the survey says its universe counts.
+    """
+
+    within: str | None = None
+    method: Literal["ratio", "difference"] = "ratio"
+    targets: Annotated[
+        Annotated[float | str, Tag("~value")] | Annotated[dict[str, float], Tag("~table")],
+        Discriminator(_kind_of),
+    ] | None = None  # fmt: skip
+    weights: str | None = None
+
+
+class PublishSection(_Section):
+    """``[publish]``: the rule that flags each row, and the seed of every random step."""
+
+    policy: Annotated[
+        Annotated[str, Tag("~value")] | Annotated[dict[str, Any], Tag("~table")], Discriminator(_kind_of)
+    ] = "eurostat_lfs"
+    seed: int | None = None
+
+
+class _Contents(_Section):
+    title: str = ""
+    survey: SurveySection = Field(default_factory=SurveySection)
+    estimate: EstimateSection
+    model: ModelSection
+    benchmark: BenchmarkSection | None = None
+    publish: PublishSection = Field(default_factory=PublishSection)
+
+
+_TABLES: dict[tuple[str, ...], type[_Section]] = {
+    (): _Contents,
+    ("survey",): SurveySection,
+    ("estimate",): EstimateSection,
+    ("estimate", "indicator"): IndicatorSection,
+    ("model",): ModelSection,
+    ("benchmark",): BenchmarkSection,
+    ("publish",): PublishSection,
+}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that was read and checked, with its text kept for the record.
+
+    Attributes
+    ----------
+    id : str
+        Name of the file without its ending; the outputs bear it.
+    title : str
+        ``title`` of the file, else its first comment, else the id.
+    text : str
+        The TOML as it was written.
+    survey, estimate, model, benchmark, publish
+        The tables of the file.
+    """
+
+    id: str
+    title: str
+    text: str
+    survey: SurveySection
+    estimate: EstimateSection
+    model: ModelSection
+    benchmark: BenchmarkSection | None
+    publish: PublishSection
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text, line ends unified."""
+        return sha256(self.text.encode()).hexdigest()
+
+
+def read_text(path: Path, *, what: str = "model file") -> str:
+    """Return the text of a small UTF-8 file with unified line ends, or say what is wrong with it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SaeInputError(f"The {what} {path} does not exist.") from None
+    except IsADirectoryError:
+        raise SaeInputError(f"{path} is a folder, not a {what}.") from None
+    except UnicodeDecodeError as error:
+        raise SaeInputError(
+            f"The {what} {path.name} is not UTF-8 text: byte {error.start} cannot be read.",
+            hint="Save it again with the encoding UTF-8.",
+        ) from None
+    return text.replace("\r\n", "\n")
+
+
+def read_spec(path: str | Path) -> ModelFile:
+    """Read and check a model file.
+
+    Raises
+    ------
+    SaeInputError
+        If the file is missing or is not UTF-8 text.
+    SaeSpecError
+        If it is not TOML, lacks a key, has an unknown key or a value of the wrong type; the text names
+        the file, the table and the key, and the nearest known key.
+    """
+    path = Path(path)
+    return parse_spec(read_text(path), path.stem)
+
+
+def parse_spec(text: str, identifier: str) -> ModelFile:
+    """Check the text of a model file; `identifier` is the name that its outputs will bear.
+
+    Examples
+    --------
+    >>> spec = parse_spec('''
+    ... [estimate]
+    ... indicator = "employment_rate"
+    ... by = "region"
+    ... [model]
+    ... formula = "employment_rate ~ share_tertiary"
+    ... ''', "employment")
+    >>> spec.estimate.domains, spec.model.kind
+    (['region'], 'fay_herriot')
+    """
+    file = f"{identifier}.toml"
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SaeSpecError(f"{file} is not valid TOML: {error}.") from None
+    if not tables:
+        raise SaeSpecError(f"{file} is empty.", hint="It needs at least [estimate] and [model].")
+    try:
+        contents = _Contents.model_validate(tables)
+    except ValidationError as error:
+        raise SaeSpecError("\n".join(f"{file}: {line}" for line in _complaints(error))) from None
+    _check_together(contents, file)
+    title = contents.title or _first_comment(text) or identifier
+    return ModelFile(
+        identifier, title, text, contents.survey, contents.estimate, contents.model, contents.benchmark,
+        contents.publish,
+    )  # fmt: skip
+
+
+def _first_comment(text: str) -> str:
+    first = text.lstrip().partition("\n")[0]
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def _check_together(contents: _Contents, file: str) -> None:
+    estimate, model, benchmark = contents.estimate, contents.model, contents.benchmark
+    left = model.formula.partition("~")[0].strip()
+    if left != estimate.indicator_id:
+        raise SaeSpecError(
+            f'{file}: [model] formula models "{left}", but [estimate] estimates "{estimate.indicator_id}".',
+            hint="The left-hand side of the formula is the indicator.",
+        )
+    stray = [name for name in model.per if name not in estimate.domains]
+    if stray:
+        raise SaeSpecError(
+            f"{file}: [model] per names {name_some(stray)}, which [estimate] does not estimate by.",
+            hint=f"Choose among by and time: {', '.join(estimate.domains)}.",
+        )
+    if benchmark and benchmark.within is None and isinstance(benchmark.targets, dict):
+        raise SaeSpecError(
+            f"{file}: [benchmark] targets has one figure per group, but within does not name the groups.",
+            hint="Name the column whose values the targets are for, or give one number.",
+        )
+    random = {
+        '[estimate] variance = "bootstrap"': estimate.variance == "bootstrap",
+        '[model] mse = "bootstrap"': model.mse == "bootstrap",
+        f'[model] transform = "{model.transform}"': model.mse == "auto" and model.transform is not None,
+    }
+    for option in (name for name, draws in random.items() if draws and contents.publish.seed is None):
+        raise SaeSpecError(
+            f"{file}: {option} needs a bootstrap, which draws random numbers, but [publish] gives no seed.",
+            hint="Write a seed under [publish], such as seed = 20260101.",
+        )
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        path = tuple(str(part) for part in item["loc"] if not str(part).startswith("~"))
+        table, key = path[:-1], path[-1]
+        where = f"[{'.'.join(table)}] " if table else ""
+        if item["type"] == "extra_forbidden":
+            yield _unknown_key(table, key)
+        elif item["type"] == "missing":
+            yield f"{where}lacks {key}." if table else f"the table [{key}] is missing."
+        elif item["type"] == "literal_error":
+            allowed = item["ctx"]["expected"].replace("'", '"')
+            yield f'{where}{key} = "{item["input"]}" is not known; it takes {allowed}.'
+        else:
+            message = item["msg"][0].lower() + item["msg"][1:]
+            yield f"{where}{key} = {item['input']!r} cannot be used: {message}."
+
+
+def _unknown_key(table: tuple[str, ...], key: str) -> str:
+    known = list(_TABLES[table].model_fields)
+    where = f"[{'.'.join(table)}]" if table else "the file"
+    near = get_close_matches(key, known, n=1)
+    homes = [path for path, model in _TABLES.items() if key in model.model_fields and path != table]
+    if near:
+        advice = f"did you mean {near[0]}?"
+    elif homes:
+        advice = (
+            f"it belongs in [{'.'.join(homes[0])}]." if homes[0] else "it belongs at the top of the file."
+        )
+    else:
+        advice = f"it knows {', '.join(known)}."
+    return f"{where} has an unknown key {key}; {advice}"

@@ -1,0 +1,120 @@
+"""What a model file benchmarks to: figures, a column of the areas, or the survey's own estimates."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sae.batch.spec import BenchmarkSection, ModelFile
+from sae.design_based import direct
+from sae.design_based.domains import cross_domains, text
+from sae.errors import SaeInputError, SaeWarning, name_some
+from sae.indicators import Indicator, arrays
+from sae.results import Result
+from sae.survey import Survey
+
+__all__ = ["benchmarked"]
+
+COUNTED = "counted_by_the_survey"
+
+
+def benchmarked(
+    fit: Result, spec: ModelFile, survey: Survey, indicator: Indicator, *, partial: bool = False
+) -> Result:
+    """Return the fit benchmarked as ``[benchmark]`` says.
+
+    Without `targets` every group of `within`, in every period, meets the survey's own direct estimate;
+    without `weights` a domain weighs what the survey counts in the denominator of the indicator, so that the
+    direct estimates of the domains would meet the targets exactly. With `partial`, some fits could not be had
+    and their targets are left alone.
+
+    Raises
+    ------
+    SaeInputError, SaeSpecError
+        If a column, a target or a weight is missing.
+    """
+    section = spec.benchmark
+    assert section is not None
+    within = list(filter(None, [section.within]))
+    if section.targets is None and spec.estimate.time:
+        within = list(dict.fromkeys([*within, spec.estimate.time]))
+    targets = _targets(fit, section, within, survey, indicator)
+    if partial and isinstance(targets, Mapping):
+        columns = pd.DataFrame({name: fit._column(name).astype("object") for name in within})
+        fitted = set(_labels(columns, within))
+        targets = {label: target for label, target in targets.items() if label in fitted}
+    weights = section.weights
+    if weights is None:
+        fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, spec, survey, indicator)}))
+        weights = COUNTED
+    return fit.benchmark(targets, within=within or None, weights=weights, method=section.method)
+
+
+def _targets(
+    fit: Result, section: BenchmarkSection, within: Sequence[str], survey: Survey, indicator: Indicator
+) -> float | Mapping[Any, float]:
+    given = section.targets
+    if given is None:
+        table = direct(survey, indicator, within).frame
+        return (
+            dict(zip(_labels(table, within), table["estimate"], strict=True))
+            if within
+            else table["estimate"][0]
+        )
+    if isinstance(given, str):
+        return _column_targets(fit, given, within)
+    if isinstance(given, Mapping):
+        # keys of a TOML file are text, whatever the column holds
+        values = {text(value): value for value in fit._column(within[0]).astype("object")}
+        return {values.get(label, label): target for label, target in given.items()}
+    return given
+
+
+def _column_targets(fit: Result, column: str, within: Sequence[str]) -> float | Mapping[Any, float]:
+    values = pd.to_numeric(fit._column(column))
+    groups = fit._column(within[0]).astype("object") if within else pd.Series("all", index=values.index)
+    spread = values.groupby(groups.to_numpy()).nunique()
+    several = list(spread.index[spread != 1])
+    if several:
+        raise SaeInputError(
+            f"[benchmark] targets: {column} is not one figure in each group: {name_some(several)}.",
+            hint="Give every area of a group the same figure.",
+            column=column,
+        )
+    known = dict(zip(groups, values, strict=True))
+    return known if within else float(values.iloc[0])
+
+
+def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
+    parts = [frame[name].astype("object").tolist() for name in columns]
+    return parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
+
+
+def _counted(fit: Result, spec: ModelFile, survey: Survey, indicator: Indicator) -> np.ndarray:
+    """Weighted denominators by domain, on the rows of the fit; next to nothing where there is no record."""
+    domains = cross_domains(survey, spec.estimate.domains)
+    denominator = arrays(indicator, survey).denominator * survey.weights
+    inside = domains.codes >= 0
+    sums = np.bincount(domains.codes[inside], denominator[inside], minlength=len(domains))
+    by = spec.estimate.domains
+    known = {tuple(map(text, key)): value for key, value in zip(_keys(domains.labels, by), sums, strict=True)}
+    counted = np.array([known.get(tuple(map(text, key)), 0.0) for key in _keys(fit.areas, by)])
+    empty = ~(counted > 0)
+    if empty.any():
+        warnings.warn(
+            f"{int(empty.sum())} domains without a record weigh nothing in the benchmark; "
+            "name a population column in [benchmark] weights to count them.",
+            SaeWarning,
+            stacklevel=2,
+        )
+    # the benchmark needs weights above 0: a billionth of the mean moves no figure that is printed
+    return np.where(empty, 1e-9 * counted[~empty].mean(), counted)
+
+
+def _keys(frame: pd.DataFrame, by: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(frame[name].astype("object") for name in by), strict=True))

@@ -1,0 +1,202 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import sae
+from sae.errors import SaeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["main"]
+
+DONE, PARTLY, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="sae",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+Survey = Annotated[Path, typer.Option("--survey", help="Records: CSV, CSV.gz, Parquet, SAS, SPSS or Stata.")]
+Areas = Annotated[Path | None, typer.Option("--areas", help="Covariates, one row per area: CSV or Parquet.")]
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Turn errors into one readable message and the exit code that the help promises."""
+
+    @wraps(command)
+    def guarded(*args: Any, debug: bool = False, **options: Any) -> None:
+        try:
+            code = command(*args, debug=debug, **options)
+        except KeyboardInterrupt:
+            _complain("Interrupted: nothing was written.")
+            code = INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            _complain(_words(error))
+            code = REFUSED
+        raise typer.Exit(code)
+
+    return guarded
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, SaeError):
+        return f"Error: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"Error: {error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "Error: the data do not fit into the memory of this machine."
+    return f"Unexpected {type(error).__name__}: {error}\nA fault of sae itself; --debug shows where."
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what is being done, on stderr, and only to a person."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda step: progress.update(task, description=step)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"sae {sae.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Small area estimation: from survey files to flagged, benchmarked, publishable tables.
+
+    Exit codes: 0 done; 1 some domains or models failed, the table is written with their reason;
+    2 the input or the model file cannot be used, nothing is written; 130 interrupted.
+    """
+
+
+@app.command()
+@_guarded
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-results"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic country.")] = 1,
+    debug: Debug = False,
+) -> int:
+    """Make a synthetic country, survey it, estimate, and compare with the known truth."""
+    from sae.batch.demo import run_demo
+
+    with _progress() as step:
+        report = run_demo(out, seed=seed, step=step)
+    print(report.text)
+    return PARTLY if report.outcome.failed else DONE
+
+
+@app.command()
+@_guarded
+def run(
+    spec: Annotated[str, typer.Argument(help="A model file (TOML), or the name of a shipped model.")],
+    survey: Survey,
+    out: Annotated[Path, typer.Option(help="Folder for the results; files of the same names are replaced.")],
+    areas: Areas = None,
+    debug: Debug = False,
+) -> int:
+    """Run one model file from survey records to a flagged table."""
+    from sae.batch.models import find_spec
+
+    model = find_spec(spec)  # a misspelt name is answered before the libraries load
+    from sae.batch.runner import run
+
+    with _progress() as step:
+        outcome = run(model, survey=survey, areas=areas, out=out, step=step)
+    for warning in outcome.warnings:
+        _complain(f"Warning: {warning}")
+    for reason in outcome.failed:
+        _complain(f"Failed: {reason}")
+    print(outcome.text)
+    return PARTLY if outcome.failed else DONE
+
+
+@app.command()
+@_guarded
+def check(
+    specs: Annotated[list[str], typer.Argument(help="Model files, folders, or shipped names.")],
+    survey: Annotated[Path | None, typer.Option("--survey", help="Check these records' columns too.")] = None,
+    areas: Annotated[Path | None, typer.Option("--areas", help="Check this table's columns too.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Check model files, without data or against the columns of the data."""
+    from sae.batch.checks import check
+    from sae.batch.models import locate
+    from sae.batch.spec import read_spec
+
+    code = DONE
+    for name in specs:
+        found = locate(name)
+        for path in found:
+            shown = name if len(found) == 1 else path.name
+            try:
+                check(read_spec(path), survey=survey, areas=areas)
+            except SaeError as error:
+                if debug:
+                    raise
+                _complain(f"{shown}: {error}")
+                code = REFUSED
+            else:
+                print(f"{shown}: ok")
+    return code
+
+
+@app.command()
+@_guarded
+def models(debug: Debug = False) -> int:
+    """List the shipped models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sae.batch.models import shipped_models
+    from sae.batch.spec import read_spec
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it estimates")
+    for name, path in shipped_models().items():
+        table.add_row(name, read_spec(path).title)
+    Console().print(table)
+    return DONE
+
+
+def main() -> None:
+    """Entry point of the ``sae`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to stop
+    app()
+
+
+if __name__ == "__main__":
+    main()
