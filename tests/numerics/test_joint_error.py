@@ -1,0 +1,67 @@
+"""The factored joint error against full matrices."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sae.numerics.joint_error import JointError
+from sae.numerics.streams import normals, stream_keys
+
+EXACT = 1e-12
+
+
+@pytest.fixture
+def joint(rng):
+    factors = [rng.normal(size=(2, 4)), rng.normal(size=(2, 3))]
+    mse = 1.0 + np.concatenate([(factor**2).sum(axis=0) for factor in factors])
+    return JointError.of_fits(mse, factors), mse, factors
+
+
+def test_diagonal_and_blocks(joint):
+    error, mse, factors = joint
+    matrix = error.covariance()
+    np.testing.assert_allclose(error.mse(), mse, rtol=EXACT)
+    np.testing.assert_allclose(np.diag(matrix), mse, rtol=EXACT)
+    np.testing.assert_allclose(matrix[0, 1], factors[0][:, 0] @ factors[0][:, 1], rtol=EXACT)
+    assert matrix[0, 5] == 0.0  # fits are independent
+
+
+def test_constraints_compose_as_matrices(joint, rng):
+    error, _, _ = joint
+    matrix = error.covariance()
+    for groups in (np.array([0, 0, 1, 1, 1, 0, 0]), np.zeros(7, dtype=int)):
+        weights, scale = rng.uniform(size=7), rng.uniform(0.5, 2.0, size=7)
+        direction = rng.uniform(size=7)
+        same = groups[:, None] == groups
+        T = scale[:, None] * (np.eye(7) - np.where(same, np.outer(direction, weights), 0.0))
+        matrix = T @ matrix @ T.T
+        error = error.constrained(scale, direction, weights, groups)
+        np.testing.assert_allclose(error.covariance(), matrix, atol=1e-12)
+        np.testing.assert_allclose(error.mse(), np.diag(matrix), atol=1e-12)
+    sums = rng.normal(size=(2, 7))
+    expected = np.diag(sums @ matrix @ sums.T)
+    np.testing.assert_allclose(error.mse_of(sparse.csr_array(sums)), expected, rtol=1e-10)
+
+
+def test_order_and_scale(joint, rng):
+    error, mse, _ = joint
+    order = rng.permutation(7)
+    matrix = error.covariance()
+    np.testing.assert_allclose(error.reordered(order).covariance(), matrix[np.ix_(order, order)], rtol=EXACT)
+    factor = rng.uniform(0.5, 1.0, 7)
+    scaled = error.scaled(factor, mse)
+    np.testing.assert_allclose(scaled.mse(), mse, rtol=EXACT)
+    np.testing.assert_allclose(scaled.covariance()[0, 1], factor[0] * factor[1] * matrix[0, 1], rtol=EXACT)
+
+
+def test_draws_have_the_joint_covariance(joint):
+    error, _, _ = joint
+    constrained = error.constrained(np.ones(7), np.full(7, 1 / 7), np.ones(7), np.zeros(7, dtype=int))
+    z, c = (
+        normals(stream_keys(1, "z", range(7)), 0, 200_000),
+        normals(stream_keys(1, "c", range(4)), 0, 200_000),
+    )
+    draws = constrained.draw(z, c)
+    np.testing.assert_allclose(
+        np.cov(draws.T), constrained.covariance(), atol=0.05
+    )  # 200,000 draws: se < 0.01

@@ -1,0 +1,81 @@
+"""The lock-step sparse Cholesky against dense linear algebra."""
+
+import numpy as np
+import pytest
+
+from sae.errors import SaeConvergenceError
+from sae.numerics.sparse import analyse, factorise
+
+TOL = 1e-11  # two factorisations of well-conditioned matrices of order 60 in double precision
+
+
+def random_pattern(rng, size, extra):
+    """Lower-triangle positions of a connected or disconnected random graph, diagonal included."""
+    pairs = {(i, i) for i in range(size)}
+    pairs |= {tuple(sorted(rng.choice(size, 2, replace=False))[::-1]) for _ in range(extra)}
+    rows, cols = np.array(sorted(pairs)).T
+    return rows, cols
+
+
+def dense_of(rows, cols, values, size):
+    matrix = np.zeros((size, size))
+    matrix[rows, cols] = values
+    matrix[cols, rows] = values
+    return matrix
+
+
+@pytest.fixture(params=[(1, 0), (7, 4), (60, 90), (60, 500)])
+def problem(request, rng):
+    size, extra = request.param
+    rows, cols = random_pattern(rng, size, extra) if extra else (np.arange(size), np.arange(size))
+    values = rng.normal(size=(11, len(rows)))
+    for row in values:  # diagonally dominant, hence positive definite
+        matrix = np.abs(dense_of(rows, cols, row, size))
+        row[rows == cols] = (matrix.sum(axis=1) + rng.uniform(0.1, 1.0, size))[rows[rows == cols]]
+    dense = np.array([dense_of(rows, cols, row, size) for row in values])
+    return rows, cols, values, dense, factorise(analyse(rows, cols, size), values)
+
+
+def test_logdet(problem):
+    *_, dense, factor = problem
+    np.testing.assert_allclose(factor.logdet(), np.linalg.slogdet(dense)[1], rtol=TOL, atol=TOL)
+
+
+def test_solve_shared_and_own_right_hand_sides(problem, rng):
+    *_, dense, factor = problem
+    shared = rng.normal(size=(dense.shape[1], 3))
+    np.testing.assert_allclose(
+        factor.solve(shared),
+        np.linalg.solve(dense, np.broadcast_to(shared, (11, *shared.shape))),
+        rtol=1e-9,
+        atol=TOL,
+    )
+    own = rng.normal(size=(11, dense.shape[1], 2))
+    np.testing.assert_allclose(factor.solve(own), np.linalg.solve(dense, own), rtol=1e-9, atol=TOL)
+
+
+def test_inverse_on_the_pattern(problem, rng):
+    rows, cols, _, dense, factor = problem
+    inverse = np.linalg.inv(dense)
+    np.testing.assert_allclose(factor.inverse().diagonal(), np.diagonal(inverse, axis1=1, axis2=2), rtol=1e-9)
+    other = rng.normal(size=len(rows))
+    expected = np.trace(inverse @ dense_of(rows, cols, other, dense.shape[1]), axis1=1, axis2=2)
+    np.testing.assert_allclose(factor.inverse().trace(other), expected, rtol=1e-9, atol=1e-10)
+
+
+def test_colour_is_a_root_of_the_inverse(problem):
+    *_, dense, factor = problem
+    root = factor.colour(np.eye(dense.shape[1]))
+    np.testing.assert_allclose(root @ np.swapaxes(root, 1, 2), np.linalg.inv(dense), rtol=1e-8, atol=TOL)
+
+
+def test_neighbours_in_the_block_do_not_matter(problem):
+    rows, cols, values, dense, factor = problem
+    alone = factorise(analyse(rows, cols, dense.shape[1]), values[4])
+    assert alone.logdet()[0] == factor.logdet()[4]
+
+
+def test_not_positive_definite_is_refused_by_index():
+    pattern = analyse(np.array([0, 1, 1]), np.array([0, 0, 1]), size=2)
+    with pytest.raises(SaeConvergenceError, match="Matrix 1 of 2"):
+        factorise(pattern, np.array([[2.0, -1.0, 2.0], [1.0, -1.0, 1.0]]))
