@@ -1,7 +1,8 @@
 """The joint mean squared error of many predictions, without a matrix of all pairs.
 
 The errors are e = S z + U V'z + L c with independent standard normals z (one per area) and c (one per
-coefficient): S diagonal, U and V one column per constraint of a benchmark, L one column per coefficient.
+coefficient and per uncertain target): S diagonal, U and V one column per constraint of a benchmark, L one
+column per coefficient and target.
 """
 
 from __future__ import annotations
@@ -76,28 +77,31 @@ class JointError:
         return replace(self, scale=np.sqrt(np.maximum(alone, 0.0)), shared=shared)
 
     def constrained(
-        self, scale: np.ndarray, direction: np.ndarray, weights: np.ndarray, codes: np.ndarray
+        self, scale: np.ndarray, gain: sparse.sparray, sums: sparse.sparray, variance: np.ndarray
     ) -> JointError:
-        """Return the error of scale · (θ - direction · Σ w θ), the sum being that of the area's group.
+        """Return the error after a benchmark: scale · θ - gain (S'(scale · θ) - t).
 
         Parameters
         ----------
-        scale, direction, weights : ndarray, shape (M,)
-            The linear map of a benchmark.
-        codes : ndarray of int, shape (M,)
-            Group of each area, 0 to G - 1.
+        scale : ndarray, shape (M,)
+        gain, sums : array or sparse array, shape (M, K)
+            How the gap of each target is spread over the areas, and S, the weights of its sum.
+        variance : ndarray, shape (K,)
+            Variances of the targets t, independent of the estimates.
         """
-        size, groups = len(codes), int(codes.max()) + 1
-        rows = np.arange(size)
-        ones = sparse.csr_array((weights, (rows, codes)), shape=(size, groups))
-        spread = sparse.csr_array((scale * direction, (rows, codes)), shape=(size, groups))
 
         def applied(columns: sparse.csr_array) -> sparse.csr_array:
-            return sparse.csr_array(columns.multiply(scale[:, None]) - spread @ (ones.T @ columns))
+            scaled = sparse.csr_array(columns.multiply(scale[:, None]))
+            return sparse.csr_array(scaled - gain @ (sums.T @ scaled))
 
-        left = sparse.csr_array(sparse.hstack([applied(self.left), -spread]))
-        right = sparse.csr_array(sparse.hstack([self.right, ones.multiply(self.scale[:, None])]))
-        return JointError(scale * self.scale, applied(self.shared), left, right)
+        gain, sums = sparse.csr_array(gain), sparse.csr_array(sums)
+        own = sums.multiply((scale * self.scale)[:, None])
+        uncertain = np.flatnonzero(variance > 0)
+        noise = gain[:, uncertain].multiply(np.sqrt(variance[uncertain])[None, :])
+        left = sparse.csr_array(sparse.hstack([applied(self.left), -gain]))
+        right = sparse.csr_array(sparse.hstack([self.right, own]))
+        shared = sparse.csr_array(sparse.hstack([applied(self.shared), noise]))
+        return JointError(scale * self.scale, shared, left, right)
 
     def draw(self, z: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Return errors, shape (n, M), from normals z, shape (n, M), and c, shape (n, C)."""

@@ -1,4 +1,4 @@
-"""How estimates are moved so that S'θ = t: along a straight line, or by one shift of the link per figure.
+"""How estimates are moved so that S'θ = t: along a line, or by one shift of the link per figure; its cost.
 
 Every map has the derivative A = (I - G S') diag(scale), where G = dθ/dt says how a change of the targets is
 spread over the areas: from A and G follow draws and mean squared errors.
@@ -11,7 +11,7 @@ from scipy import sparse
 
 from sae.errors import SaeConvergenceError
 
-__all__ = ["linear_gain", "link_gain", "moved", "rake"]
+__all__ = ["gap_variance", "linear_gain", "link_gain", "moved", "rake"]
 
 _STEPS = 200
 _BLOCK = 4_000_000  # numbers held at once while draws are raked
@@ -117,6 +117,42 @@ def rake(
         for start in range(0, len(theta), block)
     ]
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def gap_variance(
+    X: np.ndarray, vardir: np.ndarray, sigma2_u: float, weights: np.ndarray | sparse.sparray
+) -> np.ndarray:
+    """Variance of Σ w y - Σ w θ, direct less model, under a Fay–Herriot model with known variances.
+
+    This is what it costs to benchmark to the survey's own direct estimate: `Benchmark.covariance`.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (n_areas, p)
+    vardir : ndarray of float, shape (n_areas,)
+    sigma2_u : float
+    weights : ndarray or sparse array of float, shape (n_areas, K)
+        S, such as ``benchmark.constraints.weights``.
+
+    Returns
+    -------
+    ndarray of float, shape (K, K)
+
+    References
+    ----------
+    Steorts and Ghosh (2013), Statistica Sinica 23, 749–767, Theorem 1 (g4).
+
+    Examples
+    --------
+    >>> gap_variance(np.ones((2, 1)), np.ones(2), 1.0, np.full((2, 1), 0.5))
+    array([[0.]])
+    """
+    S = sparse.csr_array(weights).toarray()
+    total = sigma2_u + vardir
+    pulled = S * (vardir / total)[:, None]
+    shared = X.T @ pulled
+    whole = pulled.T @ (pulled * total[:, None])
+    return whole - shared.T @ np.linalg.solve(X.T @ (X / total[:, None]), shared)
 
 
 def _rake_block(

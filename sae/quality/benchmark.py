@@ -18,7 +18,7 @@ from sae.numerics.streams import normals, seed_of, stream_keys
 from sae.quality.adjust import linear_gain, link_gain, moved, rake
 from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
 
-__all__ = ["METHODS", "Benchmark", "benchmark_estimates", "gap_variance"]
+__all__ = ["METHODS", "Benchmark", "benchmark_estimates"]
 
 METHODS = ("ratio", "difference", "mse", "optimal", "logit")
 _LINKS = ("ratio", "logit")
@@ -64,23 +64,6 @@ class Benchmark:
     def target_variance(self) -> np.ndarray:
         """Variances of the K independent targets, shape (K,)."""
         return self.constraints.variance
-
-    @property
-    def codes(self) -> np.ndarray:
-        """Group of each area where every area belongs to one constraint, shape (n_areas,)."""
-        if not _disjoint(self.constraints.weights):
-            raise SaeSpecError("The areas belong to several constraints each, not to one group.")
-        return self.constraints.weights.indices
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Weights w of the map scale · (θ - direction · Σ w θ) of disjoint groups, shape (n_areas,)."""
-        return self.constraints.weights.sum(axis=1) * self.scale
-
-    @property
-    def direction(self) -> np.ndarray:
-        """How the gap of a group is spread over its areas in that map, shape (n_areas,)."""
-        return self.gain.sum(axis=1) / self.scale
 
     def draws(self, theta: np.ndarray, seed: int | np.random.Generator | None = None) -> np.ndarray:
         """Benchmark each draw by the same method, so that every one meets the targets.
@@ -266,42 +249,6 @@ def benchmark_estimates(
     return Benchmark(
         result, adjustment, method, everything.labels, everything.target, kept, scale, gain, soft
     )
-
-
-def gap_variance(
-    X: np.ndarray, vardir: np.ndarray, sigma2_u: float, weights: np.ndarray | sparse.sparray
-) -> np.ndarray:
-    """Variance of Σ w y - Σ w θ, direct less model, under a Fay–Herriot model with known variances.
-
-    This is what it costs to benchmark to the survey's own direct estimate: `Benchmark.covariance`.
-
-    Parameters
-    ----------
-    X : ndarray of float, shape (n_areas, p)
-    vardir : ndarray of float, shape (n_areas,)
-    sigma2_u : float
-    weights : ndarray or sparse array of float, shape (n_areas, K)
-        S, such as ``benchmark.constraints.weights``.
-
-    Returns
-    -------
-    ndarray of float, shape (K, K)
-
-    References
-    ----------
-    Steorts and Ghosh (2013), Statistica Sinica 23, 749–767, Theorem 1 (g4).
-
-    Examples
-    --------
-    >>> gap_variance(np.ones((2, 1)), np.ones(2), 1.0, np.full((2, 1), 0.5))
-    array([[0.]])
-    """
-    S = sparse.csr_array(weights).toarray()
-    total = sigma2_u + vardir
-    pulled = S * (vardir / total)[:, None]
-    shared = X.T @ pulled
-    whole = pulled.T @ (pulled * total[:, None])
-    return whole - shared.T @ np.linalg.solve(X.T @ (X / total[:, None]), shared)
 
 
 def _disjoint(S: sparse.csr_array) -> bool:

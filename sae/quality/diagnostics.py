@@ -12,8 +12,8 @@ import numpy as np
 from sae.errors import SaeInputError
 
 __all__ = [
-    "BiasTest", "Calibration", "Coverage", "GoodnessOfFit", "Normality",
-    "bias_test", "calibration", "coverage", "goodness_of_fit", "residual_normality",
+    "BiasTest", "Calibration", "Coverage", "Gain", "GoodnessOfFit", "Normality",
+    "bias_test", "calibration", "coverage", "gain", "goodness_of_fit", "residual_normality",
 ]  # fmt: skip
 
 
@@ -67,6 +67,30 @@ class Calibration:
     relative_difference: float
     z: float
     agrees: bool
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What the model adds, and whether it flattens the areas.
+
+    Attributes
+    ----------
+    error_ratio : float
+        Median over areas of the model's root mean squared error over the direct standard error.
+    improved : float
+        Share of the areas where that is below 1.
+    spread_model, spread_truth : float
+        Variance of the model estimates between areas, and of the true values as the direct estimates show it:
+        their variance less the mean sampling variance, 0 where that is negative. Best predictions spread
+        less than the truth; a model spread far below says that they are shrunken too much.
+    n_areas : int
+    """
+
+    error_ratio: float
+    improved: float
+    spread_model: float
+    spread_truth: float
+    n_areas: int
 
 
 @dataclass(frozen=True)
@@ -215,13 +239,31 @@ def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se
     return Calibration(total, float(direct), gap, float(relative), float(z), bool(abs(z) <= norm.ppf(0.975)))
 
 
+def gain(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray) -> Gain:
+    """Compare the errors of model and direct estimates, and how far either spreads between areas.
+
+    Parameters
+    ----------
+    direct, model, vardir, mse : ndarray of float, shape (n_areas,)
+
+    Examples
+    --------
+    >>> gain(np.array([1.0, 3.0]), np.array([1.5, 2.5]), np.ones(2), np.full(2, 0.25))
+    Gain(error_ratio=0.5, improved=1.0, spread_model=0.5, spread_truth=1.0, n_areas=2)
+    """
+    y, x, v, m = _complete([direct, model, vardir, mse], 2, "The gain of the model")
+    ratio = np.sqrt(m / v)
+    truth = max(float(np.var(y, ddof=1) - v.mean()), 0.0)
+    return Gain(float(np.median(ratio)), float((ratio < 1).mean()), float(np.var(x, ddof=1)), truth, len(y))
+
+
 def residual_normality(residuals: np.ndarray) -> Normality:
-    """Test standardised residuals for normality (Shapiro–Wilk).
+    """Test standardised residuals, or predicted random effects, for normality (Shapiro–Wilk).
 
     Parameters
     ----------
     residuals : ndarray of float, shape (n,)
-        Missing ones take no part.
+        Such as ``influence(...).standardised`` or ``.random_effect``. Missing ones take no part.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.joint_error import JointError
+from sae.numerics.streams import seed_of
 from sae.quality import Benchmark, assess, benchmark_estimates
 from sae.results.draws import Draws, NormalDraws
 from sae.results.summary import summarise
@@ -26,9 +27,10 @@ __all__ = ["Plots", "Result"]
 
 @dataclass(frozen=True)
 class Plots:
-    """The charts of a result: `sae.plots` called with its table."""
+    """The charts of a result: `sae.plots` called with its tables."""
 
     table: EstimateTable
+    learnt: pd.DataFrame
 
     def compare(self, **options: Any) -> Figure:
         """Direct against model estimates: see `sae.plots.compare`."""
@@ -41,6 +43,24 @@ class Plots:
         from sae.plots import caterpillar
 
         return caterpillar(self.table, **options)
+
+    def map(self, geometry: Any, **options: Any) -> Figure:
+        """Estimates and their uncertainty on a map: see `sae.plots.area_map`."""
+        from sae.plots import area_map
+
+        return area_map(self.table, geometry, **options)
+
+    def residuals(self, **options: Any) -> Figure:
+        """Residuals against fitted values and leverage: see `sae.plots.residuals`."""
+        from sae.plots import residuals
+
+        return residuals(self.learnt, **options)
+
+    def qq(self, **options: Any) -> Figure:
+        """Residuals against normal quantiles: see `sae.plots.qq`."""
+        from sae.plots import qq
+
+        return qq(self.learnt, **options)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,8 +109,8 @@ class Result:
 
     @property
     def plot(self) -> Plots:
-        """Charts of the estimates: ``plot.compare()``, ``plot.caterpillar()``."""
-        return Plots(self.estimates)
+        """Charts: ``plot.compare()``, ``caterpillar()``, ``map(geometry)``, ``residuals()``, ``qq()``."""
+        return Plots(self.estimates, self.residuals)
 
     def summary(self) -> str:
         """Return the fit on one screen: coefficients, variance, gain over the direct estimates, checks."""
@@ -124,9 +144,10 @@ class Result:
         """
         if seed is None:
             raise SaeSpecError("draws(...) needs a seed.", hint="Call draws(1000, seed=1), with any number.")
-        values = self.source.draw(n, seed)
+        number = seed_of(seed)
+        values = self.source.draw(n, number)
         for benchmark in self.benchmarks:
-            values = benchmark.draws(values)
+            values = benchmark.draws(values, number)
         words = f"{self.source.source}, each benchmarked" if self.benchmarks else self.source.source
         return Draws(values, self._keys(), words)
 
@@ -138,31 +159,37 @@ class Result:
 
     def benchmark(
         self,
-        targets: float | Mapping[Any, float] | pd.Series,
+        targets: float | Mapping[Any, Any] | pd.Series,
         *,
         within: str | Sequence[str] | None = None,
         weights: str | Mapping[Any, float] | pd.Series | None = None,
         method: str = "ratio",
+        target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
     ) -> Self:
         """Return a result whose estimates meet known figures exactly.
 
         Parameters
         ----------
         targets : float, mapping or Series
-            One figure for all rows, or one per value of `within`, by label.
+            One figure for all rows, or one per value of `within`, by label. Several constraints at once,
+            nested or crossed: column to such a mapping, ``{"country": {...}, "birth": {...}}``.
         within : str or sequence of str, optional
-            Columns of the estimates or of the areas that make the groups.
+            Columns of the estimates or of the areas that make the groups, crossed where there are several.
         weights : str, mapping or Series, optional
             A column of the estimates or of the areas, or values by domain: the weighted mean of the estimates
             meets the target. Without weights the plain sum does, which has no meaning for shares.
-        method : {"ratio", "difference"}
-            Multiply a group's estimates by one factor, or add one amount.
+        method : {"ratio", "difference", "mse", "optimal", "logit"}
+            Multiply a group's estimates by one factor; add one amount; add amounts in proportion to the MSEs;
+            move along the joint MSE matrix (the smallest loss); shift the logits (shares stay inside [0, 1]).
+        target_variance : float, mapping or Series, optional
+            Variances of the targets, in the form of `targets`; carried into MSE and draws. By default the
+            targets are known without error.
 
         Returns
         -------
         Result
-            With `benchmark_factor` filled; MSE, intervals and draws respect the constraint, the targets taken
-            as known without error. Judge it again with `flag`.
+            With `benchmark_factor` filled; MSE, intervals and draws respect the constraint. Judge it again
+            with `flag`.
 
         Raises
         ------
@@ -171,10 +198,12 @@ class Result:
 
         References
         ----------
-        Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84.
+        Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84; Datta, Ghosh, Steorts and Maples (2011),
+        Test 20, 574–588.
         """
         frame = self.estimates.frame
         groups, goals = self._groups(within, targets)
+        variances = None if target_variance is None else self._groups(within, target_variance)[1]
         share = self._is_share
         if weights is None and share:
             raise SaeSpecError(
@@ -185,8 +214,12 @@ class Result:
         done = benchmark_estimates(
             frame["estimate"].to_numpy(), values, groups, goals, domains=frame["domain"], method=method,
             mean=weights is not None, bounds=(0.0, 1.0) if share else None,
+            mse={"mse": self.joint.mse, "optimal": self.joint.covariance}.get(method, lambda: None)(),
+            target_variance=variances,
         )  # fmt: skip
-        joint = self.joint.constrained(done.scale, done.direction, done.weights, done.codes)
+        joint = self.joint.constrained(
+            done.scale, done.gain, done.constraints.weights, done.constraints.variance
+        )
         return replace(
             self,
             estimates=self._rescaled(done, joint.mse(), share),
@@ -303,9 +336,19 @@ class Result:
             column=name,
         )
 
-    def _groups(self, within: Any, targets: Any) -> tuple[list[Any], dict[Any, float]]:
+    def _groups(self, within: Any, targets: Any) -> tuple[Any, dict[Any, Any]]:
+        """Labels of the groups (a list, or one list per column) and the figures by label."""
         size = len(self.estimates)
         many = isinstance(targets, Mapping | pd.Series)
+        nested = many and all(isinstance(figures, Mapping | pd.Series) for figures in dict(targets).values())
+        if nested and len(targets):
+            if within is not None:
+                raise SaeSpecError(
+                    "The targets name their columns themselves; within= has no meaning with them.",
+                    hint='Call benchmark({"country": {...}, "birth": {...}}, weights=...).',
+                )
+            columns = {name: self._column(name).astype("object").tolist() for name in dict(targets)}
+            return columns, {name: dict(figures) for name, figures in dict(targets).items()}
         if within is None:
             goals = dict(targets) if many else {"all": float(targets)}
             if len(goals) != 1:
@@ -315,8 +358,8 @@ class Result:
                 )
             return [next(iter(goals))] * size, goals
         names = [within] if isinstance(within, str) else list(within)
-        columns = [self._column(name).astype("object").tolist() for name in names]
-        groups = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        labels = [self._column(name).astype("object").tolist() for name in names]
+        groups = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))
         return groups, dict(targets) if many else dict.fromkeys(groups, float(targets))
 
     def _weights(self, weights: str | Mapping[Any, float] | pd.Series) -> np.ndarray:

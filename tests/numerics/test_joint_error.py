@@ -27,15 +27,15 @@ def test_diagonal_and_blocks(joint):
 
 
 def test_constraints_compose_as_matrices(joint, rng):
+    """Two targets with overlapping areas and errors of their own, then another one."""
     error, _, _ = joint
     matrix = error.covariance()
-    for groups in (np.array([0, 0, 1, 1, 1, 0, 0]), np.zeros(7, dtype=int)):
-        weights, scale = rng.uniform(size=7), rng.uniform(0.5, 2.0, size=7)
-        direction = rng.uniform(size=7)
-        same = groups[:, None] == groups
-        T = scale[:, None] * (np.eye(7) - np.where(same, np.outer(direction, weights), 0.0))
-        matrix = T @ matrix @ T.T
-        error = error.constrained(scale, direction, weights, groups)
+    for targets in (2, 1):
+        S, gain = rng.uniform(size=(7, targets)), rng.normal(size=(7, targets))
+        scale, variance = rng.uniform(0.5, 2.0, size=7), rng.uniform(size=targets)
+        T = (np.eye(7) - gain @ S.T) * scale
+        matrix = T @ matrix @ T.T + gain * variance @ gain.T
+        error = error.constrained(scale, sparse.csr_array(gain), sparse.csr_array(S), variance)
         np.testing.assert_allclose(error.covariance(), matrix, atol=1e-12)
         np.testing.assert_allclose(error.mse(), np.diag(matrix), atol=1e-12)
     sums = rng.normal(size=(2, 7))
@@ -56,7 +56,8 @@ def test_order_and_scale(joint, rng):
 
 def test_draws_have_the_joint_covariance(joint):
     error, _, _ = joint
-    constrained = error.constrained(np.ones(7), np.full(7, 1 / 7), np.ones(7), np.zeros(7, dtype=int))
+    gain, S = sparse.csr_array(np.full((7, 1), 1 / 7)), sparse.csr_array(np.ones((7, 1)))
+    constrained = error.constrained(np.ones(7), gain, S, np.zeros(1))
     z, c = (
         normals(stream_keys(1, "z", range(7)), 0, 200_000),
         normals(stream_keys(1, "c", range(4)), 0, 200_000),

@@ -102,24 +102,6 @@ def test_gain_is_the_derivative_by_the_target(case, method):
         assert np.allclose((ends[0] - ends[1]) / (2 * step), final.gain.toarray()[:, k], rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_single_column_map_of_the_results(case, method):
-    """scale · (θ - direction · Σ w θ), as `JointError.constrained` takes it, is the same map."""
-    final = run(
-        case | {"groups": case["groups"]["region"], "targets": case["targets"]["region"]}, method=method
-    )
-    if method == "optimal":
-        with pytest.raises(AssertionError):  # a joint MSE spreads a gap beyond its own group
-            assert np.allclose(_as_results(final), final.matrix(), rtol=0, atol=ALGEBRA)
-    else:
-        assert np.allclose(_as_results(final), final.matrix(), rtol=0, atol=ALGEBRA)
-
-
-def _as_results(final):
-    same = final.codes[:, None] == final.codes
-    return final.scale[:, None] * (np.eye(12) - np.where(same, np.outer(final.direction, final.weights), 0))
-
-
 def omega(case, method):
     w = case["weights"]
     return {

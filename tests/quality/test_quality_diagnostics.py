@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from sae.errors import SaeInputError
-from sae.quality import bias_test, calibration, coverage, goodness_of_fit, residual_normality
+from sae.quality import bias_test, calibration, coverage, gain, goodness_of_fit, residual_normality
 
 ALGEBRA = 1e-10  # two routes through the same least squares
 ORACLE = 5e-6  # printed to seven digits
@@ -71,6 +71,20 @@ def test_calibration_by_hand():
     assert np.isclose(close.relative_difference, 0.02 / 0.53) and np.isclose(close.z, 0.02 / 0.0105)
     assert close.agrees  # z = 1.905
     assert not calibration(np.array([0.4, 0.6]), np.array([0.25, 0.75]), 0.53, 0.0102).agrees  # z = 1.961
+
+
+def test_gain_by_simulation(rng):
+    """The spread of the truth is found; that of best predictions is smaller by what they do not know."""
+    size = 40_000
+    truth, vardir = rng.normal(5, 2, size), np.full(size, 3.0)
+    direct = truth + rng.normal(0, np.sqrt(vardir))
+    model, mse = 5 + 4 / 7 * (direct - 5), np.full(size, 12 / 7)
+    result = gain(direct, model, vardir, mse)
+    # a variance from 40 000 values has a relative standard error of 0.7 %, of a total of 7; 5 of them
+    assert abs(result.spread_truth - 4) < 0.25 and abs(result.spread_model - 16 / 7) < 0.09
+    assert np.isclose(result.error_ratio, np.sqrt(4 / 7)) and result.improved == 1
+    assert gain(np.zeros(3), np.zeros(3), np.ones(3), np.array([0.5, 0.5, 2])).improved == 2 / 3
+    assert gain(np.zeros(3), np.zeros(3), np.ones(3), np.ones(3)).spread_truth == 0
 
 
 def test_normality(rng):

@@ -1,5 +1,7 @@
 """What every result shares: draws, benchmark, aggregate, flag, summary."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,6 +149,44 @@ def test_benchmarks_that_cannot_be_are_refused_by_name(fit, options, words):
         fit.benchmark(options.pop("targets"), **options)
 
 
+@pytest.mark.parametrize("method", ["ratio", "difference", "mse", "optimal"])
+def test_nested_targets_at_once_with_errors_of_their_own(fit, method):
+    """Nations, and the whole that follows from none of them: groups A and B cross the nations."""
+    crossed = replace(fit, areas=fit.areas.assign(half=np.where(np.arange(len(fit.areas)) % 2, "A", "B")))
+    w, y = crossed.areas["pop"].to_numpy(), crossed.estimates["estimate"].to_numpy()
+
+    def figures(column, factor):
+        labels = crossed.areas[column]
+        return {name: factor * (w @ (y * (labels == name))) for name in labels.unique()}
+
+    nations, halves = figures("nation", 1.02), figures("half", 1.02)
+    variances = {"nation": dict.fromkeys(nations, 0.04), "half": dict.fromkeys(halves, 0.09)}
+    plain = crossed.benchmark(
+        {"nation": {k: v / w[crossed.areas["nation"] == k].sum() for k, v in nations.items()},
+         "half": {k: v / w[crossed.areas["half"] == k].sum() for k, v in halves.items()}},
+        weights="pop", method=method, target_variance=variances,
+    )  # fmt: skip
+    done, new = plain.benchmarks[-1], plain.estimates["estimate"].to_numpy()
+    for column, goals in (("nation", nations), ("half", halves)):
+        for name, goal in goals.items():
+            assert w @ (new * (crossed.areas[column] == name)) == pytest.approx(goal, rel=EXACT)
+    expected = done.covariance(fit.joint.covariance())
+    np.testing.assert_allclose(plain.joint.covariance(), expected, rtol=1e-9, atol=1e-12)
+    draws = plain.draws(4000, seed=3).values
+    gap = draws @ done.constraints.weights.toarray() - done.constraints.target
+    np.testing.assert_allclose(gap.var(axis=0), done.target_variance, rtol=0.12)  # 4,000 draws: 2.2 % each
+    with pytest.raises(SaeSpecError, match="within= has no meaning"):
+        fit.benchmark({"nation": nations}, within="nation", weights="pop")
+
+
+def test_shares_benchmarked_on_the_logit_stay_inside(shares):
+    final = shares.benchmark(0.97, weights="pop", method="logit")
+    w = shares.areas["pop"] / shares.areas["pop"].sum()
+    assert w @ final.estimates["estimate"].to_numpy() == pytest.approx(0.97, rel=EXACT)
+    assert final.estimates["estimate"].between(0, 1).all()
+    assert final.draws(50, seed=1).values.max() <= 1.0
+
+
 # aggregate
 
 
@@ -202,3 +242,5 @@ def test_summary_says_what_an_office_looks_for(fit):
 def test_plots(fit):
     assert len(fit.plot.compare().axes) >= 1
     assert len(fit.plot.caterpillar().axes) >= 1
+    assert len(fit.plot.residuals().axes) == 2
+    assert len(fit.plot.qq().axes) >= 1
