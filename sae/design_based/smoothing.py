@@ -128,7 +128,8 @@ def smooth(
         spread = pooled[codes]
         vardir = np.where(sampled, deff * spread / np.maximum(n, 1), np.nan)
         several = f" in {len(pooled)} groups" if len(pooled) > 1 else ""
-        formula = f"vardir = {deff:.4g} p(1-p)/n with p(1-p) pooled{several}: {name_some(f'{s:.4g}' for s in pooled)}"
+        values = name_some(f"{value:.4g}" for value in pooled)
+        formula = f"vardir = {deff:.4g} p(1-p)/n with p(1-p) pooled{several}: {values}"
         if method == "arcsine":
             formula = f"variance on the arcsine scale {deff:.4g}/(4n); {formula}"
         log.append(formula)

@@ -60,14 +60,15 @@ def test_deff_by_hand():
     got = smooth(frame, "deff")
     element = np.array([0.25 * 10 / 9, 0.25 * 20 / 19])
     deff = (9 * 10 * 0.05 + 19 * 20 * 0.025) / (9 * element[0] + 19 * element[1])
-    unit = (9 * 10 * 0.05 + 19 * 20 * 0.025) / 28  # deff times the mean of p(1-p) n/(n-1), by degrees of freedom
+    unit = (9 * 10 * 0.05 + 19 * 20 * 0.025) / 28  # deff times the mean of p(1-p) n/(n-1)
     np.testing.assert_allclose(got.vardir, unit / frame["n"], rtol=ROUNDING)
     np.testing.assert_allclose(got.n_eff, frame["n"] / deff, rtol=ROUNDING)
     np.testing.assert_allclose(smooth(frame, "arcsine").vardir, got.vardir, rtol=ROUNDING)
 
 
 def test_a_variance_does_not_hang_on_the_domain_s_own_estimate():
-    frame = pd.DataFrame({"n": 10, "estimate": [0.1, 0.5, 0.9, 0.3], "variance": 0.02, "df": 9})
+    shares = [0.1, 0.5, 0.9, 0.3]
+    frame = pd.DataFrame({"n": 10, "estimate": shares, "variance": 0.02, "df": 9})
     for method in ("deff", "arcsine"):
         vardir = smooth(frame, method).vardir
         np.testing.assert_allclose(vardir, vardir[0], rtol=ROUNDING)
@@ -75,8 +76,8 @@ def test_a_variance_does_not_hang_on_the_domain_s_own_estimate():
 
 def test_groups_have_their_own_p():
     """Natives near a half, foreigners near a tenth: each group by its own mean p(1 - p)."""
-    frame = pd.DataFrame({"n": 101, "estimate": [0.5, 0.5, 0.1, 0.1], "variance": [0.0025, 0.0025, 9e-4, 9e-4],
-                          "df": 1e6})  # fmt: skip
+    shares, variances = [0.5, 0.5, 0.1, 0.1], [0.0025, 0.0025, 9e-4, 9e-4]
+    frame = pd.DataFrame({"n": 101, "estimate": shares, "variance": variances, "df": 1e6})
     got = smooth(frame, "deff", groups=np.array([0, 0, 1, 1]))
     np.testing.assert_allclose(got.vardir / frame["variance"], 1.0, rtol=0.02)
     whole = smooth(frame, "deff").vardir

@@ -200,7 +200,7 @@ def numerical_variance(frame, estimate):
     return n / (n - 1) * np.sum((scores - scores.mean(axis=0)) ** 2, axis=0)
 
 
-@pytest.mark.parametrize("function", [spree, gspree])
+@pytest.mark.parametrize("function", [spree, pytest.param(gspree, marks=pytest.mark.slow)])
 def test_variance_is_that_of_the_whole_computation(rng, function):
     """Margins and slope both move with the weights (equal here: the effective sizes then stand still)."""
     frame, census, counts = sample(rng, 36)
