@@ -19,13 +19,23 @@ _PUBLIC = {
     "DirectEstimates": "sae.tables",
     "EstimateTable": "sae.tables",
     "FayHerriot": "sae.area_level",
+    "MultivariateFayHerriot": "sae.area_level",
+    "TwoFoldFayHerriot": "sae.area_level",
+    "SAR": "sae.area_level",
+    "AR1": "sae.area_level",
 }
-_ROOMS = ("datasets", "errors", "indicators", "quality", "plots", "auxiliary")
+_ROOMS = (
+    "area_level", "auxiliary", "datasets", "design_based", "errors", "indicators", "plots", "quality",
+)  # fmt: skip
 
 __all__ = sorted([*_PUBLIC, *_ROOMS, "__version__"])
 
 if TYPE_CHECKING:
+    from sae.area_level import AR1 as AR1
+    from sae.area_level import SAR as SAR
     from sae.area_level import FayHerriot as FayHerriot
+    from sae.area_level import MultivariateFayHerriot as MultivariateFayHerriot
+    from sae.area_level import TwoFoldFayHerriot as TwoFoldFayHerriot
     from sae.design_based import direct as direct
     from sae.indicators import Indicator as Indicator
     from sae.survey import Survey as Survey

@@ -19,9 +19,11 @@ from sae.area_level.learnt import (
     warn,
 )
 from sae.area_level.problem import AreaProblem
+from sae.area_level.reported_mse import BACKS, MSES, check_mse, chosen_mse, mse_words, reported_mse
+from sae.area_level.structure import AR1, BOOTSTRAPS, SAR, check_structure, structure_words
+from sae.area_level.structure_fit import fit_structured
 from sae.errors import SaeSpecError
 from sae.numerics.fay_herriot import METHODS
-from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
 from sae.numerics.fay_herriot_mse import Predictions, predict
 from sae.numerics.joint_error import JointError
 from sae.numerics.streams import seed_of
@@ -40,12 +42,10 @@ _METHOD_WORDS = {
     "ml": "ML",
     "fh": "Fay–Herriot moment",
     "pr": "Prasad–Rao moment",
-}
-_MSE_WORDS = {
-    "reml": "analytical, Prasad–Rao/Datta–Lahiri",
-    "ml": "analytical, Datta–Lahiri",
-    "fh": "analytical, Datta–Rao–Smith",
-    "pr": "analytical, Prasad–Rao",
+    "ll-reml": "Li–Lahiri adjusted REML",
+    "ll-ml": "Li–Lahiri adjusted ML",
+    "yl-reml": "Yoshimori–Lahiri adjusted REML",
+    "yl-ml": "Yoshimori–Lahiri adjusted ML",
 }
 
 
@@ -62,20 +62,31 @@ class FayHerriot(Specification):
     domain, vardir, n_eff : str
         Columns of a plain frame: area labels, sampling variances (natural scale, squared units), effective
         sample sizes.
-    method : {"reml", "ml", "fh", "pr"}
-        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment.
-    transform : {None, "arcsin"}
+    method : {"reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml"}
+        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment; likelihoods adjusted by
+        Li and Lahiri or by Yoshimori and Lahiri, with which the variance is never 0.
+    transform : {None, "arcsin", "log", "logit"}
         Model arcsin √y of a share, with D = 1 / (4 n_eff), or vardir by the delta method where there is no
-        n_eff; predictions come back without bias as (1 - exp(-2 s²) cos 2θ̂) / 2, s² = A (1 - γ).
-    mse : {"auto", "analytical", "bootstrap"}
-        "auto" is the analytical MSE of the method without a transformation, and the parametric bootstrap on
-        the reported scale with one. The bootstrap needs a seed.
+        n_eff; log y of a positive figure; logit y of a share inside (0, 1); vardir by the delta method.
+    back : {"unbiased", "naive", "crude"}
+        The way back h^-1. "unbiased" is E h^-1(θ) for θ ~ N(θ̂, A (1 - γ)): (1 - exp(-2 s²) cos 2θ̂) / 2 for
+        arcsin, exp(θ̂ + s²/2) for log, quadrature for logit; "naive" is h^-1(θ̂); "crude", for log only, takes
+        the MSE for s².
+    mse : {"auto", "analytical", "bootstrap", "bootstrap-corrected", "jackknife", "weighted-jackknife"}
+        "auto" is the analytical MSE without a transformation and for log (Slud–Maiti), else the parametric
+        bootstrap on the reported scale. Bootstraps need a seed.
     per : sequence of str
         Columns whose values get a fit of their own, all in one kernel call.
     level : float
         Of the intervals.
     replicates : int
         Of the bootstrap.
+    spatial : SAR, optional
+        Area effects that neighbours share. ``mse`` may then also be "nonparametric" or
+        "nonparametric-corrected".
+    temporal : AR1, optional
+        Effects over time within each area, beside the area effect: one row per area and period. The MSE comes
+        from the parametric bootstrap.
 
     Examples
     --------
@@ -100,19 +111,20 @@ class FayHerriot(Specification):
     per: tuple[str, ...] = ()
     level: float = 0.95
     replicates: int = 200
+    spatial: SAR | None = None
+    temporal: AR1 | None = None
+    back: str = "unbiased"
 
     def __post_init__(self) -> None:
         split_formula(self.formula)
         one_of("method", self.method, METHODS)
         one_of("transform", self.transform or "identity", list(TRANSFORMS))
-        one_of("mse", self.mse, ("auto", "analytical", "bootstrap"))
+        one_of("mse", self.mse, tuple(dict.fromkeys((*MSES, *BOOTSTRAPS))))
+        one_of("back", self.back, BACKS)
         per = (self.per,) if isinstance(self.per, str) else tuple(self.per)
         object.__setattr__(self, "per", per)
-        if self.mse == "analytical" and self._transform.name != "identity":
-            raise SaeSpecError(
-                f'mse="analytical" has no meaning with transform="{self.transform}".',
-                hint='It is not of second order after the back-transform; use mse="bootstrap".',
-            )
+        check_structure(self)
+        check_mse(self)
         if not 0.0 < self.level < 1.0:
             raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
         if self.replicates < 2:
@@ -120,11 +132,12 @@ class FayHerriot(Specification):
 
     @property
     def _transform(self) -> Transform:
-        return TRANSFORMS[self.transform or "identity"]
+        transform = TRANSFORMS[self.transform or "identity"]
+        return transform.naive() if self.back == "naive" else transform
 
     @property
     def _bootstraps(self) -> bool:
-        return self.mse == "bootstrap" or (self.mse == "auto" and self._transform.name != "identity")
+        return chosen_mse(self).startswith("bootstrap")
 
     @property
     def words(self) -> str:
@@ -133,11 +146,17 @@ class FayHerriot(Specification):
         return f"{', '.join(parts)}: {self.formula}"
 
     def _words(self) -> str:
+        if self.spatial is not None or self.temporal is not None:
+            return structure_words(self)
         outcome, covariates = split_formula(self.formula)
-        scale = f"arcsin √{outcome}" if self.transform == "arcsin" else outcome
-        mse = _MSE_WORDS[self.method]
+        scale = {"arcsin": f"arcsin √{outcome}", None: outcome}.get(
+            self.transform, f"{self.transform} {outcome}"
+        )
+        mse = chosen_mse(self).replace("-", " ")
+        if mse == "analytical":
+            mse = mse_words(self.method)
         if self._bootstraps:
-            mse = f"parametric bootstrap, {self.replicates} replicates"
+            mse = f"parametric {mse}, {self.replicates} replicates"
         fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
         method = _METHOD_WORDS[self.method]
         return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}"
@@ -173,6 +192,8 @@ class FayHerriot(Specification):
         SaeSpecError
             If the bootstrap has no seed.
         """
+        if self.spatial is not None or self.temporal is not None:
+            return fit_structured(self, data, areas, seed)
         if self._bootstraps and seed is None:
             raise SaeSpecError(
                 "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
@@ -208,30 +229,22 @@ def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
         ends = area_intervals(A, part.estimate, part.mse, *data, spec.level)
         low[areas], high[areas], interval[areas], prior[areas] = ends.low, ends.high, ends.words, ends.prior
         parts.append(part)
-    estimate, mse, gamma, left, corrected = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("estimate", "mse", "gamma", "g1", "corrected")
+    estimate, mse, gamma, left = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("estimate", "mse", "gamma", "g1")
     )
     joint = JointError.of_fits(mse, [part.factor for part in parts])
-    reported_mse, reported_joint = mse, joint
-    mse_words = np.where(corrected, _MSE_WORDS[spec.method], f"{_MSE_WORDS[spec.method]}, bias term left out")
-    if spec._bootstraps and seed is not None:
-        reported_mse = bootstrap_mse(
-            fits, problem.D, problem.X, offsets, problem.sampled, problem.labels,
-            method=spec.method, transform=transform, replicates=spec.replicates, seed=seed,
-        )  # fmt: skip
-        reported_joint = joint.scaled(transform.slope(estimate, left), reported_mse)
-        mse_words = np.full(size, f"parametric bootstrap, {spec.replicates} replicates")
+    reported = reported_mse(spec, problem, fits, parts, seed)
+    reported_joint = joint.scaled(transform.slope(estimate, left), reported.mse)
     messages = warn(problem, fits, interval)
     run = problem.run_id(spec.to_toml(), seed)
     columns = {
-        "estimate": transform.mean(estimate, left),
-        "mse": reported_mse,
+        "estimate": transform.mean(estimate, mse if spec.back == "crude" else left),
+        "mse": reported.mse,
         "ci_low": transform.inverse(np.clip(low, *transform.bounds)),
         "ci_high": transform.inverse(np.clip(high, *transform.bounds)),
         "interval": _on_scale(interval, transform),
         "gamma": gamma,
-        "mse_method": mse_words,
+        "mse_method": reported.words,
         "prior": prior,
     }
     in_order = np.argsort(problem.order, kind="stable")

@@ -256,7 +256,13 @@ def _rows(
         place = {key: k for k, key in enumerate(fits.itertuples(index=False, name=None))}
         keys = rows[list(per)].itertuples(index=False, name=None)
         fit = np.array([place[key] for key in keys], dtype=np.int64)
-    extra = [rows[name].astype("string") for name in per]
+    # the label of a domain holds its groups already, but not its period
+    columns = {name: rows[name].astype("string") for name in per}
+    extra = [
+        column
+        for name, column in columns.items()
+        if name not in groups or column.equals(rows["time"].astype("string"))
+    ]
     if not extra and rows["time"].nunique() > 1:
         extra = [rows["time"].astype("string")]
     names = rows["domain"].astype("string")

@@ -12,12 +12,14 @@ import pandas as pd
 import sae
 from sae.area_level.inputs import AreaRows
 from sae.errors import SaeInputError, name_some
-from sae.numerics.fay_herriot import FayHerriotFits, fit_batch
+from sae.numerics.fay_herriot import FayHerriotFits, fewest_areas, fit_batch
 from sae.numerics.transforms import Transform
 from sae.specs import Design
 from sae.specs.design import check_rank
 
 __all__ = ["AreaProblem"]
+
+_ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,11 @@ class AreaProblem:
         return [start + np.flatnonzero(self.sampled[start:stop]) for start, stop in bounds]
 
     @property
+    def blocks(self) -> list[slice]:
+        """Positions of each fit."""
+        return [slice(*bounds) for bounds in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+
+    @property
     def names(self) -> np.ndarray:
         """Names of the areas in the order of the positions."""
         return self.rows.names[self.order]
@@ -103,7 +110,21 @@ class AreaProblem:
         return pd.Index(fits.iloc[:, 0]) if len(fits.columns) == 1 else pd.MultiIndex.from_frame(fits)
 
     def fit(self, method: str) -> FayHerriotFits:
-        """Fit all problems in one kernel call."""
+        """Fit all problems in one kernel call.
+
+        Raises
+        ------
+        SaeInputError
+            If a fit has fewer areas than the method needs.
+        """
+        few = fewest_areas(method, len(self.X))
+        for k, areas in enumerate(self.inside):
+            if len(areas) < few:
+                raise SaeInputError(
+                    f'method="{method}" needs {few} areas with a direct estimate for {len(self.X)} '
+                    f"coefficients; there are {len(areas)}{self.rows.where(k)}.",
+                    hint='Use method="reml", or fewer covariates.',
+                )
         offsets = np.concatenate([[0], np.cumsum(self.sampled)])[self.offsets]
         return fit_batch(self.y[self.sampled], self.D[self.sampled], self.X[:, self.sampled], offsets, method)
 
@@ -138,7 +159,7 @@ def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.nd
         raise SaeInputError(
             f"{int(outside.sum())} of {int(sampled.sum())} direct estimates lie outside [{low:g}, {high:g}], "
             f'where transform="{transform.name}" is defined: {_values(rows.names, y, outside)}.',
-            hint="Shares lie between 0 and 1; divide percentages by 100.",
+            hint="Shares lie between 0 and 1; divide percentages by 100." if high == 1.0 else "",
             areas=rows.names[outside],
         )
     if transform.name == "arcsin" and np.isfinite(rows.n_eff[sampled]).any():
@@ -152,7 +173,8 @@ def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.nd
                 column="n_eff",
             )
         return transform.forward(np.where(sampled, y, 0.5)), 0.25 / np.where(sampled, rows.n_eff, 1.0)
-    bad = sampled & ~((rows.vardir > 0) & np.isfinite(rows.vardir))
+    with np.errstate(invalid="ignore"):  # 1e-33 is a 0 that rounding has touched
+        bad = sampled & ~((rows.vardir > (_ROUNDING * y) ** 2) & np.isfinite(rows.vardir))
     if bad.any():
         raise SaeInputError(
             f"{int(bad.sum())} of {len(y)} areas have a sampling variance that is not positive: "
@@ -163,16 +185,24 @@ def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.nd
             column="vardir",
         )
     y, vardir = np.where(sampled, y, 0.5), np.where(sampled, rows.vardir, 1.0)
-    D = transform.variance(y, vardir)
-    flat = ~np.isfinite(D)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        D, z = transform.variance(y, vardir), transform.forward(y)
+    flat = ~(np.isfinite(D) & np.isfinite(z))
     if flat.any():
+        ends = " or ".join(f"{end:g}" for end in transform.range if np.isfinite(end))
+        left_out = "leave these direct estimates out: the areas are then predicted without a sample."
+        hints = {
+            "arcsin": "Give the effective sample sizes in the column n_eff.",
+            "log": f"Model them without transformation, or {left_out}",
+            "logit": f'Use transform="arcsin" with effective sample sizes in the column n_eff, or {left_out}',
+        }
         raise SaeInputError(
-            "Direct estimates of exactly 0 or 1 have no variance by the delta method: "
-            f"{name_some(rows.names[flat])}.",
-            hint="Give the effective sample sizes in the column n_eff.",
+            f"Direct estimates of exactly {ends} have no variance by the delta method on the "
+            f"{transform.name} scale: {name_some(rows.names[flat])}.",
+            hint=hints[transform.name],
             areas=rows.names[flat],
         )
-    return transform.forward(y), D
+    return z, D
 
 
 def _values(names: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> str:

@@ -12,107 +12,20 @@ Rao and Molina (2015), Small Area Estimation, 2nd ed., section 4.4.1 and 8.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from sae.errors import SaeConvergenceError
+from sae.numerics.block_structures import STRUCTURES, Structure, bend, bounds, in_units, starts, units
 
-__all__ = ["STRUCTURES", "BlockFit", "BlockMse", "fit_blocks", "mse_blocks"]
+__all__ = [
+    "BlockData", "BlockFit", "BlockMse", "fit_blocks", "mse_blocks", "root_of", "solve_gls",
+]  # fmt: skip
 
-Structure = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 _STEPS = 200
-
-
-def diagonal(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Independent effects, one variance each: theta = (s_1 .. s_R)."""
-    slopes = np.zeros((size, size, size))
-    slopes[np.arange(size), np.arange(size), np.arange(size)] = 1.0
-    return np.diag(theta), slopes
-
-
-def common(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Independent effects of one variance: theta = (s,)."""
-    return theta[0] * np.eye(size), np.eye(size)[None]
-
-
-def ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stationary AR(1) along the components: theta = (s, rho), V_ij = s rho^|i-j| / (1 - rho^2)."""
-    s, rho = theta
-    lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    power = rho**lag
-    bend = lag * rho ** np.maximum(lag - 1, 0) / (1 - rho**2) + 2 * rho * power / (1 - rho**2) ** 2
-    return s * power / (1 - rho**2), np.stack([power / (1 - rho**2), s * bend])
-
-
-def heteroscedastic_ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """AR(1) along the components with a variance each: theta = (s_1 .. s_R, rho); u_0 has variance 1.
-
-    u_r = rho u_{r-1} + a_r with Var a_r = s_r, so V_rr = rho^{2r} + sum_{i <= r} rho^{2(r-i)} s_i and
-    V_rs = rho^{s-r} V_rr for r < s (Benavent and Morales 2016, model 3).
-    """
-    innovations, rho = np.concatenate([[1.0], theta[:-1]]), theta[-1]
-    index = np.arange(size + 1)
-    gap = index[:, None] - index[None, :]
-    lower = np.where(gap >= 0, rho ** np.maximum(gap, 0), 0.0)
-    bend = np.where(gap >= 1, gap * rho ** np.maximum(gap - 1, 0), 0.0)
-    covariance = (lower * innovations) @ lower.T
-    slopes = [np.outer(lower[1:, i], lower[1:, i]) for i in range(1, size + 1)]
-    turn = (bend * innovations) @ lower.T
-    slopes.append((turn + turn.T)[1:, 1:])
-    return covariance[1:, 1:], np.stack(slopes)
-
-
-def unstructured(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Any covariance: theta = lower triangle of its Cholesky factor by rows."""
-    rows, cols = np.tril_indices(size)
-    root = np.zeros((size, size))
-    root[rows, cols] = theta
-    slopes = np.zeros((len(theta), size, size))
-    for k, (i, j) in enumerate(zip(rows, cols, strict=True)):
-        slopes[k, i] += root[:, j]
-        slopes[k, :, i] += root[:, j]
-    return root @ root.T, slopes
-
-
-STRUCTURES: dict[str, Structure] = {
-    "diagonal": diagonal,
-    "common": common,
-    "ar1": ar1,
-    "har1": heteroscedastic_ar1,
-    "unstructured": unstructured,
-}
-
-
-def _starts(name: str, size: int, level: np.ndarray) -> list[np.ndarray]:
-    """Return starting values around the variances `level`, shape (size,)."""
-    if name == "diagonal":
-        return [level * factor for factor in (0.1, 1.0, 5.0)]
-    if name == "common":
-        return [np.array([level.mean() * factor]) for factor in (0.1, 1.0, 5.0)]
-    if name == "ar1":
-        return [np.array([level.mean(), rho]) for rho in (-0.5, 0.0, 0.5)]
-    if name == "har1":
-        return [np.append(level, rho) for rho in (-0.5, 0.0, 0.5)]
-    rows, cols = np.tril_indices(size)
-    return [np.where(rows == cols, np.sqrt(level[rows] * factor), 0.0) for factor in (0.2, 1.0)]
-
-
-def _bounds(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    n_theta = {
-        "diagonal": size,
-        "common": 1,
-        "ar1": 2,
-        "har1": size + 1,
-        "unstructured": size * (size + 1) // 2,
-    }
-    low, high = np.full(n_theta[name], -np.inf), np.full(n_theta[name], np.inf)
-    variances = {"diagonal": size, "common": 1, "ar1": 1, "har1": size, "unstructured": 0}[name]
-    low[:variances] = 0.0
-    if name == "ar1":
-        low[-1], high[-1] = -0.999, 0.999
-    return low, high
+_GAIN = 1e-18  # expected gain in log-likelihood, squared steps in standard errors, that ends the climb
+_ROUGH_GAIN = 1e-8  # for replicates: a ten-thousandth of a standard error
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,66 +63,130 @@ class BlockFit:
     method: str
     structure: str
 
+    @property
+    def theta_cov(self) -> np.ndarray:
+        """Asymptotic covariance of theta, whatever the units of its parts."""
+        width = np.sqrt(np.maximum(np.diag(self.information), 1e-300))
+        units = np.outer(width, width)
+        return np.linalg.pinv(self.information / units, rcond=1e-12, hermitian=True) / units
+
 
 @dataclass(frozen=True, eq=False)
-class _Data:
+class BlockData:
+    """Direct estimates with neutral values where there is none: y and X 0, a block of the unit matrix.
+
+    Attributes
+    ----------
+    y : ndarray, shape (D, R)
+    X : ndarray, shape (D, R, p)
+    psi : ndarray, shape (D, R, R)
+    seen : ndarray of bool, shape (D, R)
+    """
+
     y: np.ndarray
     X: np.ndarray
     psi: np.ndarray
     seen: np.ndarray
 
+    @classmethod
+    def of(cls, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> BlockData:
+        """Take direct estimates with NaN where there is none."""
+        seen = np.isfinite(y)
+        both = seen[:, :, None] & seen[:, None, :]
+        return cls(
+            np.where(seen, y, 0.0),
+            np.where(seen[..., None], X, 0.0),
+            np.where(both, psi, np.eye(y.shape[1])),
+            seen,
+        )
+
     @property
     def both(self) -> np.ndarray:
+        """Whether both components of a pair are there, shape (D, R, R)."""
         return self.seen[:, :, None] & self.seen[:, None, :]
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
+class Gls:
+    """Generalised least squares at one covariance of the effects.
+
+    ``value`` is the restricted log-likelihood or, for ML, ``loglik``; both are -inf where a block is not
+    positive definite. ``solved`` is B^-1 (y - X beta), shape (D, R); ``pulled`` X'B^-1, shape (D, p, R).
+    """
+
     value: float
     loglik: float
-    score: np.ndarray
-    information: np.ndarray
     beta: np.ndarray
     beta_cov: np.ndarray
-    solved: np.ndarray  # B^-1 (y - X beta), (D, R)
     inverse: np.ndarray
+    pulled: np.ndarray
+    solved: np.ndarray
 
 
-def _evaluate(data: _Data, structure: Structure, theta: np.ndarray, reml: bool) -> _Point:
-    size = data.y.shape[1]
-    covariance, slopes = structure(theta, size)
+def solve_gls(data: BlockData, covariance: np.ndarray, reml: bool) -> Gls:
+    """Return coefficients and likelihood at the covariance of the effects, shape (R, R)."""
     inverse = np.linalg.inv(data.psi + covariance * data.both)
     sign, logdets = np.linalg.slogdet(inverse)
     if not (sign > 0).all():
-        return _Point(-np.inf, -np.inf, *([np.empty(0)] * 6))
-    XtB = np.swapaxes(data.X, 1, 2) @ inverse  # (D, p, R)
-    beta_cov = np.linalg.inv(np.einsum("dpr,drq->pq", XtB, data.X))
-    beta = beta_cov @ np.einsum("dpr,dr->p", XtB, data.y)
+        return Gls(-np.inf, -np.inf, *([np.empty(0)] * 5))
+    pulled = np.swapaxes(data.X, 1, 2) @ inverse
+    p = data.X.shape[2]
+    flat = np.swapaxes(pulled, 0, 1).reshape(p, -1)
+    beta_cov = np.linalg.inv(flat @ data.X.reshape(-1, p))
+    beta = beta_cov @ (flat @ data.y.ravel())
     residual = np.where(data.seen, data.y - data.X @ beta, 0.0)
     solved = np.einsum("drs,ds->dr", inverse, residual)
     loglik = -0.5 * (data.seen.sum() * np.log(2 * np.pi) - logdets.sum() + (residual * solved).sum())
     value = loglik
-    masked = slopes[:, None] * data.both  # (q, D, R, R)
-    turned = inverse @ masked  # B^-1 V_a
-    score = 0.5 * np.einsum("dr,adrs,ds->a", solved, masked, solved, optimize=True)
-    score -= 0.5 * np.einsum("adrr->a", turned)
-    information = 0.5 * np.einsum("adrs,bdsr->ab", turned, turned, optimize=True)
     if reml:
         value += 0.5 * (np.linalg.slogdet(beta_cov)[1] + len(beta) * np.log(2 * np.pi))
-        once = np.einsum("dpr,adrs,dqs->apq", XtB, masked, XtB, optimize=True)
-        score += 0.5 * np.einsum("pq,aqp->a", beta_cov, once)
-        pulled = XtB @ masked  # X'B^-1 V_a
-        twice = np.einsum("adpr,bdqr->abpq", pulled @ inverse, pulled, optimize=True)
-        information -= np.einsum("pq,abqp->ab", beta_cov, twice)
-        small = beta_cov @ once
-        information += 0.5 * np.einsum("apq,bqp->ab", small, small)
-    return _Point(float(value), float(loglik), score, information, beta, beta_cov, solved, inverse)
+    return Gls(float(value), float(loglik), beta, beta_cov, inverse, pulled, solved)
 
 
-def _ascend(data: _Data, name: str, start: np.ndarray, reml: bool) -> tuple[np.ndarray, _Point]:
+@dataclass(frozen=True, eq=False)
+class _Point:
+    gls: Gls
+    score: np.ndarray
+    information: np.ndarray
+    gradient: np.ndarray  # of the criterion by the covariance of the effects, (R, R)
+
+    @property
+    def value(self) -> float:
+        return self.gls.value
+
+
+def _evaluate(data: BlockData, structure: Structure, theta: np.ndarray, reml: bool) -> _Point:
+    covariance, slopes = structure(theta, data.y.shape[1])
+    gls = solve_gls(data, covariance, reml)
+    if not np.isfinite(gls.value):
+        return _Point(gls, *([np.empty(0)] * 3))
+    masked = slopes[:, None] * data.both  # (q, D, R, R)
+    q, p, reverse = len(theta), len(gls.beta), np.swapaxes
+    turned = gls.inverse @ masked  # B^-1 V_a
+    gradient = gls.solved.T @ gls.solved - (gls.inverse * data.both).sum(axis=0)
+    information = 0.5 * turned.reshape(q, -1) @ reverse(turned, 2, 3).reshape(q, -1).T
+    if reml:
+        pulled = gls.pulled @ masked  # X'B^-1 V_a, (q, D, p, R)
+        flat = reverse(gls.pulled, 0, 1).reshape(p, -1)
+        once = reverse(pulled, 1, 2).reshape(q, p, -1) @ flat.T
+        shrunk = gls.beta_cov @ gls.pulled
+        gradient += reverse(gls.pulled, 0, 1).reshape(-1, gls.pulled.shape[2]).T @ (
+            reverse(shrunk, 0, 1).reshape(-1, gls.pulled.shape[2])
+        )
+        small = gls.beta_cov @ once
+        twice = gls.beta_cov @ pulled @ gls.inverse
+        information -= twice.reshape(q, -1) @ pulled.reshape(q, -1).T
+        information += 0.5 * small.reshape(q, -1) @ reverse(small, 1, 2).reshape(q, -1).T
+    gradient *= 0.5
+    return _Point(gls, np.einsum("rs,ars->a", gradient, slopes), information, gradient)
+
+
+def _ascend(
+    data: BlockData, name: str, start: np.ndarray, reml: bool, gain: float = _GAIN
+) -> tuple[np.ndarray, _Point]:
     """Fisher scoring with halved steps; a parameter at a bound that wants to leave the range stays there."""
     structure = STRUCTURES[name]
-    low, high = _bounds(name, data.y.shape[1])
+    low, high = bounds(name, data.y.shape[1])
     theta = np.clip(start, low, high)
     point = _evaluate(data, structure, theta, reml)
     for _ in range(_STEPS):
@@ -218,7 +195,10 @@ def _ascend(data: _Data, name: str, start: np.ndarray, reml: bool) -> tuple[np.n
         if len(free) == 0:
             break
         step = np.zeros_like(theta)
-        step[free] = np.linalg.lstsq(point.information[np.ix_(free, free)], point.score[free], rcond=1e-12)[0]
+        bowl = (point.information + bend(name, point.gradient))[np.ix_(free, free)]
+        step[free] = np.linalg.lstsq(bowl, point.score[free], rcond=1e-12)[0]
+        if step @ point.score < gain:
+            break
         length, moved = 1.0, False
         while length > 1e-10:
             tried = np.clip(theta + length * step, low, high)
@@ -237,7 +217,13 @@ def _ascend(data: _Data, name: str, start: np.ndarray, reml: bool) -> tuple[np.n
 
 
 def fit_blocks(
-    y: np.ndarray, X: np.ndarray, psi: np.ndarray, structure: str = "diagonal", *, method: str = "reml"
+    y: np.ndarray,
+    X: np.ndarray,
+    psi: np.ndarray,
+    structure: str = "diagonal",
+    *,
+    method: str = "reml",
+    start: np.ndarray | None = None,
 ) -> BlockFit:
     """Fit a multivariate Fay-Herriot model by (restricted) maximum likelihood.
 
@@ -252,36 +238,62 @@ def fit_blocks(
     structure : {"diagonal", "common", "ar1", "har1", "unstructured"}
         Covariance of the effects of an area.
     method : {"reml", "ml"}
+    start : ndarray, shape (q,), optional
+        The only starting value, in place of several around the sampling variances, for replicates: they end
+        within a ten-thousandth of a standard error.
 
     Raises
     ------
     SaeConvergenceError
         If no starting value leads to a maximum.
     """
-    seen = np.isfinite(y)
-    both = seen[:, :, None] & seen[:, None, :]
-    size = y.shape[1]
-    data = _Data(
-        np.where(seen, y, 0.0), np.where(seen[..., None], X, 0.0), np.where(both, psi, np.eye(size)), seen
-    )
-    level = np.array([np.median(psi[seen[:, r], r, r]) for r in range(size)])
+    data, size = BlockData.of(y, X, psi), y.shape[1]
+    level = np.array([np.median(psi[data.seen[:, r], r, r]) for r in range(size)])
+    unit = units(structure, level)
+    width = np.sqrt((data.X**2).sum(axis=(0, 1)))
+    both = np.where(data.both, unit[:, None] * unit, 1.0)
+    scaled = BlockData(data.y / unit, data.X / unit[:, None] / width, data.psi / both, data.seen)
     reml = method == "reml"
-    runs = [_ascend(data, structure, start, reml) for start in _starts(structure, size, level)]
+    begins, gain = starts(structure, size, level / unit**2), _GAIN
+    if start is not None:
+        begins, gain = [in_units(structure, start, 1.0 / unit)], _ROUGH_GAIN
+    runs = [_ascend(scaled, structure, first, reml, gain) for first in begins]
     theta, point = max(runs, key=lambda run: run[1].value)
     if not np.isfinite(point.value):
         raise SaeConvergenceError("The multivariate Fay–Herriot likelihood could not be evaluated.")
+    theta = in_units(structure, theta, unit)
+    point = _evaluate(data, STRUCTURES[structure], theta, reml)
     covariance = STRUCTURES[structure](theta, size)[0]
-    effect = point.solved @ covariance
+    effect = point.gls.solved @ covariance
     return BlockFit(
-        theta, covariance, point.information, point.beta, point.beta_cov, effect, X @ point.beta + effect,
-        point.loglik, point.score, method, structure,
+        theta, covariance, point.information, point.gls.beta, point.gls.beta_cov, effect,
+        X @ point.gls.beta + effect, point.gls.loglik, point.score, method, structure,
     )  # fmt: skip
+
+
+def root_of(matrices: np.ndarray) -> np.ndarray:
+    """Return G with M = G G' of positive semi-definite matrices M, shape (..., R, R).
+
+    G is the symmetric root of the correlations times the standard deviations, so that the order of the
+    components does not matter, as it would in a Cholesky factor.
+    """
+    diagonal = np.diagonal(matrices, axis1=-2, axis2=-1)
+    size = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(matrices / (size[..., :, None] * size[..., None, :]))
+    half = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    return size[..., :, None] * (half @ np.swapaxes(vectors, -1, -2))
 
 
 @dataclass(frozen=True, eq=False)
 class BlockMse:
-    """MSE matrices of the EBLUPs, each of shape (D, R, R): g1, g2, g3, the ML bias, and their sum."""
+    """MSE matrices of the EBLUPs, each of shape (D, R, R): g1, g2, g3, the ML bias, and their sum.
 
+    ``weights`` are the best linear weights of the direct estimates, shape (D, R, R); ``shared``, shape
+    (D, R, p), is what the areas share through the coefficients: g2 = shared shared'.
+    """
+
+    weights: np.ndarray
+    shared: np.ndarray
     g1: np.ndarray
     g2: np.ndarray
     g3: np.ndarray
@@ -306,8 +318,9 @@ def mse_blocks(fit: BlockFit, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> 
     rest = np.eye(size) - weights * seen[:, None, :]
     g1 = covariance - weights @ covariance
     loose = X - weights @ np.where(seen[..., None], X, 0.0)
-    g2 = loose @ fit.beta_cov @ np.swapaxes(loose, 1, 2)
-    cov = np.linalg.pinv(fit.information)
+    shared = loose @ root_of(fit.beta_cov)
+    g2 = shared @ np.swapaxes(shared, 1, 2)
+    cov = fit.theta_cov
     bends = np.stack([(slope - weights @ slope) @ inverse for slope in slopes])
     g3 = np.einsum("ab,adrs,dst,bdut->dru", cov, bends, blocks * both, bends, optimize=True)
     bias = np.zeros_like(g1)
@@ -318,4 +331,4 @@ def mse_blocks(fit: BlockFit, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> 
         drift = -0.5 * cov @ np.einsum("pq,aqp->a", fit.beta_cov, once)
         turn = np.einsum("drs,ast,dut->adru", rest, slopes, rest, optimize=True)
         bias = np.einsum("a,adru->dru", drift, turn)
-    return BlockMse(g1, g2, g3, bias, g1 + g2 + 2 * g3 - bias)
+    return BlockMse(weights, shared, g1, g2, g3, bias, g1 + g2 + 2 * g3 - bias)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.numerics._fast import jit_scalar
-from sae.numerics.small_matrix import BLOCK, cholesky_inverse, gram_sums, project_out
+from sae.numerics._fast import jit_inner, jit_scalar
+from sae.numerics.small_matrix import BLOCK, cholesky_inverse, gram_sums, project_out, scale_column
 
-__all__ = ["METHODS", "FayHerriotFits", "fit_batch"]
+__all__ = ["METHODS", "FayHerriotFits", "fewest_areas", "fit_batch"]
 
-METHODS = ("reml", "ml", "fh", "pr")
-_REML, _ML, _FH, _PR = range(len(METHODS))
+METHODS = ("reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml")
+_LIKELIHOOD, _FH, _PR, _LI_LAHIRI, _YOSHIMORI = range(5)
+_KINDS = {"fh": _FH, "pr": _PR, "ll": _LI_LAHIRI, "yl": _YOSHIMORI}
 # The profile bends on the scale of the sampling variances: steps of this factor meet every maximum.
 _SCAN_RATIO = 3.0
 _TOLERANCE = 1e-11
@@ -54,7 +55,7 @@ class FayHerriotFits:
     maxima: np.ndarray
 
 
-@jit_scalar
+@jit_inner
 def _sum_log(A, vardir, start, n, smallest, largest):
     """Sum log(A + D) with one logarithm per eight areas where no product of eight can underflow."""
     scale = A + largest
@@ -62,13 +63,13 @@ def _sum_log(A, vardir, start, n, smallest, largest):
     total = n * math.log(scale)
     for i in range(0, n, step):
         product = 1.0
-        for j in range(i, min(i + step, n)):
-            product *= (A + vardir[start + j]) / scale
+        for value in vardir[0, start + i : start + min(i + step, n)]:
+            product *= (A + value) / scale
         total += math.log(product)
     return total
 
 
-@jit_scalar
+@jit_inner
 def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
     """Evaluate the profile at A.
 
@@ -78,10 +79,10 @@ def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
     Returns
     -------
     tuple of float
-        tr P (tr V^-1 where not `restricted`), y'P²y, half the sum of squared weights, y'Py.
+        tr P (tr V^-1 where not `restricted`), y'P²y, y'Py, sum of the weights and of their squares.
     """
     p = len(delta)
-    trace, information = gram_sums(A, Z, n, scratch, first, second)
+    s1, s2 = gram_sums(A, Z, n, scratch, first, second)
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
     quadratic = first[last + p]
@@ -96,7 +97,7 @@ def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
         for k in range(j, p):
             total += inverse[0, k, j] * delta[k]
         delta[j] = total
-    squared = second[last + p]
+    trace, squared = s1, second[last + p]
     row = 0
     for j in range(p):
         squared -= 2.0 * delta[j] * second[last + j]
@@ -109,27 +110,14 @@ def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
                     q += inverse[0, s, j] * inverse[0, s, k]
                 trace -= q * entry
             row += 1
-    return trace, squared, 0.5 * information, quadratic
+    return trace, squared, quadratic, s1, s2
 
 
-@jit_scalar
-def _expected(Z, n, p):
-    """Return the sum of D (1 - leverage), what the sampling errors put into the residual sum of squares."""
-    length = Z.shape[2]
-    total = 0.0
-    for c in range(Z.shape[0]):
-        for i in range(min(length, n - c * length)):
-            rest = 1.0
-            for j in range(p):
-                rest -= Z[c, j, i] * Z[c, j, i]
-            total += Z[c, p + 1, i] * rest
-    return total
-
-
-@jit_scalar
+@jit_inner
 def _variance(
-    method, vardir, start, Z, n, smallest, largest, rss, scratch, first, second, inverse, delta, points
-):
+    kind, restricted, vardir, start, Z, n, smallest, largest, rss, expected,
+    scratch, first, second, inverse, delta, points,
+):  # fmt: skip
     """Estimate the model variance of one problem; `inverse` and `delta` are left at the estimate.
 
     Likelihoods: the sign of the score is that of S / T - 1 with S = y'P²y and T = tr P. The eigenvalues of P
@@ -140,8 +128,15 @@ def _variance(
     closed by secants on score / information, a straight line in A where the sampling variances are equal,
     with bisection as guard. The highest maximum wins.
 
+    Adjusted likelihoods add the positive slope a of log A (Li and Lahiri) or of log atan(tr γ) / n (Yoshimori
+    and Lahiri): a = 1 / A, or a <= 1 / (nA) everywhere and a >= 2 (1 - 1/n) / (π nA) where tr γ <= 1 and
+    A <= min D / (n - 1). Against T <= k / (A + min D), T >= k / (A + max D) and S <= rss / A² with k = n - p,
+    or n where not `restricted`, both prove an interval outside which the score is positive below and negative
+    above.
+
     Moments: y'P(A)y = n - p by Newton on 1 / y'Py, which is concave in A, so that it climbs to the root from
-    0; Prasad and Rao's is closed.
+    0; Prasad and Rao's is closed: `expected` is what the sampling errors put into the residual sum of
+    squares.
 
     Everything asks for one function of A at a time: the loop has one call, and phases that say what for.
 
@@ -151,21 +146,34 @@ def _variance(
         A, number of maxima, y'Py at A.
     """
     p = len(delta)
-    restricted = method == _REML
+    adjusted = kind >= _LI_LAHIRI
     spread = largest - smallest
-    # beyond `top` S < T, since S <= rss / (A + min D)² and T >= (n - p) / (A + max D)
-    s = rss / (n - p)
-    top = (0.5 * (s + math.sqrt(s * s + 4.0 * s * spread)) - smallest) * (1.0 + 1e-9)
-    phase = _SCAN
-    A, row, highest = min(0.5 * smallest, 0.5 * top), 1, 0
-    ratio = max(_SCAN_RATIO, (top / A) ** (1.0 / (len(points) - 3))) if top > 0.0 else _SCAN_RATIO
+    bottom, ratio = 0.0, _SCAN_RATIO
+    if adjusted:
+        k = float(n - p if restricted else n)
+        lift = 2.0 if kind == _LI_LAHIRI else 2.0 / n
+        half = 0.5 * (rss + lift * largest) / (k - lift)
+        top = (half + math.sqrt(half * half + rss * largest / (k - lift))) * (1.0 + 1e-9)
+        bottom = smallest / max(k - 2.0, 4.0)
+        if kind == _YOSHIMORI:
+            bottom = 0.6 * smallest * (n - 1) / (k * n * n)
+        A = min(0.5 * smallest, 0.5 * top)
+        ratio = max(ratio, (top / bottom) ** (1.0 / (len(points) - 3)))
+    else:
+        # beyond `top` S < T, since S <= rss / (A + min D)² and T >= (n - p) / (A + max D)
+        s = rss / (n - p)
+        top = (0.5 * (s + math.sqrt(s * s + 4.0 * s * spread)) - smallest) * (1.0 + 1e-9)
+        A = min(0.5 * smallest, 0.5 * top)
+        if top > 0.0:
+            ratio = max(ratio, (top / A) ** (1.0 / (len(points) - 3)))
+    phase, row, highest, falls, proven = _SCAN, 1, 0, False, False
     points[0, 0], points[0, 1] = 0.0, 1.0
     best, best_value, found = 0.0, 0.0, 0
     low, high, now, now_step, before, before_step = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     width, count, closing = 0.0, 0, False
-    if method >= _FH:
+    if kind in (_FH, _PR):
         phase = _MOMENT
-        A = max((rss - _expected(Z, n, p)) / (n - p), 0.0) if method == _PR else 0.0
+        A = max((rss - expected) / (n - p), 0.0) if kind == _PR else 0.0
     elif not top > 0.0:
         phase, A = _LAST, 0.0
     while True:
@@ -182,33 +190,38 @@ def _variance(
             # the error after a secant step is of the order of the product of the last two steps
             closing = secant and abs((A - now) * (now - before)) <= _TOLERANCE * now * now
             before, before_step = now, now_step
-        trace, squared, information, quadratic = _profile(
+        trace, squared, quadratic, s1, s2 = _profile(
             A, Z, n, restricted, scratch, first, second, inverse, delta
         )
-        step = 0.5 * (squared - trace) / information
         if phase == _LAST:
             return A, max(found, 1), quadratic
         if phase == _MOMENT:
             climb = quadratic * (quadratic - (n - p)) / ((n - p) * squared)
-            if method == _PR or not climb > _TOLERANCE * A:
+            if kind == _PR or not climb > _TOLERANCE * A:
                 return A, 1, quadratic
             A += climb
             continue
+        step = (squared - trace) / s2
+        if adjusted:
+            slope = 1.0 / A
+            if kind == _YOSHIMORI:
+                shrink = A * s1
+                slope = (s1 - A * s2) / (n * (1.0 + shrink * shrink) * math.atan(shrink))
+            step = (step + 2.0 * slope / s2) * A / (A + smallest)
         if phase == _SCAN:
             points[row, 0] = A
             points[row, 1] = step if top > A else -abs(step)
-            falls = False
             if row > 0:
                 highest = row
                 shape = (A + largest) * (A + largest) / (A + smallest)
                 peak = 4.0 * spread if spread - smallest > A else shape
-                falls = top <= A or (squared < trace and squared * shape < trace * peak)
-                if row == 1 and not squared * shape * smallest > trace * largest * largest:
-                    row, A = 0, 0.0  # not proven to rise from 0 to here
-                    points[2, 1] = 1.0 if falls else 0.0
+                falls = top <= A or (not adjusted and squared < trace and squared * shape < trace * peak)
+                if not proven and not squared * shape * smallest > trace * largest * largest:
+                    proven, row, A = True, 0, bottom  # not proven to rise up to here
+                    if adjusted:
+                        highest, falls = 0, False
                     continue
-            else:
-                falls = points[2, 1] == 1.0
+                proven = True
             if not falls and highest < len(points) - 1:
                 row = highest + 1
                 A = min(ratio * points[highest, 0], top)
@@ -226,6 +239,10 @@ def _variance(
             if restricted:
                 for j in range(p):
                     value -= math.log(inverse[1, j, j])
+            if kind == _LI_LAHIRI:
+                value += math.log(now)
+            elif kind == _YOSHIMORI:
+                value += math.log(math.atan(now * s1)) / n
             found += 1
             if found == 1 or value > best_value:
                 best, best_value = now, value
@@ -247,36 +264,29 @@ def _variance(
         A, width, count = low, high - low, 0
 
 
-@jit_scalar
-def _fill(values, start, n, Z, column):
-    """Copy n values from `start` on into one column of the blocks."""
+@jit_inner
+def _fill(values, row, start, n, Z, column):
+    """Copy n values of a row, from `start` on, into one column of the blocks."""
     length = Z.shape[2]
-    for c in range(Z.shape[0]):
-        part = values[start + c * length : start + min((c + 1) * length, n)]
-        for i in range(len(part)):
+    for c in range((n + length - 1) // length):
+        part = values[row, start + c * length : start + min((c + 1) * length, n)]
+        for i in range(len(part)):  # no index that could be negative: the loop vectorises
             Z[c, column, i] = part[i]
 
 
-@jit_scalar
-def _range(Z, n, column):
-    """Return the smallest and the largest value of one column of the blocks."""
-    length = Z.shape[2]
-    smallest, largest = Z[0, column, 0], Z[0, column, 0]
-    for c in range(Z.shape[0]):
-        for i in range(min(length, n - c * length)):
-            smallest = min(smallest, Z[c, column, i])
-            largest = max(largest, Z[c, column, i])
-    return smallest, largest
-
-
-@jit_scalar
+@jit_inner
 def _orthonormalise(X, start, n, Z, R, coefficients):
     """Factor a transposed design as X = Q R by repeated Gram–Schmidt; Q goes to the first columns of Z.
 
-    Returns -1, or the index of the first column that the ones before it explain.
+    Returns
+    -------
+    tuple
+        -1, or the index of the first column that the ones before it explain; and the sum of D (1 - leverage),
+        D standing in the last column of Z.
     """
+    expected = scale_column(Z, n, X.shape[0] + 1, 1.0)
     for j in range(X.shape[0]):
-        _fill(X[j], start, n, Z, j)
+        _fill(X, j, start, n, Z, j)
         for k in range(j):
             coefficients[k] = 0.0
         rest = project_out(Z, n, j, j, coefficients)
@@ -286,53 +296,51 @@ def _orthonormalise(X, start, n, Z, R, coefficients):
         if rest < 0.25 * whole:  # digits cancelled: once more
             rest = project_out(Z, n, j, j, coefficients)
         if not rest > 1e-22 * whole:
-            return j
+            return j, expected
         norm = math.sqrt(rest)
         for k in range(j):
             R[k, j] = coefficients[k]
         R[j, j] = norm
-        scale = 1.0 / norm
-        for c in range(Z.shape[0]):
-            for i in range(Z.shape[2]):
-                Z[c, j, i] *= scale
-    return -1
+        expected -= scale_column(Z, n, j, 1.0 / norm)
+    return -1, expected
+
+
+@jit_inner
+def _back_solve(R, p, values):
+    """Solve R x = values for an upper triangular R, in place."""
+    for j in range(p - 1, -1, -1):
+        total = values[j]
+        for k in range(j + 1, p):
+            total -= R[j, k] * values[k]
+        values[j] = total / R[j, j]
 
 
 @jit_scalar
-def _back_solve(R, right, out):
-    """Solve R out = right for an upper triangular R."""
-    for j in range(len(right) - 1, -1, -1):
-        total = right[j]
-        for k in range(j + 1, len(right)):
-            total -= R[j, k] * out[k]
-        out[j] = total / R[j, j]
+def _fit(
+    y, vardir, X, offsets, ends, kind, restricted,
+    Z, square, inverse, first, second, delta, initial, scratch, points,
+    variance, coefficients, root, loglik, maxima,
+):  # fmt: skip
+    """Fill the outputs; return -1, or the problem × p + column at fault where a design is deficient.
 
-
-@jit_scalar
-def _fit(y, vardir, X, offsets, method, variance, coefficients, root, loglik, maxima):
-    """Fill the outputs; return -1, or the problem × p + column at fault where a design is deficient."""
+    `ends` holds the smallest and the largest sampling variance of each problem; the arrays from `Z` to
+    `points` are work space for the largest problem.
+    """
     p = X.shape[0]
-    pairs = (p + 1) * (p + 2) // 2
-    points, scratch = np.empty((64, 2)), np.empty((4, BLOCK))
-    first, second = np.empty(pairs), np.empty(pairs)
-    R, inverse = np.zeros((p, p)), np.zeros((2, p, p))
-    delta, initial = np.empty(p), np.empty(p)
     for problem in range(len(offsets) - 1):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
-        blocks = (n + BLOCK - 1) // BLOCK
-        Z = np.zeros((blocks, p + 2, (n + blocks - 1) // blocks))
-        _fill(vardir, start, n, Z, p + 1)
-        smallest, largest = _range(Z, n, p + 1)
-        fault = _orthonormalise(X, start, n, Z, R, initial)
+        smallest, largest = ends[0, problem], ends[1, problem]
+        _fill(vardir, 0, start, n, Z, p + 1)
+        fault, expected = _orthonormalise(X, start, n, Z, square, initial)
         if fault >= 0:
             return problem * p + fault
         for replicate in range(y.shape[0]):
-            _fill(y[replicate], start, n, Z, p)
+            _fill(y, replicate, start, n, Z, p)
             for j in range(p):
                 initial[j] = 0.0
             rss = project_out(Z, n, p, p, initial)
             A, found, quadratic = _variance(
-                method, vardir, start, Z, n, smallest, largest, rss,
+                kind, restricted, vardir, start, Z, n, smallest, largest, rss, expected,
                 scratch, first, second, inverse, delta, points,
             )  # fmt: skip
             variance[replicate, problem] = A
@@ -341,10 +349,16 @@ def _fit(y, vardir, X, offsets, method, variance, coefficients, root, loglik, ma
                 logs = _sum_log(A, vardir, start, n, smallest, largest)
                 loglik[replicate, problem] = -0.5 * (n * math.log(2.0 * math.pi) + logs + quadratic)
                 for j in range(p):  # Q = root root' with root = R^-1 (L^-1)'
-                    _back_solve(R, inverse[0, j], root[replicate, problem, j])
+                    for k in range(p):
+                        first[k] = inverse[0, j, k]
+                    _back_solve(square, p, first)
+                    for k in range(p):
+                        root[replicate, problem, j, k] = first[k]
             for j in range(p):
                 delta[j] += initial[j]
-            _back_solve(R, delta, coefficients[replicate, problem])
+            _back_solve(square, p, delta)
+            for j in range(p):
+                coefficients[replicate, problem, j] = delta[j]
     return -1
 
 
@@ -369,8 +383,9 @@ def fit_batch(
         Designs, transposed, of full column rank in every problem.
     offsets : ndarray of int64, shape (P + 1,)
         Problem k owns the positions offsets[k] .. offsets[k + 1]; each must hold more than p areas.
-    method : {"reml", "ml", "fh", "pr"}
-        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment.
+    method : {"reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml"}
+        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment; likelihoods adjusted by
+        Li and Lahiri (times A) or by Yoshimori and Lahiri (times atan(tr γ)^(1/n)), which are never 0.
     full : bool
         Also fill log-likelihood and root; a bootstrap does without.
 
@@ -381,13 +396,15 @@ def fit_batch(
     Raises
     ------
     ValueError
-        If a problem has no more areas than coefficients, or a design is rank deficient; ``args[1]`` is
-        the index of the problem, ``args[2]`` of the column.
+        If a problem has too few areas (no more than coefficients; adjusted likelihoods need some more, see
+        `fewest_areas`), or a design is rank deficient; ``args[1]`` is the index of the problem, ``args[2]``
+        of the column.
 
     References
     ----------
     Fay and Herriot (1979), JASA 74, 269–277; Prasad and Rao (1990), JASA 85, 163–171, eq. 3.5;
-    Datta and Lahiri (2000), Statistica Sinica 10, 613–627; Rao and Molina (2015), section 6.1.2.
+    Datta and Lahiri (2000), Statistica Sinica 10, 613–627; Rao and Molina (2015), section 6.1.2; Li and
+    Lahiri (2010), J. Multivariate Anal. 101, 882–892; Yoshimori and Lahiri (2014), same journal 124, 281–294.
 
     Examples
     --------
@@ -399,18 +416,41 @@ def fit_batch(
     y = np.atleast_2d(np.ascontiguousarray(y, dtype=np.float64))
     X = np.ascontiguousarray(X, dtype=np.float64)
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    vardir = np.atleast_2d(np.ascontiguousarray(vardir, dtype=np.float64))
     p, problems = X.shape[0], len(offsets) - 1
-    short = np.flatnonzero(np.diff(offsets) <= p)
+    counts = np.diff(offsets)
+    short = np.flatnonzero(counts < fewest_areas(method, p))
     if len(short):
-        raise ValueError("a problem has no more areas than coefficients", int(short[0]), -1)
+        raise ValueError("a problem has too few areas for its coefficients", int(short[0]), -1)
     shape = (y.shape[0], problems)
     kept = shape if full else (0, 0)
     variance, maxima = np.empty(shape), np.empty(shape, dtype=np.int64)
     coefficients, root, loglik = np.empty((*shape, p)), np.empty((*kept, p, p)), np.empty(kept)
+    most = int(counts.max(initial=1))
+    ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum)])
+    pairs = (p + 1) * (p + 2) // 2
+    kind = _KINDS.get(method.partition("-")[0], _LIKELIHOOD)
     fault = _fit(
-        y, np.ascontiguousarray(vardir, dtype=np.float64), X, offsets, METHODS.index(method),
+        y, vardir, X, offsets, ends, kind, method.endswith("reml"),
+        np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
+        np.empty(pairs), np.empty(pairs), np.empty(p), np.empty(p), np.empty((4, BLOCK)), np.empty((64, 2)),
         variance, coefficients, root, loglik, maxima,
     )  # fmt: skip
     if fault >= 0:
         raise ValueError("a design is rank deficient", fault // p, fault % p)
     return FayHerriotFits(variance, coefficients, root.swapaxes(-1, -2), loglik, maxima)
+
+
+def fewest_areas(method: str, coefficients: int) -> int:
+    """Return the number of areas from which on the model variance can be estimated.
+
+    Times A the likelihood falls only with two degrees of freedom more; times atan(tr γ)^(1/n) with three
+    areas.
+
+    Examples
+    --------
+    >>> fewest_areas("reml", 2), fewest_areas("ll-reml", 2), fewest_areas("ll-ml", 2)
+    (3, 5, 3)
+    """
+    more = {"ll-reml": coefficients + 3, "ll-ml": 3, "yl-reml": 3}
+    return max(coefficients + 1, more.get(method, 0))

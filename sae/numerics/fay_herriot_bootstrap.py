@@ -27,7 +27,8 @@ def bootstrap_mse(
     transform: Transform,
     replicates: int,
     seed: int,
-) -> np.ndarray:
+    slope: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean squared error of the back-transformed predictor of every area.
 
     Each replicate draws new true values θ* = Xβ + v*, new direct estimates y* = θ* + e*, refits through the
@@ -46,19 +47,27 @@ def bootstrap_mse(
     sampled : ndarray of bool, shape (M,)
     labels : sequence, length M
         Names of the areas: the name of their random streams.
-    method : {"reml", "ml", "fh", "pr"}
+    method : str
+        As in `fit_batch`.
     transform : Transform
     replicates : int
     seed : int
+    slope : ndarray of float, shape (M,), optional
+        Of the back-transform at the predictions. Given, the bias that the replicates show in the leading term
+        g1, the variance of the truth given direct estimate and parameters, is carried to the reported scale
+        by it and taken off.
 
     Returns
     -------
-    ndarray of float, shape (M,)
+    mse : ndarray of float, shape (M,)
         Squared units of the reported scale. Its relative Monte Carlo error is about sqrt(2 / replicates).
+    corrected : ndarray of bool, shape (M,)
+        Where the bias was taken off: not where the result would be negative.
 
     References
     ----------
-    González-Manteiga, Lombardía, Molina, Morales and Santamaría (2008), J. Stat. Comput. Simul. 78, 443–462.
+    González-Manteiga, Lombardía, Molina, Morales and Santamaría (2008), J. Stat. Comput. Simul. 78, 443–462;
+    Butar and Lahiri (2003), J. Stat. Plan. Inference 112, 63–76 (correction).
     """
     effects, errors = (
         stream_keys(seed, "area effect", labels),
@@ -69,7 +78,7 @@ def bootstrap_mse(
     fitted = np.einsum("mp,pm->m", fits.coefficients[0][problem], X)
     inside = np.concatenate([[0], np.cumsum(sampled)])[offsets]
     D, X_sampled = np.ascontiguousarray(vardir[sampled]), np.ascontiguousarray(X[:, sampled])
-    total = np.zeros(len(sampled))
+    total, leading = np.zeros(len(sampled)), np.zeros(len(sampled))
     block = max(1, min(replicates, _ELEMENTS // len(sampled)))
     for start in range(0, replicates, block):
         count = min(block, replicates - start)
@@ -86,4 +95,10 @@ def bootstrap_mse(
         variance[:, sampled] *= 1.0 - gamma  # what is left to know about the area: A B
         gap = transform.mean(predicted, variance) - transform.inverse(truth)
         total += (gap * gap).sum(axis=0)
-    return total / replicates
+        leading += variance.sum(axis=0)
+    mse = total / replicates
+    if slope is None:
+        return mse, np.zeros(len(sampled), dtype=bool)
+    gamma = np.where(sampled, A / (A + np.where(sampled, vardir, 1.0)), 0.0)
+    better = mse - (leading / replicates - A * (1.0 - gamma)) * slope**2
+    return np.where(better > 0.0, better, mse), better > 0.0

@@ -20,8 +20,8 @@ class Predictions:
     g1, g2, g3 : ndarray, shape (M,)
         Cost of the area effect, of the coefficients, of the model variance; squared units.
     mse : ndarray, shape (M,)
-        g1 + g2 + 2 g3 - b B², squared units. Positive: where the bias correction of the moment estimator
-        would make it negative it is left out and `corrected` is False.
+        g1 + g2 + 2 g3 - b B², squared units. Positive: where the bias correction would make it
+        negative it is left out and `corrected` is False.
     corrected : ndarray of bool, shape (M,)
     factor : ndarray, shape (p, M)
         B x' root: the covariance of two areas' errors is the product of their columns.
@@ -53,12 +53,15 @@ def variance_of_variance(
         Their design, transposed.
     root : ndarray of float, shape (p, p)
         Root of the covariance of the coefficients.
-    method : {"reml", "ml", "fh", "pr"}
+    method : str
+        As in `fit_batch`.
 
     References
     ----------
     Datta and Lahiri (2000), Statistica Sinica 10, 613–627 (REML, ML); Datta, Rao and Smith (2005),
-    Biometrika 92, 183–196 (Fay–Herriot moment); Prasad and Rao (1990), JASA 85, 163–171.
+    Biometrika 92, 183–196 (Fay–Herriot moment); Prasad and Rao (1990), JASA 85, 163–171; Li and Lahiri
+    (2010), J. Multivariate Anal. 101, 882–892; Yoshimori and Lahiri (2014), J. Multivariate Anal. 124,
+    281–294: the arctangent adds no bias of this order.
 
     Examples
     --------
@@ -69,14 +72,14 @@ def variance_of_variance(
     w = 1.0 / total
     s1, s2 = float(w.sum()), float((w * w).sum())
     n = len(vardir)
-    if method == "reml":
-        return 2.0 / s2, 0.0
-    if method == "ml":
-        half = root.T @ X
-        return 2.0 / s2, -float(((half * w) ** 2).sum()) / s2
     if method == "fh":
         return 2.0 * n / s1**2, 2.0 * (n * s2 - s1**2) / s1**3
-    return 2.0 * float((total * total).sum()) / n**2, 0.0
+    if method == "pr":
+        return 2.0 * float((total * total).sum()) / n**2, 0.0
+    bias = 0.0 if method.endswith("reml") else -float(((root.T @ X * w) ** 2).sum()) / s2
+    if method.startswith("ll"):
+        bias += 2.0 / (A * s2)
+    return 2.0 / s2, bias
 
 
 def predict(
@@ -102,8 +105,8 @@ def predict(
     X : ndarray of float, shape (p, M)
         Design of all areas, transposed.
     sampled : ndarray of bool, shape (M,)
-    method : {"reml", "ml", "fh", "pr"}
-        How A was estimated.
+    method : str
+        How A was estimated, as in `fit_batch`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Algebra of narrow designs inside kernels: orthonormal columns, packed Gram sums, Cholesky.
 
-The columns of one problem of n rows lie in blocks, shape (blocks, columns, length): block c holds the rows
-c × length and on of every column, so that what is combined stays in the first cache.
+The columns of one problem of n rows lie in blocks, shape (at least n / length, columns, length): block c
+holds the rows c × length and on of every column, so that what is combined stays in the first cache.
 
 A symmetric q × q matrix is packed by rows of its lower triangle: entry (j, k), k <= j, stands at
 j (j + 1) / 2 + k.
@@ -13,37 +13,58 @@ import math
 
 import numpy as np
 
-from sae.numerics._fast import jit_scalar, jit_sums
+from sae.numerics._fast import jit_inner, jit_inner_sums
 
-__all__ = ["BLOCK", "cholesky_inverse", "gram_sums", "project_out"]
+__all__ = ["BLOCK", "cholesky_inverse", "gram_sums", "project_out", "scale_column"]
 
 BLOCK = 512
 
 
-@jit_sums
+@jit_inner_sums
 def project_out(Z, n, column, known, coefficients):
     """Subtract from one column its projection on the first `known` columns, which are orthonormal.
 
     The coefficients of the projection are added to `coefficients`. Returns the sum of squares left.
     """
     length = Z.shape[2]
+    blocks = (n + length - 1) // length
     rest = 0.0
     for k in range(known):
         dot = 0.0
-        for c in range(Z.shape[0]):
+        for c in range(blocks):
             for i in range(min(length, n - c * length)):
                 dot += Z[c, k, i] * Z[c, column, i]
         coefficients[k] += dot
-        for c in range(Z.shape[0]):
+        for c in range(blocks):
             for i in range(min(length, n - c * length)):
                 Z[c, column, i] -= dot * Z[c, k, i]
-    for c in range(Z.shape[0]):
+    for c in range(blocks):
         for i in range(min(length, n - c * length)):
             rest += Z[c, column, i] * Z[c, column, i]
     return rest
 
 
-@jit_sums
+@jit_inner_sums
+def scale_column(Z, n, column, scale):
+    """Multiply a column by `scale`; return the sum of its squares, each times the last column.
+
+    The last column itself is left alone, and its sum returned.
+    """
+    length = Z.shape[2]
+    last = Z.shape[1] - 1
+    total = 0.0
+    for c in range((n + length - 1) // length):
+        if column == last:
+            for i in range(min(length, n - c * length)):
+                total += Z[c, last, i]
+        else:
+            for i in range(min(length, n - c * length)):
+                Z[c, column, i] *= scale
+                total += Z[c, last, i] * Z[c, column, i] * Z[c, column, i]
+    return total
+
+
+@jit_inner_sums
 def gram_sums(A, Z, n, scratch, first, second):
     """Fill the packed Gram matrices Z W Z' and Z W² Z' with W = diag(1 / (A + D)).
 
@@ -66,12 +87,13 @@ def gram_sums(A, Z, n, scratch, first, second):
         Sum of the weights and of their squares.
     """
     length = Z.shape[2]
+    blocks = (n + length - 1) // length
     q = Z.shape[1] - 1
-    for row in range(len(first)):
+    for row in range(q * (q + 1) // 2):
         first[row] = 0.0
         second[row] = 0.0
     s1, s2 = 0.0, 0.0
-    for c in range(Z.shape[0]):
+    for c in range(blocks):
         m = min(length, n - c * length)
         for i in range(m):
             w = 1.0 / (A + Z[c, q, i])
@@ -107,7 +129,7 @@ def gram_sums(A, Z, n, scratch, first, second):
     return s1, s2
 
 
-@jit_scalar
+@jit_inner
 def cholesky_inverse(packed, inverse):
     """Fill the inverse of the lower Cholesky factor of a packed positive definite p × p matrix.
 

@@ -1,15 +1,6 @@
-"""Fay-Herriot models with spatial area effects and area-by-time effects, by sparse and block algebra.
+"""Fay-Herriot models with spatial area effects and area-by-time effects: estimation and prediction.
 
-    y_dt = x_dt'beta + u_d + v_dt + e_dt
-    u ~ N(0, s1 Omega(r1)^-1), Omega(r) = (I - r W)'(I - r W)
-    v_d ~ N(0, s2 R(r2)), R an AR(1) correlation over 1 - r2^2;   e_d ~ N(0, Psi_d)
-
-With B_d = s2 R(r2) + Psi_d (T x T), Z the incidence of the areas, S = diag(1'B_d^-1 1) and K = Omega + s1 S,
-
-    log det V = sum log det B_d + log det K - log det Omega,    V^-1 = B^-1 - s1 B^-1 Z K^-1 Z'B^-1,
-
-so a likelihood costs two sparse factorisations and D small ones, is exact where a variance is 0, and areas
-and periods without a sample are predicted by the same solve. T = 1 with s2 = 0 is the spatial Fay-Herriot
+The model and its likelihood are those of `spacetime_likelihood`. T = 1 with s2 = 0 is the spatial Fay-Herriot
 model; W = 0 is Rao and Yu's.
 
 References
@@ -25,60 +16,77 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from sae.numerics._jit import jit
-from sae.numerics.sparse import LANES, Pattern, analyse, factorise
+from sae.numerics.spacetime_climb import climb, natural, peaks
+from sae.numerics.spacetime_likelihood import (
+    _R1,
+    _R2,
+    _S1,
+    _S2,
+    PARAMETERS,
+    SpaceTimeProblem,
+    _pieces,
+    ar1,
+    loglik,
+    profile,
+    spacetime_problem,
+)
+from sae.numerics.spacetime_likelihood import _slopes as _slopes
+from sae.numerics.sparse import LANES, factorise
 
-__all__ = ["PARAMETERS", "SpaceTimeFit", "SpaceTimeProblem", "fit_spacetime", "spacetime_problem"]
+__all__ = [
+    "PARAMETERS",
+    "SpaceTimeFit",
+    "SpaceTimePrediction",
+    "SpaceTimeProblem",
+    "error_root",
+    "fit_spacetime",
+    "observed_information",
+    "predict_spacetime",
+    "refit_spacetime",
+    "spacetime_problem",
+]
 
-PARAMETERS = ("sigma2_u", "rho_u", "sigma2_v", "rho_v")  # s1, r1, s2, r2
-RHO_LIMIT = 0.999  # |rho| beyond this makes Omega or R singular to working precision
-_S1, _R1, _S2, _R2 = range(4)
+_natural = natural
+_PEAKS = 2  # of the scan, from which Newton starts
+_CELLS = 2000  # numbers of one problem below which several blocks of lanes are evaluated in one call
+_TOGETHER = 64  # replicates whose steps run side by side
 
 
 @dataclass(frozen=True, eq=False)
-class SpaceTimeProblem:
-    """Data of one model with the sparse pieces all evaluations share; D areas, T periods, p coefficients.
+class SpaceTimePrediction:
+    """Predictions at k parameter values, each of the data of the problem or of its own.
 
     Attributes
     ----------
-    X : ndarray, shape (D, T, p)
-        Covariates of all areas and periods.
-    Z : ndarray, shape (D, T, p + 1)
-        X and y, 0 where there is no direct estimate.
-    seen : ndarray of bool, shape (D, T)
-    psi : ndarray, shape (D, T, T)
-        Sampling covariances, identity where there is no direct estimate.
-    identity, cross, square : ndarray, shape (n_values,)
-        Values of I, W + W' and W'W on the sparse pattern.
+    beta : ndarray, shape (k, p)
+    beta_cov : ndarray, shape (k, p, p)
+        (X'V^-1X)^-1.
+    area_effect : ndarray, shape (k, D)
+    time_effect, eblup : ndarray, shape (k, D, T)
+        For all areas and periods, sampled or not.
+    blocks : ndarray, shape (k, D, T, T)
+        Covariance of the effects of an area that the data leave, at known coefficients: g1 on the diagonal.
+    loose : ndarray, shape (k, D, T, p)
+        What the coefficients' error does to the predictions: g2 is the diagonal of loose beta_cov loose'.
     """
 
-    X: np.ndarray
-    Z: np.ndarray
-    seen: np.ndarray
-    psi: np.ndarray
-    pattern: Pattern
-    rows: np.ndarray
-    cols: np.ndarray
-    diagonal: np.ndarray
-    identity: np.ndarray
-    cross: np.ndarray
-    square: np.ndarray
+    beta: np.ndarray
+    beta_cov: np.ndarray
+    area_effect: np.ndarray
+    time_effect: np.ndarray
+    eblup: np.ndarray
+    blocks: np.ndarray
+    loose: np.ndarray
 
-    def omega(self, rho: np.ndarray) -> np.ndarray:
-        """Values of Omega on the pattern for each rho, shape (k, n_values)."""
-        return self.identity - rho[:, None] * self.cross + rho[:, None] ** 2 * self.square
+    @property
+    def g1(self) -> np.ndarray:
+        """Error of predicting the effects, shape (k, D, T)."""
+        return np.diagonal(self.blocks, axis1=2, axis2=3)
 
-    def omega_slope(self, rho: np.ndarray) -> np.ndarray:
-        """Values of d Omega / d rho on the pattern for each rho, shape (k, n_values)."""
-        return 2.0 * rho[:, None] * self.square - self.cross
-
-    def as_matrix(self, values: np.ndarray) -> sparse.csr_matrix:
-        """Symmetric sparse matrix from values on the pattern."""
-        off = self.rows != self.cols
-        rows = np.concatenate([self.rows, self.cols[off]])
-        cols = np.concatenate([self.cols, self.rows[off]])
-        size = (self.pattern.size, self.pattern.size)
-        return sparse.coo_matrix((np.concatenate([values, values[off]]), (rows, cols)), shape=size).tocsr()
+    @property
+    def g2(self) -> np.ndarray:
+        """Error of estimating the coefficients, shape (k, D, T)."""
+        return ((self.loose @ self.beta_cov[:, None]) * self.loose).sum(axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,188 +120,6 @@ class SpaceTimeFit:
     gradient: np.ndarray
 
 
-def spacetime_problem(
-    y: np.ndarray, X: np.ndarray, vardir: np.ndarray, W: sparse.spmatrix | None = None
-) -> SpaceTimeProblem:
-    """Gather the data of one model and analyse its sparse pattern once.
-
-    Parameters
-    ----------
-    y : ndarray, shape (D, T)
-        Direct estimates, NaN where there is none.
-    X : ndarray, shape (D, T, p)
-        Covariates of all areas and periods.
-    vardir : ndarray, shape (D, T) or (D, T, T)
-        Sampling variances, or covariances between periods of an area (a panel's overlap).
-    W : sparse matrix, shape (D, D), optional
-        Spatial weights with zero diagonal, an island's row all zero. Without it areas are independent.
-    """
-    n_areas, n_times = y.shape
-    seen = np.isfinite(y)
-    full = vardir if vardir.ndim == 3 else vardir[..., None] * np.eye(n_times)
-    both = seen[:, :, None] & seen[:, None, :]
-    psi = np.where(both, full, np.eye(n_times))
-    weights = sparse.csr_matrix((n_areas, n_areas)) if W is None else sparse.csr_matrix(W)
-    cross, square = (weights + weights.T).tocsr(), (weights.T @ weights).tocsr()
-    structure = sparse.tril(abs(cross) + abs(square) + sparse.identity(n_areas)).tocoo()
-    rows, cols = structure.row.astype(np.int64), structure.col.astype(np.int64)
-    on = rows == cols
-    diagonal = np.empty(n_areas, np.int64)
-    diagonal[rows[on]] = np.flatnonzero(on)
-    Z = np.concatenate([X, np.where(seen, y, 0.0)[..., None]], axis=2) * seen[..., None]
-    return SpaceTimeProblem(
-        X, Z, seen, psi, analyse(rows, cols, n_areas), rows, cols, diagonal,
-        on.astype(float), np.asarray(cross[rows, cols]).ravel(), np.asarray(square[rows, cols]).ravel(),
-    )  # fmt: skip
-
-
-def ar1(rho: float, n_times: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the AR(1) covariance rho^|i-j| / (1 - rho^2) and its slope in rho, both of shape (T, T)."""
-    lag = np.abs(np.subtract.outer(np.arange(n_times), np.arange(n_times)))
-    power = rho**lag
-    slope = lag * rho ** np.maximum(lag - 1, 0)
-    return power / (1 - rho**2), slope / (1 - rho**2) + 2 * rho * power / (1 - rho**2) ** 2
-
-
-@jit
-def _invert_blocks(blocks, inverse):
-    """Invert D symmetric positive definite matrices by Cholesky; return the sum of log determinants."""
-    n, size = blocks.shape[0], blocks.shape[1]
-    L = np.zeros((size, size))
-    total = 0.0
-    for d in range(n):
-        for i in range(size):
-            for j in range(i + 1):
-                value = blocks[d, i, j]
-                for k in range(j):
-                    value -= L[i, k] * L[j, k]
-                if i == j:
-                    if value <= 0.0:
-                        return np.nan
-                    L[i, i] = np.sqrt(value)
-                    total += np.log(value)
-                else:
-                    L[i, j] = value / L[j, j]
-        for c in range(size):  # columns of L^-1 in the lower part of `inverse`
-            for i in range(c, size):
-                value = 1.0 if i == c else 0.0
-                for k in range(c, i):
-                    value -= L[i, k] * inverse[d, k, c]
-                inverse[d, i, c] = value / L[i, i]
-        for i in range(size):
-            for j in range(i + 1):
-                value = 0.0
-                for k in range(i, size):
-                    value += inverse[d, k, i] * inverse[d, k, j]
-                inverse[d, i, j] = value  # row i, columns up to i are read no more
-        for i in range(size):
-            for j in range(i):
-                inverse[d, j, i] = inverse[d, i, j]
-    return total
-
-
-@dataclass(frozen=True, eq=False)
-class _Pieces:
-    """What likelihood, gradient and prediction share, for k parameter values side by side."""
-
-    inverse: np.ndarray  # B^-1, (k, D, T, T)
-    gram: np.ndarray  # Z'V^-1Z, (k, p + 1, p + 1)
-    pull: np.ndarray  # S as a vector, (k, D)
-    U: np.ndarray  # K^-1 Z'B^-1 (X, y), (k, D, p + 1)
-    scaled: np.ndarray  # B^-1 (X, y), (k, D, T, p + 1)
-    logdet: np.ndarray  # log det V, (k,)
-    factors: tuple  # of K and of Omega
-
-
-def _pieces(problem: SpaceTimeProblem, theta: np.ndarray) -> _Pieces:
-    n_areas, n_times, _ = problem.X.shape
-    both = problem.seen[:, :, None] & problem.seen[:, None, :]
-    inverse = np.empty((len(theta), n_areas, n_times, n_times))
-    logdet = np.empty(len(theta))
-    for k, (_, _, s2, r2) in enumerate(theta):
-        blocks = problem.psi + (s2 * ar1(r2, n_times)[0]) * both
-        logdet[k] = _invert_blocks(blocks, inverse[k])
-    seen = problem.seen.astype(float)
-    pull = np.einsum("dt,kdts,ds->kd", seen, inverse, seen, optimize=True)
-    scaled = inverse @ problem.Z
-    edge = np.einsum("dt,kdtq->kdq", seen, scaled)
-    omega = problem.omega(theta[:, _R1])
-    k_values = omega.copy()
-    k_values[:, problem.diagonal] += theta[:, _S1, None] * pull
-    k_factor, omega_factor = factorise(problem.pattern, k_values), factorise(problem.pattern, omega)
-    U = k_factor.solve(edge)
-    flat = scaled.reshape(len(theta), -1, scaled.shape[-1])
-    gram = problem.Z.reshape(-1, scaled.shape[-1]).T @ flat
-    gram -= theta[:, _S1, None, None] * (np.swapaxes(edge, 1, 2) @ U)
-    logdet += k_factor.logdet() - omega_factor.logdet()
-    return _Pieces(inverse, gram, pull, U, scaled, logdet, (k_factor, omega_factor))
-
-
-def loglik(
-    problem: SpaceTimeProblem, theta: np.ndarray, reml: bool, gradient: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Profile (restricted) log-likelihood at k parameter values, and its gradient.
-
-    Parameters
-    ----------
-    theta : ndarray, shape (k, 4)
-        Values in the order of `PARAMETERS`.
-
-    Returns
-    -------
-    value : ndarray, shape (k,)
-    slopes : ndarray, shape (k, 4), or (k, 0) without `gradient`
-    """
-    parts = _pieces(problem, theta)
-    p = problem.X.shape[2]
-    inner, edge = parts.gram[:, :p, :p], parts.gram[:, :p, p]
-    beta = np.linalg.solve(inner, edge[..., None])[..., 0]
-    rss = parts.gram[:, p, p] - np.einsum("ki,ki->k", edge, beta)
-    value = -0.5 * (problem.seen.sum() * np.log(2 * np.pi) + parts.logdet + rss)
-    if reml:
-        value += 0.5 * p * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(inner)[1]
-    if not gradient:
-        return value, np.empty((len(theta), 0))
-    contrast = np.concatenate([-beta, np.ones((len(theta), 1))], axis=1)
-    traces, d_grams = _slopes(problem, theta, parts)
-    slopes = -0.5 * (traces + np.einsum("ki,kjil,kl->kj", contrast, d_grams, contrast))
-    if reml:
-        cov = np.linalg.inv(inner)
-        slopes -= 0.5 * np.einsum("kil,kjli->kj", cov, d_grams[:, :, :p, :p])
-    return value, slopes
-
-
-def _slopes(problem: SpaceTimeProblem, theta: np.ndarray, parts: _Pieces) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes of log det V, shape (k, 4), and of Z'V^-1Z, shape (k, 4, p + 1, p + 1)."""
-    n_times = problem.X.shape[1]
-    k_factor, omega_factor = parts.factors
-    k_inverse = k_factor.inverse()
-    k_diagonal = k_inverse.diagonal()
-    turn = problem.omega_slope(theta[:, _R1])
-    traces = np.empty((len(theta), 4))
-    traces[:, _S1] = np.einsum("kd,kd->k", k_diagonal, parts.pull)
-    traces[:, _R1] = k_inverse.trace(turn) - omega_factor.inverse().trace(turn)
-    U, s1 = parts.U, theta[:, _S1]
-    grams = np.empty((len(theta), 4, U.shape[2], U.shape[2]))
-    # V^-1 Z = B^-1 (Z - s1 1 U)
-    seen = problem.seen.astype(float)
-    weight = np.einsum("kdts,ds->kdt", parts.inverse, seen)  # B^-1 1
-    solved = parts.scaled - s1[:, None, None, None] * weight[..., None] * U[:, :, None, :]
-    area = np.einsum("dt,kdtq->kdq", seen, solved)  # Z'V^-1(X, y)
-    both = seen[:, :, None] * seen[:, None, :]
-    for k in range(len(theta)):
-        grams[k, _R1] = s1[k] * U[k].T @ (problem.as_matrix(turn[k]) @ U[k])
-        # dV/ds1 = Z Omega^-1 Z'; Omega^-1 Z'V^-1 (X, y) = U
-        grams[k, _S1] = -0.5 * (area[k].T @ U[k] + U[k].T @ area[k])
-        covariance, bend = ar1(theta[k, _R2], n_times)
-        for j, slope in ((_S2, covariance), (_R2, theta[k, _S2] * bend)):
-            d_block = slope * both
-            d_pull = -np.einsum("dt,dts,ds->d", weight[k], d_block, weight[k], optimize=True)
-            traces[k, j] = np.einsum("dts,dts->", parts.inverse[k], d_block) + s1[k] * k_diagonal[k] @ d_pull
-            grams[k, j] = -np.einsum("dtq,ts,dsr->qr", solved[k], slope, solved[k], optimize=True)
-    return traces, grams
-
-
 def fit_spacetime(
     problem: SpaceTimeProblem, free: tuple[str, ...] = PARAMETERS, *, method: str = "reml"
 ) -> SpaceTimeFit:
@@ -313,9 +139,11 @@ def fit_spacetime(
     reml = method == "reml"
     best, best_value = np.zeros(4), -np.inf
     for chosen in _submodels(tuple(PARAMETERS.index(name) for name in free)):
-        theta, value = _maximise(problem, chosen, reml)
-        if value > best_value + 1e-10:
-            best, best_value = theta, value
+        theta, values = _scan(problem, chosen, reml, problem.Z)
+        theta = theta[peaks(values[..., 0])[:_PEAKS]] if chosen else theta
+        theta, value = _polish(problem, theta, chosen, reml)
+        if value.max() > best_value + 1e-10:
+            best, best_value = theta[np.argmax(value)], value.max()
     return _estimates(problem, best, reml)
 
 
@@ -329,102 +157,161 @@ def _submodels(free: tuple[int, ...]) -> list[tuple[int, ...]]:
     return kept
 
 
-def _maximise(problem: SpaceTimeProblem, free: tuple[int, ...], reml: bool) -> tuple[np.ndarray, float]:
-    if not free:
-        return np.zeros(4), float(loglik(problem, np.zeros((1, 4)), reml)[0][0])
-    on = np.eye(problem.psi.shape[1], dtype=bool) & problem.seen[:, :, None]
-    unit = float(np.median(problem.psi[on]))
+def _scan(
+    problem: SpaceTimeProblem, free: tuple[int, ...], reml: bool, Z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a grid, shape (k, 4), and the criterion of the m outcomes of Z there, (n_1, ..., n_q, m)."""
     many = len(free) > 2
-    variances = unit * np.geomspace(1e-2, 1e2, 5 if many else 13)
-    rhos = (
-        np.array([-0.5, 0.0, 0.5, 0.85]) if many else np.array([-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.8, 0.95])
-    )
+    variances = problem.unit * (np.array([0.03, 0.3, 3.0, 30.0]) if many else np.geomspace(1e-2, 1e2, 9))
+    rhos = np.array([-0.4, 0.3, 0.8] if many else [-0.8, -0.4, 0.0, 0.3, 0.6, 0.9])
     axes = [variances if index in (_S1, _S2) else rhos for index in free]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
-    theta = np.zeros((grid[0].size, 4))
-    theta[:, list(free)] = grid.reshape(len(free), -1).T
-    scanned = np.concatenate(
-        [loglik(problem, part, reml)[0] for part in np.array_split(theta, -(-len(theta) // LANES))]
-    )
-    table = scanned.reshape(grid.shape[1:])
-    padded = np.pad(table, 1, constant_values=-np.inf)
-    higher = np.zeros(table.shape, bool)
-    for shift in np.ndindex(*(3,) * table.ndim):
-        window = tuple(slice(s, s + table.shape[axis]) for axis, s in enumerate(shift))
-        higher |= padded[window] > table
-    peaks = np.flatnonzero(~higher.ravel())
-    best, best_value = theta[peaks[0]], -np.inf
-    for peak in peaks[np.argsort(-scanned[peaks])][:3]:
-        point, value = _polish(problem, theta[peak], free, reml)
-        if value > best_value:
-            best, best_value = point, value
-    return best, best_value
-
-
-def _natural(points: np.ndarray, free: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters from their unbounded scale (log variances, atanh correlations), and their slopes."""
-    theta, slopes = np.zeros((len(points), 4)), np.zeros((len(points), 4))
-    for column, index in enumerate(free):
-        u = points[:, column]
-        if index in (_S1, _S2):
-            theta[:, index] = slopes[:, index] = np.exp(u)
-        else:
-            limit = np.arctanh(RHO_LIMIT)
-            theta[:, index] = np.tanh(np.clip(u, -limit, limit))
-            slopes[:, index] = 1.0 - theta[:, index] ** 2
-    return theta, slopes
+    shape = tuple(len(axis) for axis in axes)
+    theta = np.zeros((int(np.prod(shape)), 4))
+    for column, values_there in zip(free, np.meshgrid(*axes, indexing="ij"), strict=True):
+        theta[:, column] = values_there.ravel()
+    order = np.lexsort((theta[:, _S1], theta[:, _R1], theta[:, _R2], theta[:, _S2]))  # equal blocks together
+    distinct, at = np.unique(theta[:, _R1], return_inverse=True)
+    omega = factorise(problem.pattern, problem.omega(distinct)).logdet()
+    values = np.empty((len(theta), Z.shape[-1] - problem.X.shape[2]))
+    for start in range(0, len(theta), LANES):
+        part = order[start : start + LANES]
+        values[part] = profile(problem, _pieces(problem, theta[part], Z, omega[at[part]]), reml)[0]
+    return theta, values.reshape(*shape, -1)
 
 
 def _polish(
-    problem: SpaceTimeProblem, start: np.ndarray, free: tuple[int, ...], reml: bool
-) -> tuple[np.ndarray, float]:
-    """Newton's method on the unbounded scale, the Hessian from differences of the exact gradient."""
-    columns = list(free)
-    is_variance = np.isin(columns, (_S1, _S2))
-    chosen = start[columns]
-    point = np.where(
-        is_variance,
-        np.log(np.where(is_variance, chosen, 1.0)),
-        np.arctanh(np.where(is_variance, 0.0, chosen)),
+    problem: SpaceTimeProblem,
+    starts: np.ndarray,
+    free: tuple[int, ...],
+    reml: bool,
+    Z: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maximise from each start, with the data of the problem or with Z, shape (m, D, T, p + 1)."""
+    together = LANES * max(1, _CELLS // problem.psi.size)
+
+    def evaluate(theta: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = np.empty(len(theta)), np.empty((len(theta), 4))
+        for start in range(0, len(theta), together):
+            part = slice(start, start + together)
+            own = None if Z is None else Z[member[part]]
+            values[part], slopes[part] = loglik(problem, theta[part], reml, gradient=True, Z=own)
+        return values, slopes
+
+    if not free:
+        return starts, evaluate(starts, np.arange(len(starts)))[0]
+    return climb(evaluate, starts, free, problem.unit)
+
+
+def refit_spacetime(
+    problem: SpaceTimeProblem, y: np.ndarray, free: tuple[str, ...], *, method: str = "reml"
+) -> np.ndarray:
+    """Estimate the parameters of the same model for many outcomes.
+
+    All outcomes share the scan, since no factorisation depends on them; the Newton steps run in lock step.
+
+    Parameters
+    ----------
+    y : ndarray, shape (m, D, T)
+        Outcomes; read only where the problem has a direct estimate.
+
+    Returns
+    -------
+    ndarray, shape (m, 4)
+    """
+    reml, p = method == "reml", problem.X.shape[2]
+    shared = np.concatenate([problem.Z[..., :p], np.moveaxis(y, 0, -1) * problem.seen[..., None]], axis=2)
+    best, best_value = np.zeros((len(y), 4)), np.full(len(y), -np.inf)
+    for chosen in _submodels(tuple(PARAMETERS.index(name) for name in free)):
+        grid, values = _scan(problem, chosen, reml, shared)
+        starts = grid[values.reshape(len(grid), -1).argmax(axis=0)]
+        for first in range(0, len(y), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            theta, value = _polish(problem, starts[part], chosen, reml, _own(problem, y[part]))
+            better = value > best_value[part] + 1e-10
+            best[part][better], best_value[part][better] = theta[better], value[better]
+    return best
+
+
+def _own(problem: SpaceTimeProblem, y: np.ndarray) -> np.ndarray:
+    """Covariates and outcome of each replicate, shape (m, D, T, p + 1)."""
+    covariates = np.broadcast_to(problem.Z[..., :-1], (len(y), *problem.X.shape))
+    return np.concatenate([covariates, (y * problem.seen)[..., None]], axis=3)
+
+
+def predict_spacetime(
+    problem: SpaceTimeProblem, theta: np.ndarray, y: np.ndarray | None = None
+) -> SpaceTimePrediction:
+    """Predict every area and period at k parameter values.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (k, 4)
+    y : ndarray, shape (k, D, T), optional
+        An outcome for each value, instead of the problem's own.
+    """
+    n_times, p = problem.X.shape[1:]
+    Z = np.broadcast_to(problem.Z, (len(theta), *problem.Z.shape)) if y is None else _own(problem, y)
+    parts = _pieces(problem, theta, Z)
+    cov = np.linalg.inv(parts.gram[:, :p, :p])
+    beta = (cov @ parts.gram[:, :p, p:])[..., 0]
+    covariance = np.stack([s2 * ar1(r2, n_times)[0] for s2, r2 in theta[:, _S2:]])[:, None]
+    seen = problem.seen.astype(float)
+    area = theta[:, _S1, None, None] * parts.U  # what a linear predictor makes of X and y as outcomes
+    within = covariance @ (parts.inverse @ (Z - seen[..., None] * area[:, :, None, :]))
+    contrast = np.concatenate([-beta, np.ones((len(theta), 1))], axis=1)
+    area_effect = (area @ contrast[..., None])[..., 0]
+    time_effect = (within @ contrast[:, None, :, None])[..., 0]
+    eblup = (problem.X @ beta[:, None, :, None])[..., 0] + area_effect[..., None] + time_effect
+    both = seen[:, :, None] * seen[:, None, :]
+    inverse = parts.inverse * both
+    kept = 1.0 - (covariance @ (inverse @ seen[..., None]))[..., 0]
+    spread = theta[:, _S1, None] * parts.factors[0].inverse().diagonal()
+    blocks = covariance - covariance @ inverse @ covariance
+    blocks = blocks + spread[..., None, None] * kept[..., :, None] * kept[..., None, :]
+    loose = problem.X - area[:, :, None, :p] - within[..., :p]
+    return SpaceTimePrediction(beta, cov, area_effect, time_effect, eblup, blocks, loose)
+
+
+def error_root(
+    problem: SpaceTimeProblem, theta: np.ndarray, prediction: SpaceTimePrediction
+) -> sparse.csr_array:
+    """Matrix R with g1 + g2 of all areas and periods, jointly, equal to R R'; shape (D T, D + D T + p)."""
+    n_areas, n_times, p = problem.X.shape
+    parts = _pieces(problem, theta[None])
+    covariance = theta[_S2] * ar1(theta[_R2], n_times)[0]
+    seen = problem.seen.astype(float)
+    inverse = parts.inverse[0] * (seen[:, :, None] * seen[:, None, :])
+    kept = 1.0 - (covariance @ (inverse @ seen[..., None]))[..., 0]
+    root = np.sqrt(theta[_S1]) * parts.factors[0].colour(np.eye(n_areas))[0]
+    between = (kept[..., None] * root[:, None, :]).reshape(-1, n_areas)
+    left = covariance - covariance @ inverse @ covariance
+    eigen, vectors = np.linalg.eigh(left)
+    within = vectors * np.sqrt(np.maximum(eigen, 0.0))[:, None, :]
+    shared = prediction.loose[0].reshape(-1, p) @ np.linalg.cholesky(prediction.beta_cov[0])
+    return sparse.csr_array(
+        sparse.hstack([sparse.csr_array(between), sparse.block_diag(list(within)), sparse.csr_array(shared)])
     )
-    h, q = 1e-4, len(columns)
-    shifts = np.concatenate([np.zeros((1, q)), h * np.eye(q), -h * np.eye(q)])
-    value = -np.inf
-    for _ in range(60):
-        theta, scale = _natural(point + shifts, free)
-        values, slopes = loglik(problem, theta, reml, gradient=True)
-        slopes = (slopes * scale)[:, columns]
-        value = float(values[0])
-        hessian = (slopes[1 : q + 1] - slopes[q + 1 :]) / (2 * h)
-        eigen, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-        step = vectors @ ((vectors.T @ slopes[0]) / np.maximum(np.abs(eigen), 1e-6))
-        longest = np.abs(step).max()
-        if longest < 1e-11:
-            break
-        step *= min(1.0, 2.0 / longest)
-        tried = point + 0.5 ** np.arange(LANES)[:, None] * step
-        ahead, _ = loglik(problem, _natural(tried, free)[0], reml)
-        good = np.flatnonzero(ahead >= value - 1e-12 * max(1.0, abs(value)))
-        if len(good) == 0:
-            break
-        point = tried[good[0]]
-        if longest < 1e-9:
-            break
-    theta, _ = _natural(point[None], free)
-    return theta[0], float(loglik(problem, theta, reml)[0][0])
+
+
+def observed_information(
+    problem: SpaceTimeProblem, theta: np.ndarray, free: tuple[str, ...], *, method: str = "reml"
+) -> np.ndarray:
+    """Minus the curvature of the criterion in the free parameters, by differences of its exact gradient."""
+    columns = [PARAMETERS.index(name) for name in free]
+    step = np.where(np.isin(columns, (_S1, _S2)), 1e-5 * theta[columns], 1e-6)
+    shifts = np.zeros((2 * len(columns), 4))
+    for row, column in enumerate(columns):
+        shifts[row, column], shifts[row + len(columns), column] = step[row], -step[row]
+    slopes = loglik(problem, theta + shifts, method == "reml", gradient=True)[1][:, columns]
+    bend = (slopes[: len(columns)] - slopes[len(columns) :]) / (2.0 * step[:, None])
+    return -0.5 * (bend + bend.T)
 
 
 def _estimates(problem: SpaceTimeProblem, theta: np.ndarray, reml: bool) -> SpaceTimeFit:
-    parts = _pieces(problem, theta[None])
-    p, n_times = problem.X.shape[2], problem.X.shape[1]
-    cov = np.linalg.inv(parts.gram[0, :p, :p])
-    beta = cov @ parts.gram[0, :p, p]
-    contrast = np.append(-beta, 1.0)
-    area_effect = theta[_S1] * parts.U[0] @ contrast
-    residual = problem.Z @ contrast - problem.seen * area_effect[:, None]
-    solved = np.einsum("dts,ds->dt", parts.inverse[0], residual)
-    time_effect = theta[_S2] * solved @ ar1(theta[_R2], n_times)[0]
-    eblup = problem.X @ beta + area_effect[:, None] + time_effect
+    at = predict_spacetime(problem, theta[None])
     value, _ = loglik(problem, theta[None], reml=False)
     _, gradient = loglik(problem, theta[None], reml, gradient=True)
-    return SpaceTimeFit(theta, beta, cov, area_effect, time_effect, eblup, float(value[0]), gradient[0])
+    return SpaceTimeFit(
+        theta, at.beta[0], at.beta_cov[0], at.area_effect[0], at.time_effect[0], at.eblup[0], float(value[0]),
+        gradient[0],
+    )  # fmt: skip

@@ -37,7 +37,7 @@ class SpaceTimeMse:
     information : ndarray, shape (q, q)
         Expected Fisher information of the parameters in `names`.
     names : tuple of str
-        Free parameters; those at the boundary 0 have no part in g3.
+        Free parameters; the correlation of a variance estimated 0 is none.
     joint : ndarray, shape (D T, D T)
         g1 + g2 as a matrix over all areas and periods, area by area.
     """
@@ -100,7 +100,9 @@ def mse_spacetime(
     G, first, second = _curvatures(problem, fit.parameters)
     alive = dict(zip(PARAMETERS, fit.parameters, strict=True))
     names = tuple(
-        name for name in free if (alive["sigma2_u"] if name.endswith("_u") else alive["sigma2_v"]) > 0
+        name
+        for name in free
+        if not name.startswith("rho") or (alive["sigma2_u"] if name.endswith("_u") else alive["sigma2_v"]) > 0
     )
     s = np.flatnonzero(problem.seen.ravel())
     noise = np.zeros_like(G)

@@ -41,10 +41,19 @@ def summarise(result: Result) -> str:
 
 def _variance(result: Result) -> list[str]:
     components, fit = result.variance_components, result.diagnostics.iloc[0]
+    others = [str(name) for name in components.index if not str(name).startswith("sigma2_u")]
+    told = [f"{name} {_with_se(components, name)}" for name in others if not name.endswith("_se")]
     return [
-        f"model variance {components['sigma2_u']:.4g} (se {components['sigma2_u_se']:.2g})   "
-        f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}"
+        f"model variance {_with_se(components, 'sigma2_u')}   "
+        f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}",
+        *(["   ".join(told)] if told else []),
     ]
+
+
+def _with_se(components: pd.Series, name: str) -> str:
+    """Write a value with its standard error, which a variance of exactly 0 has not."""
+    error = components.get(f"{name}_se", np.nan)
+    return f"{components[name]:.4g}" + (f" (se {error:.2g})" if np.isfinite(error) else "")
 
 
 def _coefficients(table: pd.DataFrame) -> list[str]:

@@ -47,6 +47,7 @@ class Specification:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and value != field.default:
+                value = getattr(value, "text", value)  # a component such as AR1("year")
                 options[field.name] = list(value) if isinstance(value, tuple) else value
         return options
 

@@ -58,7 +58,9 @@ def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[st
     extra_groups = [name for name in groups if name not in columns]
     missing = [name for name in extra_groups if name not in frame]
     if missing:
-        raise SaeInputError(f"The table lacks its grouping columns {name_some(missing)}.", column=str(missing[0]))
+        raise SaeInputError(
+            f"The table lacks its grouping columns {name_some(missing)}.", column=str(missing[0])
+        )
     unknown = [name for name in frame if name not in columns and name not in extra_groups]
     if unknown:
         raise SaeInputError(

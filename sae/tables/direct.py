@@ -26,7 +26,7 @@ class DirectEstimates:
     by : tuple of str
         Names of the columns that make the domains.
     covariance : DataFrame or None
-        Design covariances of the estimates, rows and columns labelled (indicator, domain, time), where asked for.
+        Design covariances of the estimates, where asked for; both axes labelled (indicator, domain, time).
     units : mapping of str to str
         Unit of each indicator: "share", "persons", "EUR", "" if unknown.
     log : tuple of str

@@ -94,7 +94,8 @@ class EstimateTable:
     def __repr__(self) -> str:
         rows = self._shown().head(10).to_string(index=False, float_format="{:.4g}".format)
         more = f"\n… {len(self) - 10} more rows" if len(self) > 10 else ""
-        return f"EstimateTable: {len(self)} rows, {int(self.frame['in_sample'].sum())} with a sample\n{rows}{more}"
+        sampled = int(self.frame["in_sample"].sum())
+        return f"EstimateTable: {len(self)} rows, {sampled} with a sample\n{rows}{more}"
 
     def _repr_html_(self) -> str:
         return self._shown().to_html(index=False, float_format="{:.4g}".format, max_rows=20)

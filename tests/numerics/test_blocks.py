@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from sae.numerics import blocks
-from sae.numerics.blocks import STRUCTURES, fit_blocks, mse_blocks
+from sae.numerics import block_structures
+from sae.numerics.block_structures import STRUCTURES
+from sae.numerics.blocks import fit_blocks, mse_blocks
 from sae.numerics.fay_herriot import fit_batch
 
 FIVE_DIGITS = 6e-5  # msae rounds every figure to five significant digits
@@ -15,7 +16,7 @@ EXACT = 1e-9  # same arithmetic, other order
 
 def msae_har1(theta, size):
     """What msae 0.1.5 has for its model 3: V_13 from V_22, V_23 from V_11, which is no AR(1)."""
-    covariance, slopes = blocks.heteroscedastic_ar1(theta, size)
+    covariance, slopes = block_structures.heteroscedastic_ar1(theta, size)
     rho = theta[-1]
     for matrix, turn in [(covariance, 0), *((slope, 0) for slope in slopes[:-1]), (slopes[-1], 1)]:
         matrix[1, 2] = matrix[2, 1] = rho * matrix[0, 0] + turn * covariance[0, 0]
@@ -71,13 +72,13 @@ def test_heteroscedastic_ar1_is_the_covariance_of_its_recursion(rng):
     for variance in s:
         u = rho * u + np.sqrt(variance) * rng.normal(size=draws)
         path.append(u)
-    expected = blocks.heteroscedastic_ar1(np.append(s, rho), 3)[0]
+    expected = block_structures.heteroscedastic_ar1(np.append(s, rho), 3)[0]
     np.testing.assert_allclose(np.cov(path), expected, atol=5 * 2 / np.sqrt(draws))  # five standard errors
 
 
 @pytest.mark.parametrize("name", sorted(STRUCTURES))
 def test_slopes_of_the_structures(name, rng):
-    theta = blocks._starts(name, 3, np.array([0.5, 0.8, 1.1]))[-1] + 0.05
+    theta = block_structures.starts(name, 3, np.array([0.5, 0.8, 1.1]))[-1] + 0.05
     _, slopes = STRUCTURES[name](theta, 3)
     h = 1e-6
     for k in range(len(theta)):

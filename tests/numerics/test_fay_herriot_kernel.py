@@ -8,6 +8,7 @@ from sae.numerics.fay_herriot import METHODS, fit_batch
 
 EXACT = 1e-9  # closed forms and equations that the kernel solves to its own tolerance
 TWIN = 1e-7  # scipy's bounded search stops near the square root of the machine precision
+ADJUSTED = METHODS[4:]
 LIKELIHOOD = 1e-9  # no point of a dense grid may be higher than the reported maximum by more than rounding
 
 
@@ -142,9 +143,67 @@ def test_boundary_is_exactly_zero_and_true(rng):
     assert 5 < zeros < 45
 
 
+def adjusted_loglik(A, y, D, X, method):
+    """The adjusted log-likelihood for many A, in logs."""
+    value = grid_loglik(A, y, D, X, method.endswith("reml"))
+    if method.startswith("ll"):
+        return value + np.log(A)
+    return value + np.log(np.arctan((A[:, None] / (A[:, None] + D)).sum(axis=1))) / len(D)
+
+
+@pytest.mark.parametrize("method", ADJUSTED)
+def test_highest_of_several_maxima_of_adjusted_likelihoods(rng, method):
+    y, D = two_groups(rng, 1000, 12)
+    y[:20] *= 1e-3  # where the plain likelihood is highest at 0, far below every sampling variance
+    fits = fit_batch(y.ravel(), D.ravel(), np.ones((1, y.size)), np.arange(0, y.size + 1, 12), method)
+    assert (fits.variance > 0).all()
+    several = np.flatnonzero(fits.maxima[0] > 1)
+    assert len(several) > 20
+    grid, X = np.geomspace(1e-10, 1e3, 1500), np.ones((1, 12))
+    for k in [*range(20), *several[:60], *rng.choice(1000, 60)]:
+        found = adjusted_loglik(fits.variance[:, k], y[k], D[k], X, method)[0]
+        assert found >= adjusted_loglik(grid, y[k], D[k], X, method).max() - LIKELIHOOD
+
+
+@pytest.mark.parametrize("method", ADJUSTED)
+def test_adjusted_profile_score_is_zero_at_the_estimate(rng, method):
+    for n, p in [(6, 2), (40, 3)]:
+        for _ in range(10):
+            y, D, X = problem(rng, n, p, A=rng.choice([0.0, 0.5]))
+            A = one(y, D, X, method).variance[0, 0]
+            w = np.diag(1.0 / (A + D))
+            P = w - w @ X.T @ np.linalg.solve(X @ w @ X.T, X @ w)
+            trace = np.trace(P if method.endswith("reml") else w)
+            share = (A / (A + D)).sum()
+            slope = 1 / A
+            if method.startswith("yl"):
+                slope = (D / (A + D) ** 2).sum() / ((1 + share**2) * np.arctan(share) * n)
+            assert y @ P @ P @ y + 2 * slope == pytest.approx(trace, rel=1e-8)
+
+
+def test_adjusted_estimates_with_a_perfect_fit_have_a_closed_form():
+    # S = 0: with equal variances 2 / A = (n - p) / (A + D), so that A = 2 D / (n - p - 2), and n for n - p
+    x = np.arange(8.0)
+    y, D, X = 2.0 + 3.0 * x, np.full(8, 0.1), np.vstack([np.ones(8), x])
+    assert one(y, D, X, "ll-reml").variance[0, 0] == pytest.approx(0.2 / 4, rel=EXACT)
+    assert one(y, D, X, "ll-ml").variance[0, 0] == pytest.approx(0.2 / 6, rel=EXACT)
+
+
+@pytest.mark.parametrize(("method", "few"), [("ll-reml", 5), ("ll-ml", 3), ("yl-reml", 3)])
+def test_adjusted_likelihoods_without_a_maximum_are_refused(rng, method, few):
+    # A^(1 + (p - n) / 2) does not fall, so that no A is best
+    p = 2 if method == "ll-reml" else 1
+    y, D, X = problem(rng, few - 1, p)
+    if few - 1 > p:
+        with pytest.raises(ValueError, match="too few areas"):
+            one(y, D, X, method)
+    y, D, X = problem(rng, few, p)
+    assert one(y, D, X, method).variance[0, 0] > 0
+
+
 def test_perfect_fit_gives_zero():
     x = np.arange(6.0)
-    for method in METHODS:
+    for method in METHODS[:4]:
         fits = one(2.0 + 3.0 * x, np.full(6, 0.1), np.vstack([np.ones(6), x]), method)
         assert fits.variance[0, 0] == 0.0
         np.testing.assert_allclose(fits.coefficients[0, 0], [2.0, 3.0], rtol=EXACT)
@@ -232,7 +291,7 @@ def test_variances_from_tiny_to_huge(rng):
 
 def test_too_few_areas_and_deficient_designs_are_refused_with_their_index(rng):
     y, D, X = problem(rng, 20, 3)
-    with pytest.raises(ValueError, match="no more areas") as short:
+    with pytest.raises(ValueError, match="too few areas") as short:
         fit_batch(y, D, X, np.array([0, 17, 20]))
     assert short.value.args[1] == 1
     X[2, 10:] = 2.0 * X[1, 10:] - 1.0

@@ -33,7 +33,7 @@ def test_prints_as_what_it_will_do():
     [
         ({"method": "rmel"}, "did you mean 'reml'"),
         ({"transform": "arcsine"}, "did you mean 'arcsin'"),
-        ({"mse": "jackknife"}, "mse = 'jackknife' does not exist"),
+        ({"mse": "jack"}, "mse = 'jack' does not exist"),
         ({"mse": "analytical", "transform": "arcsin"}, "no meaning"),
         ({"level": 95}, "not between 0 and 1"),
         ({"replicates": 1}, "at least 2"),

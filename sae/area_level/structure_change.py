@@ -1,0 +1,84 @@
+"""Change between two periods of a fit over time, with its mean squared error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.special import stdtrit
+
+from sae.errors import SaeInputError, name_some
+from sae.results import Result
+
+__all__ = ["change"]
+
+
+def change(fit: Result, first: object, last: object) -> pd.DataFrame:
+    """Change of every area from one period to another.
+
+    Parameters
+    ----------
+    fit : Result
+        Of a model whose table has several periods.
+    first, last : object
+        Two values of the column ``time``.
+
+    Returns
+    -------
+    DataFrame
+        By domain: first, last, change, mse, se, ci_low, ci_high. The MSE counts how the errors of the two
+        predictions go together (area effect, time effects, coefficients, overlap of the samples); the ends
+        are Student's t on it.
+
+    Raises
+    ------
+    SaeInputError
+        If a period is unknown or an area lacks one of them.
+
+    Examples
+    --------
+    >>> from sae import FayHerriot
+    >>> from sae.area_level import AR1
+    >>> rng = np.random.default_rng(1)
+    >>> domain = np.repeat([f"A{d}" for d in range(60)], 3)
+    >>> frame = pd.DataFrame({"domain": domain, "year": [2020, 2021, 2022] * 60})
+    >>> frame["y"] = np.repeat(rng.normal(size=60), 3) + rng.normal(size=180)
+    >>> fit = FayHerriot("y ~ 1", temporal=AR1("year"), replicates=20).fit(frame.assign(vardir=0.5), seed=1)
+    >>> change(fit, 2020, 2022).columns.tolist()
+    ['domain', 'first', 'last', 'change', 'mse', 'se', 'ci_low', 'ci_high']
+    """
+    frame = fit.estimates.frame
+    periods = frame["time"].astype("string")
+    rows = []
+    for period in (first, last):
+        chosen = np.flatnonzero((periods == str(period)).fillna(False).to_numpy(dtype=bool))
+        if not len(chosen):
+            raise SaeInputError(
+                f"No estimate of the period {period}.",
+                hint=f"The periods are {name_some(periods.unique(), 15)}.",
+            )
+        rows.append(dict(zip(frame["domain"].iloc[chosen].astype(str), chosen, strict=True)))
+    lacking = sorted(set(rows[0]) ^ set(rows[1]))
+    if lacking:
+        raise SaeInputError(
+            f"{len(lacking)} areas lack one of the periods {first} and {last}: {name_some(lacking)}.",
+            hint="Give them as rows of areas=, with covariates.",
+            areas=lacking,
+        )
+    domains = list(rows[0])
+    start, stop = (np.array([places[name] for name in domains]) for places in rows)
+    count = np.arange(len(domains))
+    contrasts = sparse.csr_array(
+        (np.repeat([1.0, -1.0], len(count)), (np.tile(count, 2), np.concatenate([stop, start]))),
+        shape=(len(count), len(frame)),
+    )
+    estimate = frame["estimate"].to_numpy(dtype=float)
+    mse = np.asarray(fit.joint.mse_of(contrasts)).ravel()
+    summary = fit.diagnostics.iloc[0]
+    degrees = float(summary["sampled"] - summary["coefficients"])
+    half = stdtrit(degrees, 0.5 * (1.0 + getattr(fit.spec, "level", 0.95))) * np.sqrt(mse)
+    moved = estimate[stop] - estimate[start]
+    return pd.DataFrame({
+        "domain": domains, "first": estimate[start], "last": estimate[stop], "change": moved, "mse": mse,
+        "se": np.sqrt(mse), "ci_low": moved - half, "ci_high": moved + half,
+    })  # fmt: skip

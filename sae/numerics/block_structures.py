@@ -1,0 +1,135 @@
+"""Covariances of the effects of an area's components: parameters, slopes, ranges and starting values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["STRUCTURES", "Structure", "bend", "bounds", "in_units", "starts", "units"]
+
+Structure = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+def diagonal(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Independent effects, one variance each: theta = (s_1 .. s_R)."""
+    slopes = np.zeros((size, size, size))
+    slopes[np.arange(size), np.arange(size), np.arange(size)] = 1.0
+    return np.diag(theta), slopes
+
+
+def common(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Independent effects of one variance: theta = (s,)."""
+    return theta[0] * np.eye(size), np.eye(size)[None]
+
+
+def ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stationary AR(1) along the components: theta = (s, rho), V_ij = s rho^|i-j| / (1 - rho^2)."""
+    s, rho = theta
+    lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    power = rho**lag
+    bend = lag * rho ** np.maximum(lag - 1, 0) / (1 - rho**2) + 2 * rho * power / (1 - rho**2) ** 2
+    return s * power / (1 - rho**2), np.stack([power / (1 - rho**2), s * bend])
+
+
+def heteroscedastic_ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """AR(1) along the components with a variance each: theta = (s_1 .. s_R, rho); u_0 has variance 1.
+
+    u_r = rho u_{r-1} + a_r with Var a_r = s_r, so V_rr = rho^{2r} + sum_{i <= r} rho^{2(r-i)} s_i and
+    V_rs = rho^{s-r} V_rr for r < s (Benavent and Morales 2016, model 3).
+    """
+    innovations, rho = np.concatenate([[1.0], theta[:-1]]), theta[-1]
+    index = np.arange(size + 1)
+    gap = index[:, None] - index[None, :]
+    lower = np.where(gap >= 0, rho ** np.maximum(gap, 0), 0.0)
+    bend = np.where(gap >= 1, gap * rho ** np.maximum(gap - 1, 0), 0.0)
+    covariance = (lower * innovations) @ lower.T
+    slopes = [np.outer(lower[1:, i], lower[1:, i]) for i in range(1, size + 1)]
+    turn = (bend * innovations) @ lower.T
+    slopes.append((turn + turn.T)[1:, 1:])
+    return covariance[1:, 1:], np.stack(slopes)
+
+
+def unstructured(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Any covariance: theta = lower triangle of its Cholesky factor by rows."""
+    rows, cols = np.tril_indices(size)
+    root = np.zeros((size, size))
+    root[rows, cols] = theta
+    slopes = np.zeros((len(theta), size, size))
+    for k, (i, j) in enumerate(zip(rows, cols, strict=True)):
+        slopes[k, i] += root[:, j]
+        slopes[k, :, i] += root[:, j]
+    return root @ root.T, slopes
+
+
+STRUCTURES: dict[str, Structure] = {
+    "diagonal": diagonal,
+    "common": common,
+    "ar1": ar1,
+    "har1": heteroscedastic_ar1,
+    "unstructured": unstructured,
+}
+
+
+def starts(name: str, size: int, level: np.ndarray) -> list[np.ndarray]:
+    """Return starting values around the variances `level`, shape (size,)."""
+    if name == "diagonal":
+        return [level * factor for factor in (0.1, 1.0, 5.0)]
+    if name == "common":
+        return [np.array([level.mean() * factor]) for factor in (0.1, 1.0, 5.0)]
+    if name == "ar1":
+        return [np.array([level.mean(), rho]) for rho in (-0.5, 0.0, 0.5)]
+    if name == "har1":
+        return [np.append(level, rho) for rho in (-0.5, 0.0, 0.5)]
+    rows, cols = np.tril_indices(size)
+    return [np.where(rows == cols, np.sqrt(level[rows] * factor), 0.0) for factor in (0.2, 1.0)]
+
+
+def bounds(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the range of each parameter."""
+    n_theta = {
+        "diagonal": size,
+        "common": 1,
+        "ar1": 2,
+        "har1": size + 1,
+        "unstructured": size * (size + 1) // 2,
+    }
+    low, high = np.full(n_theta[name], -np.inf), np.full(n_theta[name], np.inf)
+    variances = {"diagonal": size, "common": 1, "ar1": 1, "har1": size, "unstructured": 0}[name]
+    low[:variances] = 0.0
+    if name == "ar1":
+        low[-1], high[-1] = -0.999, 0.999
+    return low, high
+
+
+def bend(name: str, gradient: np.ndarray) -> np.ndarray | float:
+    """Return the curvature that a Cholesky factor adds to the information near a singular covariance.
+
+    There the information about the factor vanishes, and steps on it alone would be far too long; d2V / dL_ij
+    dL_kj = e_i e_k' + e_k e_i'. It is 0 at a maximum inside.
+    """
+    if name != "unstructured":
+        return 0.0
+    values, vectors = np.linalg.eigh(-gradient)
+    downhill = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    rows, cols = np.tril_indices(len(gradient))
+    return 2.0 * downhill[np.ix_(rows, rows)] * (cols[:, None] == cols[None, :])
+
+
+def units(name: str, level: np.ndarray) -> np.ndarray:
+    """Return the units for the climb, one per component where the structure lets them differ."""
+    if name in ("diagonal", "unstructured"):
+        return np.sqrt(level)
+    # har1 starts from an effect of variance 1 in the unit of the data, which therefore has to stay
+    return np.full(len(level), 1.0 if name == "har1" else np.sqrt(level.mean()))
+
+
+def in_units(name: str, theta: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return parameters of estimates multiplied by `unit`."""
+    if name == "unstructured":
+        return theta * unit[np.tril_indices(len(unit))[0]]
+    factor = np.ones(len(theta))
+    if name in ("diagonal", "common", "ar1"):
+        count = len(unit) if name == "diagonal" else 1
+        factor[:count] = unit[:count] ** 2
+    return theta * factor

@@ -1,0 +1,163 @@
+"""Information criteria and stepwise selection against emdi and sae, and on data with a known answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae.area_level import FayHerriot, criteria_table, select
+from sae.errors import SaeSpecError
+
+EMDI = 1e-8  # emdi's variance is off by 4e-7 relative; the likelihood is flat there
+SAE = 2e-6  # this fit has sae's default precision of 1e-4 in the variance
+Z = 4.0  # Monte Carlo references: standard errors
+
+
+@pytest.fixture
+def incomes(shared_data):
+    return pd.read_csv(shared_data / "emdi_eusilcA_smpAgg.csv"), pd.read_csv(
+        shared_data / "emdi_eusilcA_popAgg.csv"
+    )
+
+
+def spec(right, method="ml"):
+    return FayHerriot(f"Mean ~ {right}", domain="Domain", vardir="Var_Mean", method=method)
+
+
+def steps(trace):
+    """emdi's printed trace as lists of (change, value), one per step."""
+    found = []
+    for line in trace:
+        if "df" in line.split():
+            found.append([])
+        else:
+            words = line.split()
+            change = "none" if words[0] == "<none>" else f"- {words[1]}"
+            found[-1].append((change, float(words[-1])))
+    return found
+
+
+@pytest.mark.parametrize("criterion", ["AIC", "BIC", "KIC"])
+def test_steps_as_emdi(incomes, reference, criterion):
+    expected = reference(f"emdi_step_{criterion}")["outputs"]
+    sample, population = incomes
+    chosen = select(
+        spec("cash + self_empl + unempl_ben + age_ben + rent"), sample, areas=population,
+        criterion=criterion.lower(),
+    )  # fmt: skip
+    for step, lines in enumerate(steps(expected["trace"]), start=1):
+        ours = chosen.trace[chosen.trace["step"] == step]
+        assert ours["change"].tolist() == [change for change, _ in lines]
+        np.testing.assert_allclose(ours[criterion.lower()], [value for _, value in lines], rtol=EMDI)
+    assert chosen.trace["step"].max() == len(steps(expected["trace"]))
+    assert chosen.spec.formula in expected["final_call"][0]
+    assert f"chosen by {criterion}: Mean ~ cash" in repr(chosen)
+
+
+def test_steps_by_kicb2_as_emdi(incomes, reference):
+    expected = reference("emdi_step_KICb2_mc")["outputs"]
+    sample, population = incomes
+    chosen = select(
+        spec("cash + self_empl + unempl_ben"), sample, areas=population, criterion="kicb2", seed=1,
+        replicates=1000,
+    )  # fmt: skip
+    assert chosen.spec.formula in expected["final_call"][0]
+    for step, lines in enumerate(steps(expected["trace"]), start=1):
+        ours = chosen.trace[chosen.trace["step"] == step].set_index("change")
+        for change, value in lines:
+            error = ours.loc[change, "kicb2_error"] * np.sqrt(1 + 1000 / 50)  # emdi: 50 replicates
+            assert abs(ours.loc[change, "kicb2"] - value) < Z * error
+
+
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [("emdi_fh_ml_ic_mc", "ml"), ("emdi_fh_reml_ic_mc", "reml"), ("sae_milk_fh_reml_ic_mc", "reml")],
+)
+def test_bootstrap_criteria(incomes, shared_data, reference, case, method):
+    expected = reference(case)["outputs"]
+    expected = expected.get("model_select") or expected["goodness"]
+    sample, areas = incomes
+    right, model = "cash + self_empl", spec("1", method)
+    if "milk" in case:
+        sample, areas = pd.read_csv(shared_data / "sae_milk.csv").assign(vardir=lambda f: f["SD"] ** 2), None
+        right, model = "C(MajorArea)", FayHerriot("yi ~ 1", domain="SmallArea", method=method)
+    row = criteria_table(model, sample, [right], areas=areas, seed=1, replicates=1000).iloc[0]
+    for name in ("AIC", "BIC", "KIC"):
+        assert row[name.lower()] == pytest.approx(expected[name], rel=SAE if "milk" in case else EMDI)
+    wider = np.sqrt(1 + 1000 / 200)  # the references draw 200 replicates
+    for name in ("AICb1", "AICb2"):
+        assert abs(row[name.lower()] - expected[name]) < Z * row[f"{name.lower()}_error"] * wider
+    # Exception, not explained: what the references add for Kullback's other direction agrees with ours under
+    # ML only. Under REML they add 6.8 (4 parameters) and 9.2 (5), where the term, the divergence of the fit
+    # from its refits, is the number of parameters asymptotically, as ours is:
+    ours = row["kicb2"] - row["aicb2"]
+    assert ours == pytest.approx(row["coefficients"] + 1, abs=0.5)
+    theirs = expected["KICb2"] - expected["AICb2"]
+    error = np.sqrt(row["kicb2_error"] ** 2 - row["aicb2_error"] ** 2) * wider
+    assert (abs(ours - theirs) < Z * error) == (method == "ml")
+
+
+def test_bootstrap_penalty_is_the_parameters_in_the_limit(rng):
+    n = 400
+    frame = pd.DataFrame({"area": range(n), "x": rng.normal(size=n)})
+    frame = frame.assign(y=frame["x"] + rng.normal(size=n) * np.sqrt(1.5), vardir=0.5)
+    row = criteria_table(
+        FayHerriot("y ~ x", domain="area", method="ml"), frame, ["x"], seed=1, replicates=400
+    ).iloc[0]
+    # three parameters: 2 × 3 for either criterion, 3 more for Kullback's
+    for name, value in {"aicb1": 6.0, "aicb2": 6.0, "kicb1": 9.0, "kicb2": 9.0}.items():
+        penalty = row[name] + 2 * row["loglik"]
+        assert abs(penalty - value) < Z * row[f"{name}_error"] + 0.3
+
+
+def known(rng, n=80):
+    x, w, z = rng.normal(size=(3, n))
+    y = 2 * x - w + rng.normal(size=n)
+    return pd.DataFrame({
+        "area": range(n), "x": x, "w": w, "z": z, "g": ["a", "b"] * (n // 2), "y": y, "vardir": 0.3,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", ["backward", "forward", "both"])
+def test_what_is_there_is_found(rng, direction):
+    model = FayHerriot("y ~ x + w + z + C(g)", domain="area", method="ml")
+    chosen = select(model, known(rng), criterion="bic", direction=direction)
+    assert chosen.spec.formula == "y ~ x + w"
+    last = chosen.trace[chosen.trace["step"] == chosen.trace["step"].max()]
+    assert last["change"][last["chosen"]].tolist() == ["none"]
+    assert chosen.spec.method == "ml"
+
+
+def test_interactions_hold_their_terms(rng):
+    frame = known(rng)
+    frame["y"] += 3 * frame["x"] * frame["z"]
+    chosen = select(FayHerriot("y ~ x * z + w", domain="area", method="ml"), frame, criterion="bic")
+    assert chosen.spec.formula == "y ~ x + z + w + x:z"
+    assert set(chosen.trace["change"]) == {"none", "- w", "- x:z"}
+
+
+def test_without_an_intercept_one_term_stays(rng):
+    frame = known(rng).assign(y=lambda f: f["y"] * 0.001)
+    chosen = select(FayHerriot("y ~ 0 + z", domain="area", method="ml"), frame)
+    assert chosen.spec.formula == "y ~ 0 + z"
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "words"),
+    [
+        ({"method": "fh"}, {}, 'method="fh" has none'),
+        ({"per": ("g",)}, {}, "cannot be selected with per="),
+        ({}, {"criterion": "aicb2"}, "aicb2 comes from a bootstrap"),
+        ({}, {"criterion": "bci"}, "did you mean 'bic'"),
+        ({}, {"direction": "back"}, "direction = 'back' does not exist"),
+    ],
+)
+def test_refusals(rng, options, call, words):
+    model = FayHerriot("y ~ x + w", domain="area", **{"method": "ml", **options})
+    with pytest.raises(SaeSpecError, match=words):
+        select(model, known(rng), **call)
+
+
+def test_same_seed_same_trace(rng):
+    frame, model = known(rng, 40), FayHerriot("y ~ x + z", domain="area", method="ml")
+    a, b = (select(model, frame, criterion="kicb2", seed=3, replicates=20).trace for _ in range(2))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
