@@ -81,6 +81,25 @@ def one_pass(data):
     return data.X.sum() + data.vardir.sum() + data.y.sum()
 
 
+def with_frame(data):
+    """Put the same problem into a frame, as a user holds it."""
+    import pandas as pd
+
+    columns = {f"x{j}": data.X[j] for j in range(1, P)}
+    labels = [f"A{i}" for i in range(len(data.y))]
+    return data, pd.DataFrame({"domain": labels, "y": data.y, "vardir": data.vardir, **columns})
+
+
+def public_fit(state):
+    import sae
+
+    return sae.FayHerriot("y ~ x1 + x2 + x3 + x4").fit(state[1]).estimates["mse"].to_numpy()
+
+
+def same_mse(state, ours, theirs):
+    state[0].np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
 BOOTSTRAP = 1000
 
 
@@ -143,6 +162,18 @@ CASES = [
         unit="area",
         units=100_000,
         peer_units=100_000,
+    ),
+    Case(
+        name="fh_table_100000",
+        setup=lambda: with_frame(problems(1, 100_000)),
+        run=public_fit,
+        peer=lambda state: fit_and_mse(state[0]),
+        peer_name="its numbers alone, fh_single_100000",
+        check=same_mse,
+        unit="area",
+        units=100_000,
+        peer_units=100_000,
+        repeat=3,
     ),
     Case(
         name="fh_bootstrap_100",
