@@ -33,7 +33,7 @@ class Domains:
     labels : DataFrame
         One row per domain: geo, time, the grouping columns with their own dtypes, domain.
     log : tuple of str
-        Records left out for a missing grouping column.
+        Records left out for a missing grouping column; levels that a subset has no record of.
     place : str or None
         The grouping column that says where: the first one that is not the period.
     """
@@ -79,6 +79,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     _check(by, frame)
     used = np.ones(len(frame), dtype=bool) if survey.mask is None else survey.mask
     parts = [_levels(frame[name], used) for name in by]
+    unmet = _unmet(survey, by, parts)
     sizes = [len(levels) for _, levels in parts]
     if np.prod(sizes, dtype=float) > _MOST:
         counts = ", ".join(f"{name} ({size:,})" for name, size in zip(by, sizes, strict=True))
@@ -94,6 +95,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
         for name, (part, _) in zip(by, parts, strict=True)
         if (count := int(np.sum(used & (part < 0))))
     )
+    log = (*log, *unmet)
     index = np.indices(sizes).reshape(len(sizes), -1) if by else np.zeros((0, 1), int)
     columns = {name: levels[row] for name, (_, levels), row in zip(by, parts, index, strict=True)}
     place = next((name for name in by if name != survey.time), None)
@@ -127,6 +129,22 @@ def _levels(column: pd.Series, used: np.ndarray) -> tuple[np.ndarray, pd.Index]:
     inner = codes[used]
     seen = np.bincount(inner[inner >= 0], minlength=len(levels)) > 0
     return _recode(codes, np.where(seen, np.cumsum(seen) - 1, -1)), levels[seen]
+
+
+def _unmet(survey: Survey, by: tuple[str, ...], parts: list[tuple[np.ndarray, pd.Index]]) -> tuple[str, ...]:
+    """Name the levels of the whole file that a subset has no record of: they are no rows of its table."""
+    if survey.mask is None:
+        return ()
+    lines = []
+    for name, (_, levels) in zip(by, parts, strict=True):
+        if name == survey.time:
+            continue
+        _, whole = _levels(survey.frame[name], np.ones(len(survey.frame), dtype=bool))
+        gone = [text(level) for level in whole.difference(levels)]
+        if gone:
+            what = f"{len(gone)} of {len(whole)} levels have no record in the subset"
+            lines.append(f"by {name}: {what}: {name_some(gone)}")
+    return tuple(lines)
 
 
 def _recode(codes: np.ndarray, new: np.ndarray) -> np.ndarray:

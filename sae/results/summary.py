@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -50,10 +50,10 @@ def _variance(result: Result) -> list[str]:
     ]
 
 
-def _with_se(components: pd.Series, name: str) -> str:
+def _with_se(components: Any, name: str) -> str:
     """Write a value with its standard error, which a variance of exactly 0 has not."""
-    error = components.get(f"{name}_se", np.nan)
-    return f"{components[name]:.4g}" + (f" (se {error:.2g})" if np.isfinite(error) else "")
+    error = float(components.get(f"{name}_se", np.nan))
+    return f"{float(components[name]):.4g}" + (f" (se {error:.2g})" if np.isfinite(error) else "")
 
 
 def _coefficients(table: pd.DataFrame) -> list[str]:

@@ -354,3 +354,11 @@ def test_income_distribution_by_replicates_recomputes_the_threshold(kind):
     expected = data.replicates.scale * (data.replicates.rscales[:, None] * deviation).T @ deviation
     np.testing.assert_allclose(got.covariance, expected, rtol=1e-9)
     assert set(got["variance_method"]) == {"jkn, 40 replicates"}
+
+
+def test_levels_that_a_subset_does_not_meet_are_named_in_the_log():
+    columns = {"region": list("aabbcc"), "born": list("fnfnnn"), "y": [1, 0, 1, 0, 1, 0]}
+    frame = pd.DataFrame({"w": 1.0, **columns})
+    table = sae.direct(Survey.from_frame(frame, weights="w").subset("born == 'f'"), "y", by="region")
+    assert table["domain"].tolist() == ["a", "b"]
+    assert "by region: 1 of 3 levels have no record in the subset: c" in table.log
