@@ -256,13 +256,8 @@ def _rows(
         place = {key: k for k, key in enumerate(fits.itertuples(index=False, name=None))}
         keys = rows[list(per)].itertuples(index=False, name=None)
         fit = np.array([place[key] for key in keys], dtype=np.int64)
-    # the label of a domain holds its groups already, but not its period
-    columns = {name: rows[name].astype("string") for name in per}
-    extra = [
-        column
-        for name, column in columns.items()
-        if name not in groups or column.equals(rows["time"].astype("string"))
-    ]
+    columns = [rows[name].astype("string") for name in per]
+    extra = [column for column in columns if not _in_labels(rows["domain"], column)]
     if not extra and rows["time"].nunique() > 1:
         extra = [rows["time"].astype("string")]
     names = rows["domain"].astype("string")
@@ -304,6 +299,12 @@ def _refuse_absent(rows: pd.DataFrame, columns: Sequence[str], role: str) -> Non
             hint=f"The columns are {name_some(rows, 15)}.",
             column=absent[0],
         )
+
+
+def _in_labels(domains: pd.Series, column: pd.Series) -> bool:
+    """Whether the labels of the domains hold the values of a column already, as those of a `by` column."""
+    pairs = zip(domains.astype("string"), column, strict=True)
+    return all(str(value) in str(label).split(" / ")[1:] for label, value in pairs)
 
 
 def _refuse_twice(rows: pd.DataFrame, keys: list[str], names: pd.Series) -> None:
