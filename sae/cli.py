@@ -108,10 +108,17 @@ def demo(
     debug: Debug = False,
 ) -> int:
     """Make a synthetic country, survey it, estimate, and compare with the known truth."""
-    from sae.batch.demo import run_demo
+    from sae.batch.compiling import compiled_beside
 
-    with _progress() as step:
-        report = run_demo(out, seed=seed, step=step)
+    with _progress() as step, compiled_beside() as wait:
+        from sae.batch.demo import run_demo  # the compiler runs while the libraries load
+
+        def told(what: str) -> None:
+            step(what)
+            if what == "model":
+                wait()
+
+        report = run_demo(out, seed=seed, step=told)
     print(report.text)
     return PARTLY if report.outcome.failed else DONE
 

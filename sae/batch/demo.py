@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.batch.compiling import compiled_beside
 from sae.batch.estimate import Outcome, Step, silent
 from sae.batch.models import find_spec
 from sae.batch.outputs import staged
@@ -106,20 +105,14 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         If `out` cannot be written or the seed is negative.
     """
     out = Path(out)
-    with staged(out) as stage, compiled_beside() as wait:
-
-        def told(what: str) -> None:
-            step(what)
-            if what == "model":
-                wait()
-
+    with staged(out) as stage:
         step("drawing a country")
         land = country(seed)
         survey = land.lfs(seed)
         write_table(survey.frame, stage / SURVEY)
         write_table(country_areas(land), stage / AREAS)
         write_table(land.truth, stage / TRUTH)
-        outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, out, told)
+        outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, out, step)
         names = sorted(path.name for path in stage.iterdir())
     outcome = replace(outcome, files=tuple(out / name for name in names))
     persons, regions = len(land.population), land.areas["region"].nunique()
