@@ -15,7 +15,7 @@ from sae.area_level.multivariate_inputs import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.blocks_posterior import BlockPosterior
 from sae.results import Result
-from sae.results.summary import _checks, _gain
+from sae.results.summary import check_lines, gain_lines
 from sae.tables import EstimateTable
 
 __all__ = ["MultivariateResult", "interval_ends"]
@@ -220,12 +220,12 @@ class MultivariateResult(Result):
         if len(self.correlations):
             lines += ["", *self.correlations.to_string(float_format=show).splitlines()]
         lines += ["", *self.coefficients.to_string(float_format=show).splitlines(), ""]
-        lines += _gain(self.estimates.frame)
+        lines += gain_lines(self.estimates.frame)
         if self.benchmarks:
             lines.append(
                 f"benchmarked by {self.benchmarks[-1].method} to {len(self.benchmarks[-1].labels)} targets"
             )
-        lines.append(f"checks: {'; '.join(_checks(self))}")
+        lines.append(f"checks: {'; '.join(check_lines(self))}")
         lines += [f"note: {text}" for text in self.provenance.get("warnings", ())]
         return "\n".join(lines)
 

@@ -30,7 +30,6 @@ from sae.numerics.spacetime_likelihood import (
     profile,
     spacetime_problem,
 )
-from sae.numerics.spacetime_likelihood import _slopes as _slopes
 from sae.numerics.sparse import LANES, factorise
 
 __all__ = [

@@ -22,7 +22,6 @@ _CHOICES = {
     "purpose": ("reliability", "confidentiality"),
 }
 _LIMITS = ("suppress_below", "flag_below", "suppress_above", "flag_above")
-_SHARES = ("cv", "ci_width", "pcmiss")  # measures given as fractions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sae.quality import bias_test, residual_normality
 if TYPE_CHECKING:
     from sae.results.result import Result
 
-__all__ = ["summarise"]
+__all__ = ["check_lines", "gain_lines", "summarise"]
 
 CV_LIMIT = 0.165  # the limit below which an estimate is published without a note in many offices
 
@@ -27,14 +27,14 @@ def summarise(result: Result) -> str:
     lines = [f"{result.title:<46} {sizes}"]
     several = len(result.diagnostics) > 1
     lines += _fits(result) if several else [*_variance(result), *_coefficients(result.coefficients)]
-    lines += ["", *_gain(frame)]
+    lines += ["", *gain_lines(frame)]
     if result.benchmarks:
         last = result.benchmarks[-1]
         low, high = last.adjustment.min(), last.adjustment.max()
         lines.append(
             f"benchmarked by {last.method} to {len(last.labels)} targets, adjustments {low:.4g} to {high:.4g}"
         )
-    lines.append(f"checks: {'; '.join(_checks(result))}")
+    lines.append(f"checks: {'; '.join(check_lines(result))}")
     lines += [f"note: {text}" for text in result.provenance.get("warnings", ())]
     return "\n".join(lines)
 
@@ -73,7 +73,8 @@ def _fits(result: Result) -> list[str]:
     )
 
 
-def _gain(frame: pd.DataFrame) -> list[str]:
+def gain_lines(frame: pd.DataFrame) -> list[str]:
+    """Set the CVs of direct and model estimates against each other, line by line."""
     direct, model = (_numbers(frame[name]) for name in ("direct_cv", "cv"))
     both = np.isfinite(direct) & np.isfinite(model)
     lines = [f"{'':<22} {'direct':>8} {'model':>8} {'gain':>8}"]
@@ -85,7 +86,8 @@ def _gain(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _checks(result: Result) -> list[str]:
+def check_lines(result: Result) -> list[str]:
+    """Judge normality and bias of a fit, one phrase each."""
     checks = []
     try:
         normality = residual_normality(result.residuals["standardised"].to_numpy())
