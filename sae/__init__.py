@@ -24,9 +24,16 @@ _PUBLIC = {
     "SAR": "sae.area_level",
     "AR1": "sae.area_level",
 }
-_ROOMS = (
-    "area_level", "auxiliary", "datasets", "design_based", "errors", "indicators", "plots", "quality",
-)  # fmt: skip
+_ROOMS = {
+    **{
+        name: f"sae.{name}"
+        for name in (
+            "area_level", "auxiliary", "datasets", "design_based", "errors", "indicators", "plots", "quality",
+            "unit_level",
+        )
+    },
+    "priors": "sae.specs.priors",
+}  # fmt: skip
 
 __all__ = sorted([*_PUBLIC, *_ROOMS, "__version__"])
 
@@ -48,7 +55,7 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         value = getattr(import_module(_PUBLIC[name]), name)
     elif name in _ROOMS:
-        value = import_module(f"sae.{name}")
+        value = import_module(_ROOMS[name])
     else:
         raise AttributeError(f"module 'sae' has no attribute {name!r}; it offers {', '.join(__all__)}")
     globals()[name] = value
