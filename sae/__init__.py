@@ -21,15 +21,34 @@ _PUBLIC = {
     "FayHerriot": "sae.area_level",
     "MultivariateFayHerriot": "sae.area_level",
     "TwoFoldFayHerriot": "sae.area_level",
+    "RobustFayHerriot": "sae.area_level",
+    "MeasurementErrorFayHerriot": "sae.area_level",
+    "BetaBinomialMixed": "sae.area_level",
+    "BinomialMixed": "sae.area_level",
+    "PoissonMixed": "sae.area_level",
+    "BetaFayHerriot": "sae.area_level",
+    "UnmatchedFayHerriot": "sae.area_level",
+    "YouChapman": "sae.area_level",
+    "StudentFayHerriot": "sae.area_level",
+    "HorseshoeFayHerriot": "sae.area_level",
+    "InflatedBetaFayHerriot": "sae.area_level",
+    "LogitMixed": "sae.unit_level",
+    "MultinomialMixed": "sae.unit_level",
+    "NestedError": "sae.unit_level",
     "SAR": "sae.area_level",
     "AR1": "sae.area_level",
+    "BYM2": "sae.area_level",
+    "Leroux": "sae.area_level",
+    "CAR": "sae.area_level",
+    "RW1": "sae.area_level",
+    "RW2": "sae.area_level",
 }
 _ROOMS = {
     **{
         name: f"sae.{name}"
         for name in (
-            "area_level", "auxiliary", "datasets", "design_based", "errors", "indicators", "plots", "quality",
-            "unit_level",
+            "area_level", "auxiliary", "datasets", "design_based", "errors", "evaluation", "indicators",
+            "planning", "plots", "quality", "unit_level",
         )
     },
     "priors": "sae.specs.priors",
@@ -39,16 +58,35 @@ __all__ = sorted([*_PUBLIC, *_ROOMS, "__version__"])
 
 if TYPE_CHECKING:
     from sae.area_level import AR1 as AR1
+    from sae.area_level import BYM2 as BYM2
+    from sae.area_level import CAR as CAR
+    from sae.area_level import RW1 as RW1
+    from sae.area_level import RW2 as RW2
     from sae.area_level import SAR as SAR
+    from sae.area_level import BetaBinomialMixed as BetaBinomialMixed
+    from sae.area_level import BetaFayHerriot as BetaFayHerriot
+    from sae.area_level import BinomialMixed as BinomialMixed
     from sae.area_level import FayHerriot as FayHerriot
+    from sae.area_level import HorseshoeFayHerriot as HorseshoeFayHerriot
+    from sae.area_level import InflatedBetaFayHerriot as InflatedBetaFayHerriot
+    from sae.area_level import Leroux as Leroux
+    from sae.area_level import MeasurementErrorFayHerriot as MeasurementErrorFayHerriot
     from sae.area_level import MultivariateFayHerriot as MultivariateFayHerriot
+    from sae.area_level import PoissonMixed as PoissonMixed
+    from sae.area_level import RobustFayHerriot as RobustFayHerriot
+    from sae.area_level import StudentFayHerriot as StudentFayHerriot
     from sae.area_level import TwoFoldFayHerriot as TwoFoldFayHerriot
+    from sae.area_level import UnmatchedFayHerriot as UnmatchedFayHerriot
+    from sae.area_level import YouChapman as YouChapman
     from sae.design_based import direct as direct
     from sae.indicators import Indicator as Indicator
     from sae.survey import Survey as Survey
     from sae.survey import read_survey as read_survey
     from sae.tables import DirectEstimates as DirectEstimates
     from sae.tables import EstimateTable as EstimateTable
+    from sae.unit_level import LogitMixed as LogitMixed
+    from sae.unit_level import MultinomialMixed as MultinomialMixed
+    from sae.unit_level import NestedError as NestedError
 
 
 def __getattr__(name: str) -> Any:

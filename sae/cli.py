@@ -150,24 +150,51 @@ def run(
 
 @app.command()
 @_guarded
+def plan(
+    spec: Annotated[str, typer.Argument(help="A planning file (TOML), or the name of a shipped one.")],
+    frame: Annotated[Path, typer.Option(help="Strata, one row each: CSV or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report; files of the same names are replaced.")],
+    survey: Annotated[Path | None, typer.Option("--survey", help="Records to fit the model to.")] = None,
+    direct: Annotated[
+        Path | None, typer.Option(help="Direct estimates instead of records: CSV or Parquet.")
+    ] = None,
+    areas: Areas = None,
+    debug: Debug = False,
+) -> int:
+    """Plan a sample: how many interviews in which strata, what they reach, and what a model saves."""
+    from sae.batch.models import find_plan
+
+    with _progress() as step:
+        step("reading the planning file")
+        asked = find_plan(spec)
+        from sae.batch.planning import plan
+
+        done = plan(asked, frame=frame, survey=survey, direct=direct, areas=areas, out=out, step=step)
+    for warning in done.warnings:
+        _complain(f"Warning: {warning}")
+    print(done.text)
+    return DONE
+
+
+@app.command()
+@_guarded
 def check(
-    specs: Annotated[list[str], typer.Argument(help="Model files, folders, or shipped names.")],
+    specs: Annotated[list[str], typer.Argument(help="Model or planning files, folders, or shipped names.")],
     survey: Annotated[Path | None, typer.Option("--survey", help="Check these records' columns too.")] = None,
     areas: Annotated[Path | None, typer.Option("--areas", help="Check this table's columns too.")] = None,
     debug: Debug = False,
 ) -> int:
-    """Check model files, without data or against the columns of the data."""
-    from sae.batch.checks import check
+    """Check model files and planning files, without data or against the columns of the data."""
+    from sae.batch.checks import check_file
     from sae.batch.models import locate
-    from sae.batch.spec import read_spec
 
     code = DONE
     for name in specs:
-        found = locate(name)
+        found = locate(name, plans=True)
         for path in found:
             shown = name if len(found) == 1 else path.name
             try:
-                check(read_spec(path), survey=survey, areas=areas)
+                check_file(path, survey=survey, areas=areas)
             except SaeError as error:
                 if debug:
                     raise
@@ -180,19 +207,33 @@ def check(
 
 @app.command()
 @_guarded
+def warmup(debug: Debug = False) -> int:
+    """Compile every kernel now, so that the first fit of a family need not; again costs seconds."""
+    from sae.batch.warmup import FAMILIES, caches, warm_up
+
+    if not caches():
+        _complain("No folder for compiled kernels can be written: set NUMBA_CACHE_DIR to one that can.")
+        return REFUSED
+    names = list(FAMILIES)
+    warm_up(lambda family: print(f"{names.index(family) + 1}/{len(names)} {family}", flush=True))
+    return DONE
+
+
+@app.command()
+@_guarded
 def models(debug: Debug = False) -> int:
-    """List the shipped models."""
+    """List the shipped models and planning files."""
     from rich.console import Console
     from rich.table import Table
 
-    from sae.batch.models import shipped_models
-    from sae.batch.spec import read_spec
+    from sae.batch.models import shipped_models, shipped_plans
+    from sae.batch.spec import title_of
 
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("what it estimates")
-    for name, path in shipped_models().items():
-        table.add_row(name, read_spec(path).title)
+    for name, path in {**shipped_models(), **shipped_plans()}.items():
+        table.add_row(name, title_of(path))
     Console().print(table)
     return DONE
 

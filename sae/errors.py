@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "BoundaryVarianceWarning",
+    "ConvergenceWarning",
     "ExtrapolationWarning",
     "SaeConvergenceError",
     "SaeError",
@@ -75,6 +76,10 @@ class SaeWarning(UserWarning):
 
 class BoundaryVarianceWarning(SaeWarning):
     """A variance component was estimated exactly 0: the model borrows all strength from the covariates."""
+
+
+class ConvergenceWarning(SaeWarning):
+    """Draws that hardly agree with each other, or importance weights that a few draws dominate."""
 
 
 class ExtrapolationWarning(SaeWarning):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import sae
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 120  # one screen of a reader who scrolls once; what needs more belongs into docs/
@@ -29,6 +31,31 @@ def test_python_example_prints_what_the_readme_prints(tmp_path):
     assert done.returncode == 0, done.stderr
     ours, theirs = ([line.rstrip() for line in text.strip().splitlines()] for text in (done.stdout, printed))
     assert ours == theirs
+
+
+def test_every_name_of_the_python_examples_exists():
+    named = {
+        tuple(chain.split(".")) for chain in re.findall(r"\bsae((?:\.\w+)+)", "\n".join(blocks("python")))
+    }
+    assert {("", "FayHerriot"), ("", "MultivariateFayHerriot"), ("", "area_level", "select")} <= named
+    for chain in named:
+        found = sae
+        for name in chain[1:]:
+            found = getattr(found, name)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_family_run_after_the_first(tmp_path):
+    asked = ["chosen.formula", "moved['change'].abs().max() < 0.05", "final.to_frame()['estimate'].max() < 1"]
+    asked += ["len(gap)", "len(nested.estimates), len(spatial.estimates)"]
+    code = "\n".join([*blocks("python")[:2], *(f"print('>', {what})" for what in asked)])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True,
+        encoding="utf-8", env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [line[2:] for line in done.stdout.splitlines() if line.startswith("> ")]
+    assert said == ["employment_rate ~ register_employment", "True", "True", "120", "120 120"]
 
 
 def test_the_two_commands_are_the_promised_ones_and_ci_runs_the_second():

@@ -121,13 +121,10 @@ def normals_of_the_bootstrap(data):
 
 
 def posterior_intervals(data):
-    from sae.numerics.posterior import area_mixture, variance_posterior
+    from sae.numerics.fay_herriot_posterior import Areas, area_moments, place_nodes
 
-    sampled = data.np.ones(len(data.y), dtype=bool)
-    mixture = area_mixture(
-        variance_posterior(data.y, data.vardir, data.X), data.y, data.vardir, data.X, sampled
-    )
-    return mixture.quantile(0.025), mixture.quantile(0.975)
+    areas = Areas.of(data.y, data.vardir, data.X)
+    return area_moments(place_nodes(areas, [(0, 1.0)]), areas, [0.025, 0.975])[2]
 
 
 CASES = [

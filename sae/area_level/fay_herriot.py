@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 import sae
+from sae.area_level.bayes import check_bayes, fit_bayes
+from sae.area_level.finite_population import FinitePopulation, check_population
 from sae.area_level.inputs import read_rows
 from sae.area_level.intervals import area_intervals
 from sae.area_level.learnt import (
@@ -20,7 +22,19 @@ from sae.area_level.learnt import (
 )
 from sae.area_level.problem import AreaProblem
 from sae.area_level.reported_mse import BACKS, MSES, check_mse, chosen_mse, mse_words, reported_mse
-from sae.area_level.structure import AR1, BOOTSTRAPS, SAR, check_structure, structure_words
+from sae.area_level.structure import (
+    AR1,
+    BOOTSTRAPS,
+    BYM2,
+    CAR,
+    RW1,
+    RW2,
+    SAR,
+    Leroux,
+    check_structure,
+    structure_words,
+)
+from sae.area_level.structure_bayes import fit_structured_bayes
 from sae.area_level.structure_fit import fit_structured
 from sae.errors import SaeSpecError
 from sae.numerics.fay_herriot import METHODS
@@ -30,6 +44,7 @@ from sae.numerics.streams import seed_of
 from sae.numerics.transforms import TRANSFORMS, Transform
 from sae.results import NormalDraws, Result
 from sae.specs import Specification, one_of, split_formula
+from sae.specs.priors import Prior, prior_of
 from sae.tables import EstimateTable
 
 if TYPE_CHECKING:
@@ -46,6 +61,7 @@ _METHOD_WORDS = {
     "ll-ml": "Li–Lahiri adjusted ML",
     "yl-reml": "Yoshimori–Lahiri adjusted REML",
     "yl-ml": "Yoshimori–Lahiri adjusted ML",
+    "bayes": "Bayes",
 }
 
 
@@ -62,9 +78,10 @@ class FayHerriot(Specification):
     domain, vardir, n_eff : str
         Columns of a plain frame: area labels, sampling variances (natural scale, squared units), effective
         sample sizes.
-    method : {"reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml"}
+    method : {"reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml", "bayes"}
         Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment; likelihoods adjusted by
-        Li and Lahiri or by Yoshimori and Lahiri, with which the variance is never 0.
+        Li and Lahiri or by Yoshimori and Lahiri, with which the variance is never 0; the exact posterior
+        with flat coefficients.
     transform : {None, "arcsin", "log", "logit"}
         Model arcsin √y of a share, with D = 1 / (4 n_eff), or vardir by the delta method where there is no
         n_eff; log y of a positive figure; logit y of a share inside (0, 1); vardir by the delta method.
@@ -81,12 +98,26 @@ class FayHerriot(Specification):
         Of the intervals.
     replicates : int
         Of the bootstrap.
-    spatial : SAR, optional
-        Area effects that neighbours share. ``mse`` may then also be "nonparametric" or
-        "nonparametric-corrected".
-    temporal : AR1, optional
-        Effects over time within each area, beside the area effect: one row per area and period. The MSE comes
-        from the parametric bootstrap.
+    spatial : SAR, BYM2, Leroux or CAR, optional
+        Area effects that neighbours share; all but SAR need method="bayes". ``mse`` may then also be
+        "nonparametric" or "nonparametric-corrected".
+    temporal : AR1, RW1 or RW2, optional
+        Effects over time within each area, beside the area effect: one row per area and period; random walks
+        need method="bayes". The MSE of a likelihood estimate comes from the parametric bootstrap.
+    prior : Prior or str, optional
+        Of √A, with method="bayes": "flat-variance", "flat-sd", "half-normal(0.5)", "half-cauchy(0.5)",
+        "pc(1, 0.01)", or an object of `sae.priors`. By default half-normal; a scale left out is the standard
+        deviation of h(y) over the areas of the fit.
+    population : str
+        Column with the sizes N_d of the populations, which turns the estimates into figures of these finite
+        populations: f·direct + (1 - f)·model with f = n/N, the MSE and the intervals counting the chance of
+        the N - n persons not asked. Needs n, in a plain frame a column of that name; vardir and n_eff are
+        those of the design given n: they hold its factor 1 - f.
+
+    References
+    ----------
+    Fay and Herriot (1979), JASA 74, 269–277; Rao and Molina (2015), Small Area Estimation, 2nd ed., chapter
+    6, and section 7.1 for the finite-population predictor.
 
     Examples
     --------
@@ -111,20 +142,25 @@ class FayHerriot(Specification):
     per: tuple[str, ...] = ()
     level: float = 0.95
     replicates: int = 200
-    spatial: SAR | None = None
-    temporal: AR1 | None = None
+    spatial: SAR | BYM2 | Leroux | CAR | None = None
+    temporal: AR1 | RW1 | RW2 | None = None
     back: str = "unbiased"
+    population: str = ""
+    prior: Prior | str | None = None
 
     def __post_init__(self) -> None:
         split_formula(self.formula)
-        one_of("method", self.method, METHODS)
+        one_of("method", self.method, (*METHODS, "bayes"))
         one_of("transform", self.transform or "identity", list(TRANSFORMS))
         one_of("mse", self.mse, tuple(dict.fromkeys((*MSES, *BOOTSTRAPS))))
         one_of("back", self.back, BACKS)
         per = (self.per,) if isinstance(self.per, str) else tuple(self.per)
         object.__setattr__(self, "per", per)
         check_structure(self)
-        check_mse(self)
+        check_bayes(self)
+        if self.method != "bayes":
+            check_mse(self)
+        check_population(self)
         if not 0.0 < self.level < 1.0:
             raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
         if self.replicates < 2:
@@ -137,7 +173,7 @@ class FayHerriot(Specification):
 
     @property
     def _bootstraps(self) -> bool:
-        return chosen_mse(self).startswith("bootstrap")
+        return self.method != "bayes" and chosen_mse(self).startswith("bootstrap")
 
     @property
     def words(self) -> str:
@@ -152,14 +188,18 @@ class FayHerriot(Specification):
         scale = {"arcsin": f"arcsin √{outcome}", None: outcome}.get(
             self.transform, f"{self.transform} {outcome}"
         )
+        fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
+        if self.method == "bayes":
+            prior = prior_of(self.prior).text
+            return f"models {scale} by {covariates} and an area effect; exact posterior, {prior} prior{fits}"
         mse = chosen_mse(self).replace("-", " ")
         if mse == "analytical":
             mse = mse_words(self.method)
         if self._bootstraps:
             mse = f"parametric {mse}, {self.replicates} replicates"
-        fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
         method = _METHOD_WORDS[self.method]
-        return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}"
+        finite = f"; figures of populations of {self.population}" if self.population else ""
+        return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}{finite}"
 
     def fit(
         self,
@@ -193,7 +233,8 @@ class FayHerriot(Specification):
             If the bootstrap has no seed.
         """
         if self.spatial is not None or self.temporal is not None:
-            return fit_structured(self, data, areas, seed)
+            fit = fit_structured_bayes if self.method == "bayes" else fit_structured
+            return fit(self, data, areas, seed)
         if self._bootstraps and seed is None:
             raise SaeSpecError(
                 "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
@@ -209,14 +250,25 @@ class FayHerriot(Specification):
             n_eff=self.n_eff,
             per=self.per,
         )
+        finite = FinitePopulation.of_rows(rows, self.population) if self.population else None
+        if finite is not None:
+            rows = finite.superpopulation(rows)
         problem = AreaProblem.build(rows, self._transform, covariates)
-        return _solve(self, problem, None if seed is None else seed_of(seed))
+        if self.method == "bayes":
+            return fit_bayes(self, problem, None if seed is None else seed_of(seed))
+        return _solve(self, problem, None if seed is None else seed_of(seed), finite)
 
 
-def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
+def _solve(
+    spec: FayHerriot, problem: AreaProblem, seed: int | None, finite: FinitePopulation | None
+) -> Result:
     """Fit, predict, measure the error, take it back to the reported scale, and wrap it all up."""
     rows, transform, offsets = problem.rows, spec._transform, problem.offsets
     fits = problem.fit(spec.method)
+    in_order = np.argsort(problem.order, kind="stable")
+    chance = np.zeros(len(problem.y))
+    if finite is not None:
+        chance = finite.chance(problem.D[in_order], rows.sampled, rows.fit)[problem.order]
     parts: list[Predictions] = []
     size = len(problem.y)
     low, high = np.empty(size), np.empty(size)
@@ -226,7 +278,7 @@ def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
         A, sampled = float(fits.variance[0, k]), problem.sampled[areas]
         data = problem.y[areas], problem.D[areas], problem.X[:, areas], sampled
         part = predict(A, fits.coefficients[0, k], fits.root[0, k], *data, spec.method)
-        ends = area_intervals(A, part.estimate, part.mse, *data, spec.level)
+        ends = area_intervals(A, part.estimate, part.mse, *data, spec.level, chance[areas])
         low[areas], high[areas], interval[areas], prior[areas] = ends.low, ends.high, ends.words, ends.prior
         parts.append(part)
     estimate, mse, gamma, left = (
@@ -236,7 +288,7 @@ def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
     reported = reported_mse(spec, problem, fits, parts, seed)
     reported_joint = joint.scaled(transform.slope(estimate, left), reported.mse)
     messages = warn(problem, fits, interval)
-    run = problem.run_id(spec.to_toml(), seed)
+    run = problem.run_id(spec.to_toml() + (finite.text if finite else ""), seed)
     columns = {
         "estimate": transform.mean(estimate, mse if spec.back == "crude" else left),
         "mse": reported.mse,
@@ -247,9 +299,13 @@ def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
         "mse_method": reported.words,
         "prior": prior,
     }
-    in_order = np.argsort(problem.order, kind="stable")
+    columns = {name: values[in_order] for name, values in columns.items()}
+    reported_joint, labels = reported_joint.reordered(in_order), problem.coefficient_labels
+    source = NormalDraws(estimate[in_order], joint.reordered(in_order), transform, rows.labels, labels)
+    if finite is not None:
+        columns, reported_joint, source = finite.figures(columns, reported_joint, source, chance[in_order])
     table = rows.table.assign(
-        **{name: values[in_order] for name, values in columns.items()}, in_sample=rows.sampled,
+        **columns, in_sample=rows.sampled,
         method=f"EBLUP, {_METHOD_WORDS[spec.method]}", model=spec.words, run=run,
     )  # fmt: skip
     return Result(
@@ -265,10 +321,8 @@ def _solve(spec: FayHerriot, problem: AreaProblem, seed: int | None) -> Result:
         spec=spec,
         areas=rows.covariates,
         title=f"Fay–Herriot ({', '.join(filter(None, (spec.transform, _METHOD_WORDS[spec.method])))})",
-        joint=reported_joint.reordered(in_order),
-        source=NormalDraws(
-            estimate[in_order], joint.reordered(in_order), transform, rows.labels, problem.coefficient_labels
-        ),
+        joint=reported_joint,
+        source=source,
     )  # fmt: skip
 
 

@@ -264,10 +264,10 @@ def _rows(
     for column in extra:
         names = names + " / " + column
     told_apart = [rows[name] for name in ("indicator", "geo", "domain", "time", *groups)]
-    labels = tuple(
-        "\x1f".join("" if value is pd.NA else str(value) for value in label)
-        for label in zip(*told_apart, strict=True)
-    )
+    texts = [
+        ["" if value is pd.NA else str(value) for value in column.astype(object)] for column in told_apart
+    ]
+    labels = tuple(map("\x1f".join, zip(*texts, strict=True)))
     return AreaRows(
         table, covariates.reset_index(drop=True), direct, vardir, _float(rows["n_eff"]), sampled, fit, fits,
         names.to_numpy(dtype=object), labels, groups, provenance,

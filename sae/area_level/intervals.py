@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sae.numerics.posterior import PRIORS, area_mixture, variance_posterior
+from sae.numerics.fay_herriot_posterior import Areas, place_nodes
+from sae.numerics.hyperprior import FLAT_SD, FLAT_VARIANCE, SPARE
+from sae.numerics.posterior import area_mixture
 
 __all__ = ["Interval", "area_intervals"]
 
@@ -32,6 +34,7 @@ def area_intervals(
     X: np.ndarray,
     sampled: np.ndarray,
     level: float,
+    chance: np.ndarray | float = 0.0,
 ) -> Interval:
     """Intervals of all areas of one fit.
 
@@ -50,6 +53,8 @@ def area_intervals(
     sampled : ndarray of bool, shape (M,)
     level : float
         Such as 0.95.
+    chance : ndarray of float, shape (M,)
+        Variance of what the truth has beyond the area's rate, such as of the persons not asked.
 
     Returns
     -------
@@ -60,13 +65,14 @@ def area_intervals(
     if m >= FEW_AREAS and A > 0.0:
         from scipy.special import stdtrit
 
-        half = float(stdtrit(m - p, 1.0 - tail)) * np.sqrt(mse)
+        half = float(stdtrit(m - p, 1.0 - tail)) * np.sqrt(mse + chance)
         return Interval(estimate - half, estimate + half, "t on the MSE", "")
-    for prior in ("flat-variance", "flat-sd"):
-        if m < p + PRIORS[prior][1]:
+    for prior, code in (("flat-variance", FLAT_VARIANCE), ("flat-sd", FLAT_SD)):
+        if m < p + SPARE[code]:
             continue
-        posterior = variance_posterior(y[sampled], vardir[sampled], X[:, sampled], prior=prior)
-        mixture = area_mixture(posterior, y, vardir, X, sampled)
+        areas = Areas.of(y, vardir, X, sampled)
+        mixture = area_mixture(place_nodes(areas, [(code, 1.0)]), areas)
+        mixture = replace(mixture, sds=np.sqrt(mixture.sds**2 + chance))
         return Interval(
             mixture.quantile(tail), mixture.quantile(1.0 - tail), f"posterior, {prior} prior", prior
         )

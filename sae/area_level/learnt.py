@@ -13,7 +13,15 @@ from sae.errors import BoundaryVarianceWarning, ExtrapolationWarning, SmallSampl
 from sae.numerics.fay_herriot import FayHerriotFits
 from sae.numerics.fay_herriot_mse import Predictions, variance_of_variance
 
-__all__ = ["coefficient_table", "fit_diagnostics", "residual_table", "variance_table", "warn"]
+__all__ = [
+    "coefficient_index",
+    "coefficient_table",
+    "extrapolation",
+    "fit_diagnostics",
+    "residual_table",
+    "variance_table",
+    "warn",
+]
 
 
 def coefficient_table(problem: AreaProblem, fits: FayHerriotFits) -> pd.DataFrame:
@@ -22,12 +30,18 @@ def coefficient_table(problem: AreaProblem, fits: FayHerriotFits) -> pd.DataFram
     se = np.sqrt((fits.root[0] ** 2).sum(axis=2))
     z = beta / se
     columns = {"coef": beta, "se": se, "z": z, "p": 2.0 * ndtr(-np.abs(z))}
+    return pd.DataFrame(
+        {name: values.ravel() for name, values in columns.items()}, index=coefficient_index(problem)
+    )
+
+
+def coefficient_index(problem: AreaProblem) -> pd.Index:
+    """Label the coefficients of all fits, by their `per` values and term."""
     terms, per = list(problem.design.columns), problem.rows.fits
-    index: pd.Index = pd.Index(terms, name="term")
-    if len(per.columns):
-        repeated = per.loc[per.index.repeat(len(terms))]
-        index = pd.MultiIndex.from_frame(repeated.assign(term=terms * len(per)))
-    return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
+    if not len(per.columns):
+        return pd.Index(terms, name="term")
+    repeated = per.loc[per.index.repeat(len(terms))]
+    return pd.MultiIndex.from_frame(repeated.assign(term=terms * len(per)))
 
 
 def variance_table(problem: AreaProblem, fits: FayHerriotFits, method: str) -> pd.Series | pd.DataFrame:
@@ -92,13 +106,7 @@ def warn(problem: AreaProblem, fits: FayHerriotFits, interval: np.ndarray) -> li
             "alone. Intervals come from the posterior, which knows that the variance may be larger."
         )
         found.append((BoundaryVarianceWarning, text))
-    outside, columns = problem.extrapolated()
-    if outside.any():
-        text = (
-            f"Covariates lie outside the range of the fit ({name_some(columns)}) in {int(outside.sum())} of "
-            f"{int((~problem.sampled).sum())} areas without a sample: {name_some(problem.names[outside])}."
-        )
-        found.append((ExtrapolationWarning, text))
+    found += extrapolation(problem)
     without = np.char.startswith(interval.astype(str), "none")
     if without.any():
         text = (
@@ -109,3 +117,15 @@ def warn(problem: AreaProblem, fits: FayHerriotFits, interval: np.ndarray) -> li
     for kind, text in found:
         warnings.warn(text, kind, stacklevel=4)
     return [text for _, text in found]
+
+
+def extrapolation(problem: AreaProblem) -> list[tuple[type[Warning], str]]:
+    """Say which areas without a sample have covariates outside the range of their fit."""
+    outside, columns = problem.extrapolated()
+    if not outside.any():
+        return []
+    text = (
+        f"Covariates lie outside the range of the fit ({name_some(columns)}) in {int(outside.sum())} of "
+        f"{int((~problem.sampled).sum())} areas without a sample: {name_some(problem.names[outside])}."
+    )
+    return [(ExtrapolationWarning, text)]

@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-import sae
+from sae.area_level.multivariate_bayes import check_multivariate_bayes, fit_multivariate_bayes
+from sae.area_level.multivariate_fit import solve
 from sae.area_level.multivariate_inputs import ComponentRows, read_components
-from sae.area_level.multivariate_learnt import (
-    coefficient_table,
-    correlation_table,
-    degenerate,
-    fit_diagnostics,
-    residual_table,
-    variance_table,
-    warn,
-)
-from sae.area_level.multivariate_result import MultivariateResult, interval_ends
+from sae.area_level.multivariate_result import MultivariateResult
 from sae.errors import SaeSpecError, name_some
 from sae.numerics.block_structures import STRUCTURES
-from sae.numerics.blocks import BlockFit, fit_blocks, mse_blocks, root_of
-from sae.numerics.blocks_bootstrap import bootstrap_blocks
-from sae.numerics.blocks_posterior import BlockPosterior, block_posterior
-from sae.numerics.joint_error import JointError
 from sae.numerics.streams import seed_of
-from sae.numerics.transforms import TRANSFORMS
-from sae.results import NormalDraws
 from sae.specs import Design, Specification, one_of, split_formula
 from sae.specs.design import check_rank
-from sae.tables import EstimateTable
+from sae.specs.priors import Prior
 
 if TYPE_CHECKING:
     from sae.tables import DirectEstimates
 
 __all__ = ["MultivariateFayHerriot"]
 
-FEW_AREAS = 50  # with fewer, the error of the variances and of the MSE itself is no longer small
 _STRUCTURE_WORDS = {
     "diagonal": "independent effects",
     "common": "independent effects of one variance",
@@ -49,7 +32,7 @@ _STRUCTURE_WORDS = {
     "har1": "heteroscedastic AR(1) effects",
     "unstructured": "correlated effects",
 }
-_METHODS = ("reml", "ml")
+_METHODS = ("reml", "ml", "bayes")
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,14 +53,17 @@ class MultivariateFayHerriot(Specification):
         Column of a plain frame with the labels of the areas.
     vardir : mapping
         Columns of a plain frame: {"y1": variance, "y2": variance, ("y1", "y2"): covariance}; a covariance may
-        be 0 where the samples are independent. `DirectEstimates` bring their own, with
+        be 0 where the samples are independent. Or leave it out and give `fit` the labelled matrix of every
+        area. `DirectEstimates` bring their own, with
         ``sae.direct(..., covariance=True)``; smoothed variances keep the correlations, which are 0 where the
         design variance was 0 or missing.
     structure : {"unstructured", "diagonal", "common", "ar1", "har1"}
         V_u: any covariance; independent effects; of one variance; AR(1) along the components, stationary, or
         with a variance each and starting from an effect of variance 1, in squared units of the estimates
         (Benavent and Morales' models 1 to 3): the last one depends on the unit, the AR ones on the order.
-    method : {"reml", "ml"}
+    method : {"reml", "ml", "bayes"}
+        "bayes" integrates over the covariance of the effects, by nodes; it takes structure="unstructured" or
+        "diagonal".
     mse : {"auto", "analytical", "bootstrap"}
         "auto" is the analytical one, G1 + G2 + 2 G3. The parametric bootstrap needs a seed.
     level : float
@@ -86,6 +72,14 @@ class MultivariateFayHerriot(Specification):
         prior on the covariance of the effects.
     replicates : int
         Of the bootstrap.
+    per : sequence of str
+        Columns whose values, such as periods, get a fit of their own.
+    prior : Prior or str, optional
+        Of each component's standard deviation, with method="bayes": see `sae.priors`; half-normal in the
+        component's own unit by default. Correlations are LKJ(1), coefficients flat.
+    population : str
+        Column with the sizes N of the populations, row by row: estimates of these finite populations, as in
+        `FayHerriot`.
 
     References
     ----------
@@ -115,6 +109,9 @@ class MultivariateFayHerriot(Specification):
     mse: str = "auto"
     level: float = 0.95
     replicates: int = 200
+    per: str | Sequence[str] = ()
+    population: str = ""
+    prior: Prior | str | None = None
 
     def __post_init__(self) -> None:
         formulas = (self.formula,) if isinstance(self.formula, str) else tuple(self.formula)
@@ -126,6 +123,13 @@ class MultivariateFayHerriot(Specification):
         )
         vardir = tuple((*((key,) if isinstance(key, str) else key), column) for key, column in entries)
         object.__setattr__(self, "vardir", vardir)
+        per = (self.per,) if isinstance(self.per, str) else tuple(self.per)
+        object.__setattr__(self, "per", per)
+        if self.components and self.components in per:
+            raise SaeSpecError(
+                f"per= names {self.components}, whose levels are the components: they are fitted together.",
+                hint="Use FayHerriot(..., per=...) for a model of each level.",
+            )
         outcomes = [split_formula(formula)[0] for formula in formulas]
         if len(set(outcomes)) < len(outcomes) or not outcomes:
             raise SaeSpecError(
@@ -139,6 +143,7 @@ class MultivariateFayHerriot(Specification):
         one_of("structure", self.structure, list(STRUCTURES))
         one_of("method", self.method, _METHODS)
         one_of("mse", self.mse, ("auto", "analytical", "bootstrap"))
+        check_multivariate_bayes(self)
         if not 0.0 < self.level < 1.0:
             raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
         if self.replicates < 2:
@@ -154,22 +159,33 @@ class MultivariateFayHerriot(Specification):
     def _words(self) -> str:
         outcomes = ", ".join(split_formula(formula)[0] for formula in self.formula)
         split = f" by {self.components}" if self.components else ""
+        fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
         return (
-            f"models {outcomes}{split} together, with {_STRUCTURE_WORDS[self.structure]}; "
-            f"{self.method.upper()}; MSE: {self._mse_words}"
+            f"models {outcomes}{split} together, with {self.effects}; "
+            f"{self.method.upper()}{fits}; MSE: {self.mse_words}"
         )
 
     @property
-    def _mse_words(self) -> str:
+    def effects(self) -> str:
+        """The structure of the effects in words."""
+        return _STRUCTURE_WORDS[self.structure]
+
+    @property
+    def mse_words(self) -> str:
+        """Where the MSE comes from, as it stands in the estimate table."""
+        if self.method == "bayes":
+            return "posterior variance"
+        words = "analytical, Benavent–Morales"
         if self.mse == "bootstrap":
-            return f"parametric bootstrap, {self.replicates} replicates"
-        return "analytical, Benavent–Morales"
+            words = f"parametric bootstrap, {self.replicates} replicates"
+        return f"{words}, finite population" if self.population else words
 
     def fit(
         self,
         data: DirectEstimates | pd.DataFrame,
         *,
         areas: pd.DataFrame | None = None,
+        covariance: Mapping[Any, pd.DataFrame] | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> MultivariateResult:
         """Fit the model and predict every component of every area, with or without a direct estimate.
@@ -177,9 +193,12 @@ class MultivariateFayHerriot(Specification):
         Parameters
         ----------
         data : DirectEstimates or DataFrame
-            Direct estimates with their covariances; a frame has one row per area.
+            Direct estimates with their covariances; a frame has one row per area (and value of `per`).
         areas : DataFrame, optional
             Covariates, joined by name; their areas that `data` lacks are predicted too.
+        covariance : mapping, optional
+            Of a plain frame, instead of `vardir`: area, or (area, value of `per`), to a DataFrame of sampling
+            covariances with the components on both axes, in any order.
         seed : int or Generator, optional
             Of the bootstrap.
 
@@ -209,9 +228,13 @@ class MultivariateFayHerriot(Specification):
             split=self.components,
             domain=self.domain,
             vardir=tuple(self.vardir),
+            per=self.per,
+            covariance=covariance,
         )
         X, terms = _designs(rows, covariates * (1 if len(covariates) > 1 else len(rows.components)))
-        return _solve(self, rows, X, terms, None if seed is None else seed_of(seed))
+        if self.method == "bayes":
+            return fit_multivariate_bayes(self, rows, X, terms, None if seed is None else seed_of(seed))
+        return solve(self, rows, X, terms, None if seed is None else seed_of(seed))
 
 
 def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray, list[tuple[str, str]]]:
@@ -221,7 +244,8 @@ def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray
         frame, names = rows.covariates.iloc[r::size], rows.names[r::size]
         seen = rows.sampled[:, r]
         design, learnt = Design.learn(formula, frame[seen], list(names[seen]))
-        check_rank(learnt, design.columns, f" of {component}")
+        for k in range(len(rows.fits)):
+            check_rank(learnt[rows.fit[seen] == k], design.columns, f" of {component}{rows.where(k)}")
         parts.append(design.rebuild(frame, list(names)))
         terms += [(component, column) for column in design.columns]
     X = np.zeros((len(rows.direct), size, len(terms)))
@@ -230,105 +254,3 @@ def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray
         X[:, r, start : start + part.shape[1]] = part
         start += part.shape[1]
     return X, terms
-
-
-def _solve(
-    spec: MultivariateFayHerriot,
-    rows: ComponentRows,
-    X: np.ndarray,
-    terms: list[tuple[str, str]],
-    seed: int | None,
-) -> MultivariateResult:
-    """Fit, predict, measure the error and wrap it all up."""
-    y, psi, size = rows.direct, rows.psi, len(rows.components)
-    fit = fit_blocks(y, X, psi, spec.structure, method=spec.method)
-    parts = mse_blocks(fit, y, X, psi)
-    mse, own = parts.mse, parts.mse - parts.g2
-    if spec.mse == "bootstrap" and seed is not None:
-        mse = bootstrap_blocks(fit, y, X, psi, rows.labels, replicates=spec.replicates, seed=seed)
-        own = mse - parts.g2
-    error = _joint_error(own, parts.shared)
-    freedom = rows.sampled.sum(axis=0) - np.array(
-        [sum(name == c for name, _ in terms) for c in rows.components]
-    )
-    posterior, interval = _rule(spec, rows, X, fit, freedom)
-    estimate, flat_mse = fit.eblup.ravel(), np.einsum("drr->dr", mse).ravel()
-    low, high = interval_ends(
-        posterior, np.broadcast_to(np.eye(size), (len(y), size, size)), estimate, flat_mse,
-        np.tile(freedom, len(y)), interval, spec.level,
-    )  # fmt: skip
-    run = _run_id(spec, rows, X, seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cv = np.where(estimate != 0, np.sqrt(flat_mse) / np.abs(estimate), np.nan)
-    table = rows.table.assign(
-        estimate=estimate, mse=flat_mse, se=np.sqrt(flat_mse), cv=cv, ci_low=low, ci_high=high,
-        interval=interval, gamma=np.einsum("drr->dr", parts.weights).ravel(), in_sample=rows.sampled.ravel(),
-        flag="e",
-        prior=_prior(spec.structure) if posterior else "", mse_method=spec._mse_words,
-        method=f"multivariate EBLUP, {spec.method.upper()}", model=spec.words, run=run,
-    )  # fmt: skip
-    messages = warn(rows, X, terms, fit, interval)
-    labels = tuple(f"{component}\x1f{term}" for component, term in terms)
-    components = pd.Index(rows.components, name="component")
-    return MultivariateResult(
-        estimates=EstimateTable(table, rows.groups),
-        coefficients=coefficient_table(fit, terms),
-        variance_components=variance_table(fit, components),
-        diagnostics=fit_diagnostics(rows, X, terms, fit, parts, components),
-        residuals=residual_table(rows, X, fit),
-        provenance={
-            "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": messages,
-            "direct": dict(rows.provenance),
-        },
-        spec=spec,
-        areas=rows.covariates,
-        title=f"Multivariate Fay–Herriot ({_STRUCTURE_WORDS[spec.structure]}, {spec.method.upper()})",
-        joint=error,
-        source=NormalDraws(estimate, error, TRANSFORMS["identity"], rows.labels, labels),
-        effect_covariance=pd.DataFrame(fit.covariance, index=components, columns=components),
-        correlations=correlation_table(fit, rows.components),
-        rows=rows,
-        freedom=freedom,
-        posterior=posterior,
-    )  # fmt: skip
-
-
-def _joint_error(own: np.ndarray, shared: np.ndarray) -> JointError:
-    """Joint error of all rows: blocks within areas, and what all share through the coefficients."""
-    n, size = own.shape[:2]
-    root = root_of(own)
-    scale = np.einsum("drr->dr", root).ravel()
-    place = np.arange(n * size).reshape(n, size)
-    off = ~np.eye(size, dtype=bool)
-    to, of = (np.broadcast_to(place[:, :, None], root.shape), np.broadcast_to(place[:, None, :], root.shape))
-    shape = (n * size, n * size)
-    left = sparse.csr_array((root[:, off].ravel(), (to[:, off].ravel(), of[:, off].ravel())), shape=shape)
-    right = sparse.csr_array(sparse.eye_array(n * size))
-    return JointError(scale, sparse.csr_array(shared.reshape(n * size, -1)), left, right)
-
-
-def _prior(structure: str) -> str:
-    return "flat-variance" if structure in ("diagonal", "common") else "flat-covariance"
-
-
-def _rule(
-    spec: MultivariateFayHerriot, rows: ComponentRows, X: np.ndarray, fit: BlockFit, freedom: np.ndarray
-) -> tuple[BlockPosterior | None, str]:
-    """Choose what the intervals rest on, and name it."""
-    if rows.sampled.sum(axis=0).min() >= FEW_AREAS and not degenerate(fit):
-        return None, "t on the MSE"
-    needed = 2 if spec.structure in ("diagonal", "common") else 2 * len(rows.components)
-    if freedom.min() <= needed:
-        return None, "none: too few areas"
-    posterior = block_posterior(fit, rows.direct, X, rows.psi)
-    return posterior, f"posterior, {_prior(spec.structure)} prior"
-
-
-def _run_id(spec: MultivariateFayHerriot, rows: ComponentRows, X: np.ndarray, seed: int | None) -> str:
-    """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
-    digest = hashlib.sha256()
-    for text in (sae.__version__, spec.to_toml(), str(seed), *rows.labels):
-        digest.update(text.encode() + b"\0")
-    for array in (rows.direct, rows.psi, X):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.area_level.inputs import AreaRows, read_rows
+from sae.area_level.multivariate_covariance import (
+    as_columns,
+    from_columns,
+    from_matrix,
+    named_columns,
+    with_covariance,
+)
 from sae.area_level.problem import model_scale
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.transforms import TRANSFORMS
 from sae.tables import DirectEstimates
 
 __all__ = ["ComponentRows", "read_components"]
-
-# Published figures of seven digits leave eigenvalues of some 1e-7 in a correlation matrix that is singular.
-_SINGULAR = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,10 @@ class ComponentRows:
         NaN = no sample.
     psi : ndarray, shape (D, R, R)
         Sampling covariances; NaN where a component of the pair has no sample.
+    fit : ndarray of int, shape (D,)
+        Which fit the area belongs to, 0 to F - 1.
+    fits : DataFrame
+        One row per fit with the values of the `per` columns; one row without columns if there are none.
     names, labels : of the D R rows
         For messages, and of the random streams.
     groups : tuple of str
@@ -54,6 +61,8 @@ class ComponentRows:
     areas: pd.DataFrame
     direct: np.ndarray
     psi: np.ndarray
+    fit: np.ndarray
+    fits: pd.DataFrame
     names: np.ndarray
     labels: tuple[str, ...]
     groups: tuple[str, ...]
@@ -64,6 +73,24 @@ class ComponentRows:
         """Which components have a direct estimate, shape (D, R)."""
         return np.isfinite(self.direct)
 
+    def where(self, fit: int) -> str:
+        """Name a fit for a message, such as " in 2024Q1"; empty where there is only one."""
+        values = [str(value) for value in self.fits.iloc[fit]]
+        return f" in {' / '.join(values)}" if values else ""
+
+    def of_fit(self, fit: int) -> tuple[np.ndarray, ComponentRows]:
+        """Return the areas of one fit and their rows alone."""
+        areas = np.flatnonzero(self.fit == fit)
+        if len(areas) == len(self.fit):
+            return areas, self
+        size = len(self.components)
+        flat = (areas[:, None] * size + np.arange(size)).ravel()
+        return areas, replace(
+            self, table=self.table.iloc[flat], covariates=self.covariates.iloc[flat],
+            areas=self.areas.iloc[areas], direct=self.direct[areas], psi=self.psi[areas],
+            fit=self.fit[areas], names=self.names[flat], labels=tuple(self.labels[row] for row in flat),
+        )  # fmt: skip
+
 
 def read_components(
     data: DirectEstimates | pd.DataFrame,
@@ -73,6 +100,8 @@ def read_components(
     split: str,
     domain: str,
     vardir: Sequence[tuple[Any, ...]],
+    per: Sequence[str] = (),
+    covariance: Mapping[Any, pd.DataFrame] | None = None,
 ) -> ComponentRows:
     """Bring the components of every area together with their covariances and covariates.
 
@@ -90,6 +119,11 @@ def read_components(
         Column of a plain frame with the labels of the areas.
     vardir : sequence of tuples
         Of a plain frame: (component, column), and (component, component, column or 0) for covariances.
+    per : sequence of str
+        Columns whose values get a fit each.
+    covariance : mapping, optional
+        Of a plain frame, instead of `vardir`: sampling covariances by area (and values of `per`), each a
+        table with the components on both axes.
 
     Raises
     ------
@@ -104,48 +138,34 @@ def read_components(
                 "vardir= names columns of a plain frame; direct estimates bring their own variances.",
                 hint="Leave vardir out.",
             )
+        if covariance is not None:
+            raise SaeSpecError(
+                "covariance= belongs to a plain frame; direct estimates bring their own covariances.",
+                hint="Leave covariance out, and ask for sae.direct(..., covariance=True).",
+            )
         parts = [
-            read_rows(data, areas, outcome=name, domain="", vardir="", n_eff="", per=()) for name in outcomes
+            read_rows(data, areas, outcome=name, domain="", vardir="", n_eff="", per=per) for name in outcomes
         ]
         rows = _split(parts[0], split, data.by) if split else _stack(parts, outcomes, data.by)
-        return _with_covariance(rows, _from_matrix(rows, data))
+        return with_covariance(rows, from_matrix(rows, data))
     if split:
         raise SaeSpecError(
             f'components="{split}" needs the direct estimates of sae.direct(..., covariance=True).',
             hint='In a plain frame give one row per area and a formula per column: ["y1 ~ x", "y2 ~ x"].',
         )
-    pairs = _columns(outcomes, vardir)
+    if covariance is not None:
+        if vardir:
+            raise SaeSpecError(
+                "vardir= and covariance= both give the sampling covariances.", hint="Leave one of them out."
+            )
+        data, vardir = as_columns(data, covariance, outcomes, [domain, *per])
+    pairs = named_columns(outcomes, vardir)
     parts = [
-        read_rows(data, areas, outcome=name, domain=domain, vardir=str(pairs[name,]), n_eff="", per=())
+        read_rows(data, areas, outcome=name, domain=domain, vardir=str(pairs[name,]), n_eff="", per=per)
         for name in outcomes
     ]
-    rows = _stack(parts, outcomes, ())
-    return _with_covariance(rows, _from_columns(rows, parts[0].covariates, data, domain, pairs))
-
-
-def _columns(outcomes: Sequence[str], vardir: Sequence[tuple[Any, ...]]) -> dict[tuple[str, ...], Any]:
-    """Return {(component,): column, (component, component): column or 0}, complete, or refuse by name."""
-    pairs = {tuple(sorted(entry[:-1], key=str)): entry[-1] for entry in vardir}
-    known = set(outcomes)
-    strange = [name for key in pairs for name in key if name not in known]
-    if strange:
-        raise SaeSpecError(
-            f"vardir names {name_some(dict.fromkeys(strange))}, which no formula has on its left-hand side.",
-            hint=f"The components are {name_some(outcomes)}.",
-        )
-    wanted = [(name,) for name in outcomes] + [tuple(sorted(pair)) for pair in combinations(outcomes, 2)]
-    absent = [" × ".join(key) for key in wanted if key not in pairs]
-    if absent:
-        a, b = (*outcomes, outcomes[0])[:2]
-        raise SaeSpecError(
-            f"vardir names no column for {name_some(absent)}.",
-            hint=f'Write vardir={{"{a}": "variance of {a}", ("{a}", "{b}"): "covariance"}}; a covariance '
-            "may be 0 where the samples are independent.",
-        )
-    for key, column in pairs.items():
-        if not isinstance(column, str) and not (len(key) == 2 and column == 0):
-            raise SaeSpecError(f"vardir for {' × '.join(key)} is {column!r}; it takes the name of a column.")
-    return pairs
+    rows = _stack(parts, outcomes, ("domain", *per))
+    return with_covariance(rows, from_columns(rows, data, [domain, *per], pairs))
 
 
 def _stack(parts: list[AreaRows], outcomes: Sequence[str], by: Sequence[str]) -> ComponentRows:
@@ -227,6 +247,7 @@ def _ordered(
     psi = np.full((*direct.shape, size), np.nan)
     psi[:, np.arange(size), np.arange(size)] = np.where(np.isfinite(direct), vardir, np.nan)
     labels = [label for part in parts for label in part.labels]
+    fit = np.concatenate([part.fit for part in parts])[order].reshape(-1, size)[:, 0]
     names = np.concatenate([part.names for part in parts])
     if not split:
         named = np.repeat(components, [len(part.table) for part in parts])
@@ -234,131 +255,11 @@ def _ordered(
             [f"{name} ({component})" for name, component in zip(names, named, strict=True)], dtype=object
         )
     return ComponentRows(
-        components, split, table, covariates.reset_index(drop=True), areas, direct, psi, names[order],
-        tuple(labels[row] for row in order), parts[0].groups, parts[0].provenance,
+        components, split, table, covariates.reset_index(drop=True), areas, direct, psi, fit,
+        parts[0].fits, names[order], tuple(labels[row] for row in order), parts[0].groups,
+        parts[0].provenance,
     )  # fmt: skip
 
 
 def _is_time(table: pd.DataFrame, name: str) -> bool:
     return bool((table[name].astype("string") == table["time"]).all())
-
-
-def _from_matrix(rows: ComponentRows, data: DirectEstimates) -> np.ndarray:
-    """Correlations of the sampling errors from the labelled matrix of the direct estimates."""
-    matrix = data.covariance
-    if matrix is None:
-        raise SaeInputError(
-            "The direct estimates bring no covariances between their rows.",
-            hint="Ask for them: sae.direct(..., covariance=True).",
-        )
-    wanted = pd.MultiIndex.from_frame(rows.table[["indicator", "domain", "time"]].astype("object"))
-    index, columns = (
-        pd.MultiIndex.from_tuples([tuple(str(part) for part in label) for label in axis.tolist()])
-        for axis in (matrix.index, matrix.columns)
-    )
-    if not (index.is_unique and index.equals(columns)):
-        raise SaeInputError(
-            "The covariance matrix does not bear each label once, alike on rows and columns.",
-            hint="Keep the matrix that sae.direct(..., covariance=True) made.",
-        )
-    place = index.get_indexer(wanted).reshape(rows.direct.shape)
-    lost = rows.sampled & (place < 0)
-    if lost.any():
-        areas = rows.names.reshape(lost.shape)[lost]
-        raise SaeInputError(
-            f"The covariance matrix has no row for {len(areas)} direct estimates: {name_some(areas)}.",
-            areas=areas,
-        )
-    blocks = matrix.to_numpy(dtype=float)[place[:, :, None], place[:, None, :]]
-    design = np.sqrt(np.einsum("drr->dr", blocks))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = blocks / (design[:, :, None] * design[:, None, :])
-    # records that are all alike, or one alone, tell nothing of a covariance beside a smoothed variance
-    silent = ~(design > 0)
-    zero = silent[:, :, None] | silent[:, None, :]
-    width = np.sqrt(np.einsum("drr->dr", rows.psi))
-    return np.where(zero, 0.0, correlation) * width[:, :, None] * width[:, None, :]
-
-
-def _from_columns(
-    rows: ComponentRows,
-    covariates: pd.DataFrame,
-    data: pd.DataFrame,
-    domain: str,
-    pairs: Mapping[tuple[str, ...], Any],
-) -> np.ndarray:
-    """Read covariances from named columns of a plain frame."""
-    psi = np.zeros_like(rows.psi)
-    for i, j in combinations(range(len(rows.components)), 2):
-        column = pairs[tuple(sorted((rows.components[i], rows.components[j])))]
-        if not isinstance(column, str):
-            continue
-        if column not in data:
-            raise SaeInputError(
-                f"The data have no column {column!r} with sampling covariances.",
-                hint=f"The columns are {name_some(data, 15)}.",
-                column=column,
-            )
-        try:
-            known = pd.to_numeric(data[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-        except (ValueError, TypeError):
-            raise SaeInputError(f"{column} holds text where numbers are expected.", column=column) from None
-        found = dict(zip(data[domain].astype("string"), known, strict=True))
-        psi[:, i, j] = psi[:, j, i] = [found.get(area, np.nan) for area in rows.areas["domain"]]
-    return psi
-
-
-def _with_covariance(rows: ComponentRows, found: np.ndarray) -> ComponentRows:
-    """Put covariances beside the variances and refuse matrices that are not positive definite, by name."""
-    size, sampled = len(rows.components), rows.sampled
-    own = np.eye(size, dtype=bool)
-    psi = np.where(own, rows.psi, found)
-    both = sampled[:, :, None] & sampled[:, None, :]
-    names = rows.areas["domain"].to_numpy(dtype=object)
-    lost = (both & ~np.isfinite(psi)).any(axis=(1, 2))
-    if lost.any():
-        raise SaeInputError(
-            f"{int(lost.sum())} of {len(names)} areas have direct estimates but no covariance between them: "
-            f"{name_some(names[lost])}.",
-            hint="Give the covariance, 0 where the samples are independent.",
-            areas=names[lost],
-        )
-    psi = np.where(both, psi, np.nan)
-    filled = np.where(both, psi, np.eye(size))
-    width = np.sqrt(np.einsum("drr->dr", filled))
-    least = np.linalg.eigvalsh(filled / (width[:, :, None] * width[:, None, :]))[:, 0]
-    bad = least < _SINGULAR
-    if bad.any():
-        _refuse_singular(rows, filled, least, bad, names)
-    return replace(rows, psi=psi)
-
-
-def _refuse_singular(
-    rows: ComponentRows, psi: np.ndarray, least: np.ndarray, bad: np.ndarray, names: np.ndarray
-) -> None:
-    """Say why sampling covariances are not positive definite: components that add up, or numbers mixed up."""
-    whole = bad & rows.sampled.all(axis=1)
-    sums = rows.direct.sum(axis=1)
-    level = np.einsum("drr->d", psi)
-    adds_up = whole & (np.abs(psi.sum(axis=(1, 2))) < 1e-4 * level)
-    words = " + ".join(rows.components)
-    rest = ", ".join(f"{name!r}: -1" for name in rows.components[:-1])
-    if (least[bad] > -_SINGULAR).all() and adds_up.sum() == bad.sum():
-        total = float(sums[adds_up][0])
-        same = np.ptp(sums[adds_up]) < 1e-5 * max(abs(total), 1e-300)
-        value = f" = {total:.6g}" if same else " without sampling error"
-        raise SaeInputError(
-            f"The sampling covariances of {int(bad.sum())} of {len(names)} areas are singular, because the "
-            f"components add up: {words}{value} ({name_some(names[bad])}).",
-            hint=f"Leave one component out, such as {rows.components[-1]}; it follows from the others "
-            f"with its MSE by fit.contrast({{{rest}}}, "
-            f"constant={f'{total:.6g}' if same else '...'}).",
-            areas=names[bad],
-        )
-    raise SaeInputError(
-        f"The sampling covariances of {int(bad.sum())} of {len(names)} areas are not positive definite: "
-        f"{name_some(names[bad])}.",
-        hint="No estimates have such covariances. Check that vardir names the right column for every pair "
-        f"of {name_some(rows.components)}.",
-        areas=names[bad],
-    )

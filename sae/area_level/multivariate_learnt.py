@@ -117,35 +117,50 @@ def residual_table(rows: ComponentRows, X: np.ndarray, fit: BlockFit) -> pd.Data
 
 
 def warn(
-    rows: ComponentRows, X: np.ndarray, terms: list[tuple[str, str]], fit: BlockFit, interval: str
+    rows: ComponentRows,
+    X: np.ndarray,
+    terms: list[tuple[str, str]],
+    fits: Sequence[BlockFit],
+    intervals: np.ndarray,
 ) -> list[str]:
-    """Warn of what the user should know about the fit, and return the same sentences for the record."""
+    """Warn of what the user should know about the fits, and return the same sentences for the record."""
     found: list[tuple[type[Warning], str]] = []
-    zero = [name for name, v in zip(rows.components, np.diag(fit.covariance), strict=True) if v == 0.0]
+    zero, tied = [], []
+    for k, fit in enumerate(fits):
+        variances = zip(rows.components, np.diag(fit.covariance), strict=True)
+        flat = [f"{name}{rows.where(k)}" for name, variance in variances if variance == 0.0]
+        zero += flat
+        if not flat and degenerate(fit):
+            tied.append(rows.where(k).removeprefix(" in "))
     if zero:
         text = f"The variance of the effects is estimated exactly 0 for {name_some(zero)}"
         found.append(
             (BoundaryVarianceWarning, f"{text}: their predictions rest on the covariates and on the others.")
         )
-    elif degenerate(fit):
+    if tied:
+        where = f" in {name_some(tied)}" if tied[0] else ""
         text = (
-            "The effects are estimated to be perfectly correlated: one component tells the others' effects."
+            f"The effects are estimated to be perfectly correlated{where}: one component tells the others' "
+            "effects."
         )
         found.append((BoundaryVarianceWarning, text))
-    low, high = (np.full((len(rows.components), X.shape[2]), end) for end in (np.inf, -np.inf))
-    for r in range(len(rows.components)):
-        seen = rows.sampled[:, r]
-        low[r], high[r] = X[seen, r].min(axis=0), X[seen, r].max(axis=0)
-    slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
-    low, high = low - slack, high + slack
-    beyond = (low > X) | (high < X)
+    beyond = np.zeros(X.shape, dtype=bool)
+    for k in range(len(fits)):
+        areas = rows.fit == k
+        for r in range(len(rows.components)):
+            known = X[areas & rows.sampled[:, r], r]
+            low, high = known.min(axis=0), known.max(axis=0)
+            slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
+            beyond[areas, r] = (low - slack > X[areas, r]) | (high + slack < X[areas, r])
     if beyond.any():
         columns = [" ".join(terms[k]) for k in np.flatnonzero(beyond.any(axis=(0, 1)))]
         outside = rows.names[beyond.any(axis=2).ravel()]
         text = f"Covariates lie outside the range of the fit ({name_some(columns)}) in {len(outside)} rows"
         found.append((ExtrapolationWarning, f"{text} without a sample: {name_some(outside)}."))
-    if interval.startswith("none"):
-        text = "No intervals: with so few areas nothing is known about the covariance of the effects."
+    without = sorted({rows.where(k) for k in rows.fit[np.char.startswith(intervals.astype(str), "none")]})
+    if without:
+        where = f" in {name_some(name.removeprefix(' in ') for name in without)}" if without[0] else ""
+        text = f"No intervals{where}: with so few areas nothing is known about the covariance of the effects."
         found.append((SmallSampleWarning, text))
     for kind, text in found:
         warnings.warn(text, kind, stacklevel=4)

@@ -14,41 +14,63 @@ from scipy.special import stdtrit
 from sae.area_level.multivariate_inputs import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.blocks_posterior import BlockPosterior
-from sae.results import Result
-from sae.results.summary import check_lines, gain_lines
+from sae.results import NormalDraws, Result
+from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_words
 from sae.tables import EstimateTable
 
-__all__ = ["MultivariateResult", "interval_ends"]
+__all__ = ["IntervalRule", "MultivariateResult", "interval_ends"]
+
+_SHOWN = 20  # rows of a table in the summary
+
+
+@dataclass(frozen=True, eq=False)
+class IntervalRule:
+    """What the intervals of one fit rest on.
+
+    Attributes
+    ----------
+    areas : ndarray of int
+        The areas of the fit.
+    freedom : ndarray, shape (R,)
+        Sampled areas less coefficients.
+    posterior : BlockPosterior or None
+        Where there are few areas or the effects are degenerate; else Student's t on the MSE.
+    words, prior : str
+        As they stand in the estimate table; the words "none..." give missing ends.
+    """
+
+    areas: np.ndarray
+    freedom: np.ndarray
+    posterior: BlockPosterior | None
+    words: str
+    prior: str
 
 
 def interval_ends(
-    posterior: BlockPosterior | None,
+    rule: IntervalRule,
     contrasts: np.ndarray,
     estimate: np.ndarray,
     mse: np.ndarray,
     freedom: np.ndarray,
-    words: str,
     level: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the intervals of linear combinations of an area's components.
 
     Parameters
     ----------
-    posterior : BlockPosterior or None
-        None: Student's t on the MSE.
+    rule : IntervalRule
+        Of the fit of these areas.
     contrasts : ndarray, shape (D, C, R)
     estimate, mse, freedom : ndarray, shape (D C,)
         Of the combinations, area by area, with the degrees of freedom of each.
-    words : str
-        Which interval it is; "none..." gives missing ends.
     level : float
     """
     tail = 0.5 * (1.0 - level)
-    if posterior is not None:
-        mixture = posterior.mixture(contrasts)
+    if rule.posterior is not None:
+        mixture = rule.posterior.mixture(contrasts)
         return mixture.quantile(tail), mixture.quantile(1.0 - tail)
     half = stdtrit(freedom, 1.0 - tail) * np.sqrt(mse)
-    if words.startswith("none"):
+    if rule.words.startswith("none"):
         half = np.full(len(estimate), np.nan)
     return estimate - half, estimate + half
 
@@ -60,22 +82,20 @@ class MultivariateResult(Result):
     Attributes
     ----------
     effect_covariance : DataFrame, shape (R, R)
-        V_u at the estimates, labelled by components.
+        V_u at the estimates, labelled by components; one below the other where there are several fits.
     correlations : DataFrame
         Correlations of the effects of two components, and rho of the AR structures, with standard errors.
     rows : ComponentRows
         What was fitted.
-    freedom : ndarray, shape (R,)
-        Sampled areas less coefficients.
-    posterior : BlockPosterior or None
-        What the intervals rest on where there are few areas or the effects are degenerate.
+    rules : tuple of IntervalRule
+        What the intervals of each fit rest on.
     """
 
+    source: NormalDraws
     effect_covariance: pd.DataFrame = None  # type: ignore[assignment]
     correlations: pd.DataFrame = None  # type: ignore[assignment]
     rows: ComponentRows = None  # type: ignore[assignment]
-    freedom: np.ndarray = None  # type: ignore[assignment]
-    posterior: BlockPosterior | None = None
+    rules: tuple[IntervalRule, ...] = ()
 
     def contrast(
         self, weights: Mapping[str, float], *, constant: float = 0.0, name: str | None = None
@@ -111,7 +131,7 @@ class MultivariateResult(Result):
         direct, direct_mse = self._direct(slopes, self.rows.direct[:, w != 0] @ w[w != 0] + constant)
         return self._table(
             words, w != 0, estimate, mse, low, high, direct, direct_mse,
-            interval=self.estimates.frame["interval"].iloc[0], mse_method="joint MSE matrix",
+            interval=self._by_area("interval"), mse_method="joint MSE matrix",
             unit=self._unit() if constant else "",
         )  # fmt: skip
 
@@ -151,7 +171,7 @@ class MultivariateResult(Result):
         return self._table(
             name or f"{numerator} / {denominator}", (over + under) > 0, estimate, estimate**2 * mse,
             estimate * np.exp(low), estimate * np.exp(high), direct, direct_mse,
-            interval=f"{self.estimates.frame['interval'].iloc[0]}, log scale",
+            interval=self._by_area("interval") + ", log scale",
             mse_method="delta method on the joint MSE matrix", unit="",
         )  # fmt: skip
 
@@ -204,7 +224,7 @@ class MultivariateResult(Result):
     def summary(self) -> str:
         """Return the fit on one screen: effects, coefficients, gain over the direct estimates, checks."""
         rows = self.rows
-        sizes = f"{len(rows.direct)} areas × {len(rows.components)} components"
+        sizes = f"{size_words(rows.areas)} × {len(rows.components)} components"
         seen = rows.sampled
         lines = [
             f"{self.title:<56} {sizes}",
@@ -216,10 +236,11 @@ class MultivariateResult(Result):
         fits = pd.concat([self.diagnostics, self.variance_components], axis=1)
         shown = fits[["sampled", "sigma2_u", "sigma2_u_se", "r2_marginal", "gamma_median"]]
         show = "{:.4g}".format
-        lines += shown.to_string(float_format=show).splitlines()
-        if len(self.correlations):
-            lines += ["", *self.correlations.to_string(float_format=show).splitlines()]
-        lines += ["", *self.coefficients.to_string(float_format=show).splitlines(), ""]
+        for table in (shown, self.correlations):
+            lines += [*table.head(_SHOWN).to_string(float_format=show).splitlines()] if len(table) else []
+            lines += [f"… {len(table) - _SHOWN} more rows"] if len(table) > _SHOWN else []
+            lines += [""] if len(table) else []
+        lines += [*coefficient_lines(self.coefficients, len(self.spec.per)), ""]
         lines += gain_lines(self.estimates.frame)
         if self.benchmarks:
             lines.append(
@@ -245,18 +266,19 @@ class MultivariateResult(Result):
         return self.estimates.frame["estimate"].to_numpy(dtype=float).reshape(self.rows.direct.shape)
 
     def _mse_of(self, slopes: np.ndarray) -> np.ndarray:
-        return self.joint.mse_of(_by_area(slopes))
+        return self.joint.mse_of(_sums(slopes))
 
     def _ends(self, slopes: np.ndarray, centre: np.ndarray, mse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ends of centre + slopes · (truth - prediction), stretched as a benchmark did the √MSE."""
         used = slopes.any(axis=0)
         before = np.einsum("dr,dr->d", slopes, self.source.centre.reshape(slopes.shape))
-        interval = self.estimates.frame["interval"].iloc[0]
-        old = self.source.error.mse_of(_by_area(slopes))
-        freedom = np.full(len(slopes), self.freedom[used].min())
-        low, high = interval_ends(
-            self.posterior, slopes[:, None, :], before, old, freedom, interval, self.spec.level
-        )
+        old = self.source.error.mse_of(_sums(slopes))
+        low, high = np.empty(len(slopes)), np.empty(len(slopes))
+        for rule in self.rules:
+            own, freedom = rule.areas, np.full(len(rule.areas), rule.freedom[used].min())
+            low[own], high[own] = interval_ends(
+                rule, slopes[own, None, :], before[own], old[own], freedom, self.spec.level
+            )
         stretch = np.sqrt(mse / old)
         return centre + stretch * (low - before), centre + stretch * (high - before)
 
@@ -266,14 +288,18 @@ class MultivariateResult(Result):
         mse = np.einsum("dr,drs,ds->d", slopes[:, used], psi, slopes[:, used])
         return np.where(np.isfinite(mse), value, np.nan), np.where(np.isfinite(value), mse, np.nan)
 
+    def _by_area(self, column: str) -> np.ndarray:
+        """Return a column of the estimates that all components of an area share."""
+        return self.estimates.frame[column].to_numpy(dtype=object)[:: len(self.rows.components)]
+
     def _unit(self) -> str:
         units = self.estimates.frame["unit"].unique()
         return str(units[0]) if len(units) == 1 else ""
 
     def _table(
         self, name: str, used: np.ndarray, estimate: np.ndarray, mse: np.ndarray, low: np.ndarray,
-        high: np.ndarray, direct: np.ndarray, direct_mse: np.ndarray, *, interval: str, mse_method: str,
-        unit: str,
+        high: np.ndarray, direct: np.ndarray, direct_mse: np.ndarray, *, interval: np.ndarray,
+        mse_method: str, unit: str,
     ) -> EstimateTable:  # fmt: skip
         frame, rows = self.estimates.frame, self.rows
         counts = (
@@ -285,18 +311,19 @@ class MultivariateResult(Result):
             cv = np.where(estimate != 0, se / np.abs(estimate), np.nan)
             direct_cv = np.where(direct != 0, direct_se / np.abs(direct), np.nan)
         first = frame.iloc[0]
+        what = first["indicator"] if rows.split else ", ".join(rows.components)
         table = rows.areas.assign(
-            indicator=name, definition=f"{name} of {', '.join(rows.components)}", unit=unit,
+            indicator=name, definition=f"{name} of {what}", unit=unit,
             n=pd.array(n).astype("Int64"), direct=direct, direct_se=direct_se, direct_cv=direct_cv,
             estimate=estimate, mse=mse, se=se, cv=cv, ci_low=low, ci_high=high, interval=interval,
             in_sample=np.asarray(rows.sampled[:, used].all(axis=1)), flag="e", mse_method=mse_method,
-            prior=first["prior"], method=first["method"], model=first["model"], run=first["run"],
+            prior=self._by_area("prior"), method=first["method"], model=first["model"], run=first["run"],
         )  # fmt: skip
         groups = tuple(group for group in self.estimates.groups if group != rows.split)
         return EstimateTable(table, groups)
 
 
-def _by_area(slopes: np.ndarray) -> sparse.csr_array:
+def _sums(slopes: np.ndarray) -> sparse.csr_array:
     """Return one row of weights per area over all rows of the table."""
     n, size = slopes.shape
     return sparse.csr_array(

@@ -141,9 +141,8 @@ class AreaProblem:
 
     def run_id(self, options: str, seed: int | None) -> str:
         """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
-        digest = hashlib.sha256()
-        for text in (sae.__version__, options, str(seed), *self.design.columns, *self.rows.labels):
-            digest.update(text.encode() + b"\0")
+        texts = (sae.__version__, options, str(seed), *self.design.columns, *self.rows.labels, "")
+        digest = hashlib.sha256("\0".join(texts).encode())
         for array in (self.order, self.y, self.D, self.X):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:12]

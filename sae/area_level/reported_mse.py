@@ -15,6 +15,7 @@ from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
 from sae.numerics.fay_herriot_jackknife import jackknife_mse
 from sae.numerics.fay_herriot_log import log_mse
 from sae.numerics.fay_herriot_mse import Predictions
+from sae.numerics.transforms import Transform, normal_mean
 
 if TYPE_CHECKING:
     from sae.area_level.fay_herriot import FayHerriot
@@ -122,8 +123,16 @@ def reported_mse(
         mse, corrected = _jackknife(spec, problem, fits, weighted=way == "weighted-jackknife")
         words = way.replace("-", " ")
         if spec.transform is not None:
-            mse, words = mse * slope**2, f"{words}, delta method"
+            mse, words = _back_transformed(transform, estimate, left, mse), f"{words}, quadrature"
     return Reported(mse, np.where(corrected, words, f"{words}, bias term left out"))
+
+
+def _back_transformed(
+    transform: Transform, estimate: np.ndarray, left: np.ndarray, mse: np.ndarray
+) -> np.ndarray:
+    """Carry an error to the reported scale: the squared slope where small, but not 0 where that is 0."""
+    reported = transform.mean(estimate, left)
+    return normal_mean(lambda t: (transform.inverse(t) - reported) ** 2, estimate, mse)
 
 
 def _jackknife(

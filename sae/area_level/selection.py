@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CRITERIA", "Selection", "criteria_table", "select"]
 
-_BOOTSTRAP = ("aicb1", "aicb2", "kicb1", "kicb2")
+_BOOTSTRAP = ("aicc", "aicb1", "aicb2", "kicc", "kicb1", "kicb2")
 CRITERIA = ("aic", "bic", "kic", *_BOOTSTRAP)
 DIRECTIONS = ("backward", "both", "forward")
 
@@ -74,7 +74,7 @@ def select(
         With the largest formula to consider, and a likelihood method.
     data, areas
         As in `FayHerriot.fit`.
-    criterion : {"bic", "aic", "kic", "aicb1", "aicb2", "kicb1", "kicb2"}
+    criterion : {"bic", "aic", "kic", "aicc", "aicb1", "aicb2", "kicc", "kicb1", "kicb2"}
         The smallest wins. The bootstrap criteria need a seed.
     direction : {"backward", "both", "forward"}
         Drop terms from the whole formula, also take dropped ones back, or add terms to none. A term stays
@@ -266,11 +266,12 @@ def _add_bootstrap(
     found = bootstrap_penalties(fits, *data, method=method, replicates=replicates, seed=seed)
     for place, k in enumerate(members):
         line = lines[int(k)]
-        for number, penalty, error in (
-            (1, found.aicb1, found.aicb1_error),
-            (2, found.aicb2, found.aicb2_error),
+        for kind, penalty, error in (
+            ("c", found.aicc, found.aicc_error),
+            ("b1", found.aicb1, found.aicb1_error),
+            ("b2", found.aicb2, found.aicb2_error),
         ):
-            line[f"aicb{number}"] = -2.0 * line["loglik"] + float(penalty[place])
-            line[f"aicb{number}_error"] = float(error[place])
-            line[f"kicb{number}"] = line[f"aicb{number}"] + float(found.kullback[place])
-            line[f"kicb{number}_error"] = float(np.hypot(error[place], found.kullback_error[place]))
+            line[f"aic{kind}"] = -2.0 * line["loglik"] + float(penalty[place])
+            line[f"aic{kind}_error"] = float(error[place])
+            line[f"kic{kind}"] = line[f"aic{kind}"] + float(found.kullback[place])
+            line[f"kic{kind}_error"] = float(np.hypot(error[place], found.kullback_error[place]))

@@ -43,6 +43,7 @@ __all__ = [
     "fit_structured",
     "joint_of_root",
     "pooled_quantiles",
+    "residuals_of",
     "warn_structured",
     "with_errors",
 ]
@@ -202,7 +203,7 @@ def _result(
         coefficients=coefficients_of(arrays.design.columns, fit.beta, fit.beta_cov),
         variance_components=_components(panel, fit, free, spec.method),
         diagnostics=diagnostics,
-        residuals=_residuals(panel, fit, fitted),
+        residuals=residuals_of(panel, fit, fitted),
         provenance={
             "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": messages,
             "islands": tuple(panel.islands), "direct": dict(rows.provenance),
@@ -244,7 +245,7 @@ def _components(panel: Panel, fit: SpaceTimeFit, free: tuple[str, ...], method: 
     return pd.Series(values)
 
 
-def _residuals(panel: Panel, fit: SpaceTimeFit, fitted: np.ndarray) -> pd.DataFrame:
+def residuals_of(panel: Panel, fit: Any, fitted: np.ndarray) -> pd.DataFrame:
     """Regression residuals of the sampled rows, each over its standard deviation; they are correlated."""
     s1, r1, s2, r2 = fit.parameters
     omega = factorise(panel.problem.pattern, panel.problem.omega(np.array([r1])))

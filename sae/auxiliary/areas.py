@@ -9,7 +9,7 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 
-__all__ = ["read_areas", "read_text_table"]
+__all__ = ["holds_text", "read_areas", "read_text_table"]
 
 _MISSING = {"", "NA", "NaN", "nan", ":"}  # in a column of numbers; in a code only the empty cell is missing
 _CSV = (".csv", ".csv.gz")
@@ -58,7 +58,7 @@ def read_areas(path: str | Path, *, codes: Sequence[str] = (), encoding: str = "
             hint=f"Its columns are {', '.join(map(str, raw))}.",
             column=absent[0],
         )
-    keys = list(codes) or [str(name) for i, name in enumerate(raw) if i == 0 or _is_text(raw[name])]
+    keys = list(codes) or [str(name) for i, name in enumerate(raw) if i == 0 or holds_text(raw[name])]
     labels = raw[keys[0]].fillna("(empty)").astype(str)
     frame = pd.DataFrame(
         {name: _texts(raw[name]) if name in keys else _numbers(raw[name], labels, path.name) for name in raw}
@@ -120,7 +120,7 @@ def _read_csv(path: Path, encoding: str) -> pd.DataFrame:
     return frame.where(frame != "")
 
 
-def _is_text(column: pd.Series) -> bool:
+def holds_text(column: pd.Series) -> bool:
     """Say whether a column holds names or codes: nothing that parses, or numbers with leading zeros."""
     if pd.api.types.is_numeric_dtype(column):
         return False

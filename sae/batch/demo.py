@@ -15,12 +15,15 @@ from sae.batch.models import find_spec
 from sae.batch.outputs import staged
 from sae.batch.runner import produce
 from sae.datasets import Country, country
+from sae.survey import Survey
 from sae.tables import join_by_name, write_table
 
-__all__ = ["DemoReport", "compare_with_truth", "country_areas", "run_demo"]
+__all__ = ["DemoReport", "compare_with_truth", "country_areas", "country_strata", "run_demo"]
 
 MODEL = "employment_rate_by_birth"
-SURVEY, AREAS, TRUTH = "persons.csv", "areas.csv", "truth.csv"
+PLAN = "plan_foreign_employment"
+SURVEY, AREAS, TRUTH, STRATA = "persons.csv", "areas.csv", "truth.csv", "strata.csv"
+_DENSE = 0.2  # share of foreign-born adults from which a sampling unit belongs to the dense stratum
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,10 @@ class DemoReport:
                 "the others stay in the table with their reason.",
                 f"Files\n{files}",
                 "The same by hand, then with your own data\n"
-                f"  sae run {MODEL} --survey {folder / SURVEY} --areas {folder / AREAS} --out my-results",
+                f"  sae run {MODEL} --survey {folder / SURVEY} --areas {folder / AREAS} --out my-results\n"
+                "How many more interviews each region would need\n"
+                f"  sae plan {PLAN} --frame {folder / STRATA} --survey {folder / SURVEY} "
+                f"--areas {folder / AREAS} --out my-plan",
             ]
         )
 
@@ -112,6 +118,7 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         write_table(survey.frame, stage / SURVEY)
         write_table(country_areas(land), stage / AREAS)
         write_table(land.truth, stage / TRUTH)
+        write_table(country_strata(land, survey), stage / STRATA)
         outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, out, step)
         names = sorted(path.name for path in stage.iterdir())
     outcome = replace(outcome, files=tuple(out / name for name in names))
@@ -131,6 +138,37 @@ def country_areas(land: Country) -> pd.DataFrame:
     own = np.where(foreign, areas["share_tertiary_foreign"], areas["share_tertiary"])
     return areas.assign(share_tertiary=own).drop(columns="share_tertiary_foreign").rename(
         columns={"n_20_64": "population_20_64"}
+    )  # fmt: skip
+
+
+def country_strata(land: Country, survey: Survey) -> pd.DataFrame:
+    """Return the frame of a plan for the foreign-born: each region's thin and dense sampling units.
+
+    Columns ``stratum, region, population`` (persons aged 20 to 64), ``density`` (share of foreign-born among
+    them; strata without any are left out) and ``n_now`` (foreign-born of that age in the survey).
+    """
+
+    def adults(frame: pd.DataFrame) -> pd.DataFrame:
+        chosen = frame.loc[frame["age"].between(20, 64), ["region", "psu", "birth"]].astype(str)
+        counts = chosen.assign(foreign=chosen["birth"] == "foreign").groupby(["region", "psu"])["foreign"]
+        return counts.agg(["size", "sum"]).reset_index()
+
+    units = adults(land.population).merge(
+        adults(survey.frame), on=["region", "psu"], how="left", suffixes=("", "_now"), validate="one_to_one"
+    )
+    kind = np.where(units["sum"] >= _DENSE * units["size"], "dense", "thin")
+    strata = (
+        units.groupby(["region", kind])[["size", "sum", "sum_now"]]
+        .sum()
+        .reset_index(names=["region", "kind"])
+    )
+    strata = strata[strata["sum"] > 0].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "stratum": strata["region"] + " " + strata["kind"], "region": strata["region"],
+            "population": strata["size"], "density": strata["sum"] / strata["size"],
+            "n_now": strata["sum_now"].astype("int64"),
+        }
     )  # fmt: skip
 
 

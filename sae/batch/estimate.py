@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.area_level import FayHerriot
+from sae.area_level.multivariate_result import MultivariateResult
+from sae.batch.kinds import KINDS
 from sae.batch.spec import ModelFile
 from sae.batch.targets import benchmarked
 from sae.design_based import direct
@@ -20,6 +22,7 @@ from sae.errors import SaeConvergenceError, SaeError, SaeInputError, SaeWarning,
 from sae.indicators import Indicator, arrays, resolve
 from sae.quality import assess
 from sae.results import Result
+from sae.specs import Specification
 from sae.survey import Survey
 from sae.tables import DirectEstimates, EstimateTable
 
@@ -49,6 +52,8 @@ class Outcome:
         Which domains or models have no estimate, and why; empty when all went well.
     warnings : tuple of str
         What the steps warned of, each once.
+    contrasts : EstimateTable or None
+        Of a multivariate model: the difference of every two components, such as the gap between groups.
     files : tuple of Path
         What was written, in alphabetical order.
     """
@@ -59,6 +64,7 @@ class Outcome:
     fit: Any
     failed: tuple[str, ...]
     warnings: tuple[str, ...]
+    contrasts: EstimateTable | None = None
     files: tuple[Path, ...] = field(default=())
 
     @property
@@ -105,13 +111,9 @@ def indicator_of(spec: ModelFile, survey: Survey) -> Indicator:
     return indicator
 
 
-def estimator(spec: ModelFile) -> FayHerriot:
+def estimator(spec: ModelFile) -> Specification:
     """Return the specification of the model; options that contradict each other are refused here."""
-    model = spec.model
-    return FayHerriot(
-        model.formula, method=model.method, transform=model.transform, mse=model.mse, per=tuple(model.per),
-        level=model.level,
-    )  # fmt: skip
+    return KINDS[spec.model.kind].from_dict(spec.model.options)
 
 
 def estimate(
@@ -153,6 +155,7 @@ def estimate(
         table = direct(
             survey, indicator, spec.estimate.domains, variance=spec.estimate.variance,
             smoothing=spec.estimate.smoothing, level=spec.model.level, seed=spec.publish.seed,
+            covariance=hasattr(model, "components") or getattr(model, "temporal", None) is not None,
         )  # fmt: skip
         step("model")
         fit, refused = _fit(model, table, areas, spec.publish.seed)
@@ -163,39 +166,49 @@ def estimate(
         result, failed = _table(fit, table, refused, spec)
     said = tuple(dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, SaeWarning)))
     result = result.assign(model=spec.id, run=run or result["run"])
-    return Outcome(spec, table, result, fit, failed, said)
+    return Outcome(spec, table, result, fit, failed, said, _contrasts(fit, result))
+
+
+def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | None:
+    """Return the difference of every two components of the areas; no policy judges a difference."""
+    if not isinstance(fit, MultivariateResult) or len(fit.rows.components) < 2:
+        return None
+    tables = [fit.contrast({one: 1, other: -1}) for one, other in combinations(fit.rows.components, 2)]
+    frame = pd.concat([table.frame for table in tables], ignore_index=True)
+    return EstimateTable(frame.assign(model=result["model"][0], run=result["run"][0]), tables[0].groups)
 
 
 def _fit(
-    model: FayHerriot, table: DirectEstimates, areas: pd.DataFrame | None, seed: int | None
+    model: Any, table: DirectEstimates, areas: pd.DataFrame | None, seed: int | None
 ) -> tuple[Result | None, dict[tuple[Any, ...], str]]:
     """Fit all there is; where one fit of several cannot be had, fit the others and say why."""
     try:
         return model.fit(table, areas=areas, seed=seed), {}
     except SaeError as error:
-        if not model.per:
+        per = getattr(model, "per", ())
+        if not per:
             if isinstance(error, SaeConvergenceError):
                 return None, {(): error.what}
             raise
-        found = table.frame.groupby(list(model.per), observed=True).indices
+        found = table.frame.groupby(list(per), observed=True).indices
         groups = {key if isinstance(key, tuple) else (key,): rows for key, rows in found.items()}
         if len(groups) == 1:
             raise
         refused: dict[tuple[Any, ...], str] = {}
         for key, rows in groups.items():
-            part = replace(table, frame=table.frame.iloc[rows], covariance=None)
+            part = replace(table, frame=table.frame.iloc[rows])
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SaeWarning)
-                    model.fit(part, areas=_matching(areas, model.per, {key}), seed=seed)
+                    model.fit(part, areas=_matching(areas, per, {key}), seed=seed)
             except SaeError as reason:
                 refused[key] = reason.what
         kept = set(groups) - set(refused)
         if not kept or not refused:
             raise
         rows = np.sort(np.concatenate([groups[key] for key in kept]))
-        part = replace(table, frame=table.frame.iloc[rows], covariance=None)
-        return model.fit(part, areas=_matching(areas, model.per, kept), seed=seed), refused
+        part = replace(table, frame=table.frame.iloc[rows])
+        return model.fit(part, areas=_matching(areas, per, kept), seed=seed), refused
 
 
 def _matching(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sae
 from sae.batch.spec import ModelFile, read_spec
 from sae.errors import SaeInputError, name_some
 
-__all__ = ["find_spec", "locate", "models_folder", "shipped_models"]
+if TYPE_CHECKING:
+    from sae.batch.planning_spec import PlanningFile
+
+__all__ = ["find_plan", "find_spec", "locate", "models_folder", "shipped_models", "shipped_plans"]
+
+_PLAN = "plan_"  # how the names of shipped planning files begin
 
 
 def models_folder() -> Path:
@@ -21,18 +27,26 @@ def models_folder() -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Return the ready-made model files by name, in alphabetical order."""
-    return {path.stem: path for path in sorted(models_folder().glob("*.toml"))}
+    files = sorted(models_folder().glob("*.toml"))
+    return {path.stem: path for path in files if not path.stem.startswith(_PLAN)}
 
 
-def locate(name: str | Path) -> list[Path]:
+def shipped_plans() -> dict[str, Path]:
+    """Return the ready-made planning files by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(models_folder().glob(f"{_PLAN}*.toml"))}
+
+
+def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
     """Return the files that `name` stands for: a model file, all those of a folder, or a shipped model.
+
+    With `plans` the shipped planning files count too.
 
     Raises
     ------
     SaeInputError
         If it is none of them; the text names the nearest shipped model.
     """
-    path, shipped = Path(name), shipped_models()
+    path, shipped = Path(name), {**shipped_models(), **(shipped_plans() if plans else {})}
     if path.is_file():
         return [path]
     if str(name) in shipped:
@@ -59,3 +73,25 @@ def find_spec(name: str | Path) -> ModelFile:
             f"{name} is a folder, not a model file.", hint=f"It holds {name_some(p.name for p in found)}."
         )
     return read_spec(found[0])
+
+
+def find_plan(name: str | Path) -> PlanningFile:
+    """Read the planning file that `name`, a path or the name of a shipped one, stands for.
+
+    Raises
+    ------
+    SaeInputError
+        If it is neither; the text names the nearest shipped one.
+    """
+    from sae.batch.planning_spec import read_planning
+
+    path, shipped = Path(name), shipped_plans()
+    if not path.is_file() and str(name) in shipped:
+        return read_planning(shipped[str(name)])
+    if not path.exists():
+        near = get_close_matches(path.stem, shipped, n=1)
+        raise SaeInputError(
+            f"There is no planning file {path}, and no shipped one of that name.",
+            hint=f"Did you mean {near[0]}?" if near else f"Shipped: {name_some(shipped, 20)}.",
+        )
+    return read_planning(path)

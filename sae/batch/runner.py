@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sae.auxiliary import read_areas
-from sae.auxiliary.areas import _is_text, read_text_table
+from sae.auxiliary.areas import holds_text, read_text_table
 from sae.batch.estimate import Outcome, Step, estimate, silent
 from sae.batch.outputs import hash_file, run_id, staged, versions, write_manifest
 from sae.batch.spec import ModelFile
@@ -32,8 +32,9 @@ def run(
     """Run a model file from survey records to a folder of results.
 
     Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the estimate table), ``{id}.direct.csv``, ``{id}.png`` (a
-    chart of direct against model) and ``manifest.json`` (inputs, versions, seed, model file, warnings):
-    all of them or none. The same inputs give the same bytes.
+    chart of direct against model), ``{id}.contrasts.csv`` (the gaps, of a multivariate model) and
+    ``manifest.json`` (inputs, versions, seed, model file, warnings): all of them or none. The same inputs
+    give the same bytes.
 
     Parameters
     ----------
@@ -68,10 +69,10 @@ def read_records(spec: ModelFile, path: Path) -> Survey:
 
 def read_covariates(spec: ModelFile, path: Path, survey: Survey) -> pd.DataFrame:
     """Read the areas; the grouping columns among them become labels of the same kind as in the survey."""
-    raw = read_text_table(path)
+    raw = read_text_table(path, encoding=spec.areas.encoding)
     by = [name for name in spec.estimate.domains if name in raw]
-    others = [str(name) for name in raw if name not in by and _is_text(raw[name])]
-    areas = read_areas(path, codes=[*by, *others])
+    others = [str(name) for name in raw if name not in by and holds_text(raw[name])]
+    areas = read_areas(path, codes=[*by, *others], encoding=spec.areas.encoding)
     for name in by:
         if pd.api.types.is_numeric_dtype(survey.frame[name].dtype):
             try:
@@ -105,6 +106,8 @@ def produce(
     for ending in (".csv", ".parquet", ".xlsx"):
         outcome.table.write(stage / f"{spec.id}{ending}")
     write_table(outcome.direct.frame, stage / f"{spec.id}.direct.csv")
+    if outcome.contrasts is not None:
+        outcome.contrasts.write(stage / f"{spec.id}.contrasts.csv")
     if outcome.table["estimate"].notna().any() and outcome.table["direct"].notna().any():
         save(compare(outcome.table, title=spec.title), stage / f"{spec.id}.png")
     write_manifest(stage, out, spec.id, {**origin, **_record(outcome)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
@@ -14,11 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 
-__all__ = ["ModelFile", "parse_spec", "read_spec", "read_text"]
+__all__ = [
+    "ModelFile", "Section", "complaints", "model_complaints", "parse_spec", "read_spec", "read_text",
+    "title_from", "title_of", "toml_tables", "unknown_key",
+]  # fmt: skip
 
 
-class _Section(BaseModel):
-    """A table of the model file: strict about types, deaf to no key."""
+class Section(BaseModel):
+    """A table of a model or planning file: strict about types, deaf to no key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -34,7 +37,7 @@ def _kind_of(value: Any) -> str:
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 
 
-class SurveySection(_Section):
+class SurveySection(Section):
     """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins."""
 
     layout: str | None = None
@@ -52,7 +55,7 @@ class SurveySection(_Section):
         return {name: part for name, part in parts.items() if part} or None
 
 
-class IndicatorSection(_Section):
+class IndicatorSection(Section):
     """``[estimate.indicator]``: a definition of the user's own, with the fields of `sae.Indicator`."""
 
     id: str
@@ -67,7 +70,7 @@ class IndicatorSection(_Section):
     threshold_share: float = 0.6
 
 
-class EstimateSection(_Section):
+class EstimateSection(Section):
     """``[estimate]``: what is estimated, for whom, and how its variance is smoothed.
 
     `universe` narrows the indicator's own: both must hold.
@@ -93,19 +96,36 @@ class EstimateSection(_Section):
         return [*self.by, *([self.time] if self.time and self.time not in self.by else [])]
 
 
-class ModelSection(_Section):
-    """``[model]``: the specification of the estimator; its own class checks how options fit together."""
+class ModelSection(Section):
+    """``[model]``: the kind of the model and the options of its specification.
 
-    kind: Literal["fay_herriot"] = "fay_herriot"
+    What is named here is what a run itself looks at; the other keys are those of the kind's own class.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    kind: str = "fay_herriot"
     formula: str
     transform: str | None = None
-    method: str = "reml"
     mse: str = "auto"
     per: Names = Field(default_factory=list)
     level: float = Field(default=0.95, gt=0, lt=1)
+    components: str | None = None
+    area: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the file says, for the specification of its kind."""
+        return self.model_dump(exclude_unset=True)
 
 
-class BenchmarkSection(_Section):
+class AreasSection(Section):
+    """``[areas]``: how the file of the areas is read."""
+
+    encoding: str = "utf-8"
+
+
+class BenchmarkSection(Section):
     """``[benchmark]``: the known figures that the estimates must meet.
 
     Without `targets` they are the survey's own direct estimates for each value of `within`; without
@@ -121,7 +141,7 @@ class BenchmarkSection(_Section):
     weights: str | None = None
 
 
-class PublishSection(_Section):
+class PublishSection(Section):
     """``[publish]``: the rule that flags each row, and the seed of every random step."""
 
     policy: Annotated[
@@ -130,18 +150,20 @@ class PublishSection(_Section):
     seed: int | None = None
 
 
-class _Contents(_Section):
+class _Contents(Section):
     title: str = ""
     survey: SurveySection = Field(default_factory=SurveySection)
+    areas: AreasSection = Field(default_factory=AreasSection)
     estimate: EstimateSection
     model: ModelSection
     benchmark: BenchmarkSection | None = None
     publish: PublishSection = Field(default_factory=PublishSection)
 
 
-_TABLES: dict[tuple[str, ...], type[_Section]] = {
+_TABLES: dict[tuple[str, ...], type[Section]] = {
     (): _Contents,
     ("survey",): SurveySection,
+    ("areas",): AreasSection,
     ("estimate",): EstimateSection,
     ("estimate", "indicator"): IndicatorSection,
     ("model",): ModelSection,
@@ -162,7 +184,7 @@ class ModelFile:
         ``title`` of the file, else its first comment, else the id.
     text : str
         The TOML as it was written.
-    survey, estimate, model, benchmark, publish
+    survey, areas, estimate, model, benchmark, publish
         The tables of the file.
     """
 
@@ -170,6 +192,7 @@ class ModelFile:
     title: str
     text: str
     survey: SurveySection
+    areas: AreasSection
     estimate: EstimateSection
     model: ModelSection
     benchmark: BenchmarkSection | None
@@ -228,22 +251,51 @@ def parse_spec(text: str, identifier: str) -> ModelFile:
     (['region'], 'fay_herriot')
     """
     file = f"{identifier}.toml"
+    tables = toml_tables(text, file)
+    found = list(model_complaints(tables.get("model"), _TABLES))
+    try:
+        contents = _Contents.model_validate(tables)
+    except ValidationError as error:
+        found += complaints(error, _TABLES)
+    if found:
+        raise SaeSpecError("\n".join(f"{file}: {line}" for line in found))
+    _check_together(contents, file)
+    return ModelFile(
+        identifier, title_from(tables, text, identifier), text, contents.survey, contents.areas,
+        contents.estimate, contents.model, contents.benchmark, contents.publish,
+    )  # fmt: skip
+
+
+def title_of(path: Path) -> str:
+    """Return the title of a model file without loading the libraries that its models need."""
+    text = read_text(path)
+    return title_from(toml_tables(text, path.name), text, path.stem)
+
+
+def title_from(tables: dict[str, Any], text: str, identifier: str) -> str:
+    """Return the title of a file: as it says, else its first comment, else its name."""
+    return str(tables.get("title") or _first_comment(text) or identifier)
+
+
+def toml_tables(text: str, file: str, needs: str = "[estimate] and [model]") -> dict[str, Any]:
+    """Return the tables of a TOML file that is not empty."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SaeSpecError(f"{file} is not valid TOML: {error}.") from None
     if not tables:
-        raise SaeSpecError(f"{file} is empty.", hint="It needs at least [estimate] and [model].")
-    try:
-        contents = _Contents.model_validate(tables)
-    except ValidationError as error:
-        raise SaeSpecError("\n".join(f"{file}: {line}" for line in _complaints(error))) from None
-    _check_together(contents, file)
-    title = contents.title or _first_comment(text) or identifier
-    return ModelFile(
-        identifier, title, text, contents.survey, contents.estimate, contents.model, contents.benchmark,
-        contents.publish,
-    )  # fmt: skip
+        raise SaeSpecError(f"{file} is empty.", hint=f"It needs at least {needs}.")
+    return tables
+
+
+def model_complaints(model: object, tables: Mapping[tuple[str, ...], type[Section]]) -> Iterator[str]:
+    """Yield what is wrong with the keys of ``[model]`` for its kind."""
+    from sae.batch.kinds import option_complaints, options
+
+    if isinstance(model, dict):
+        for key, complaint in option_complaints(model):
+            kind = model.get("kind", "fay_herriot")
+            yield complaint if key is None else unknown_key(("model",), key, tables, options(kind))
 
 
 def _first_comment(text: str) -> str:
@@ -259,12 +311,13 @@ def _check_together(contents: _Contents, file: str) -> None:
             f'{file}: [model] formula models "{left}", but [estimate] estimates "{estimate.indicator_id}".',
             hint="The left-hand side of the formula is the indicator.",
         )
-    stray = [name for name in model.per if name not in estimate.domains]
-    if stray:
-        raise SaeSpecError(
-            f"{file}: [model] per names {name_some(stray)}, which [estimate] does not estimate by.",
-            hint=f"Choose among by and time: {', '.join(estimate.domains)}.",
-        )
+    for option, names in {"per": model.per, "components": filter(None, [model.components])}.items():
+        stray = [name for name in names if name not in estimate.domains]
+        if stray:
+            raise SaeSpecError(
+                f"{file}: [model] {option} names {name_some(stray)}, which [estimate] does not estimate by.",
+                hint=f"Choose among by and time: {', '.join(estimate.domains)}.",
+            )
     if benchmark and benchmark.within is None and isinstance(benchmark.targets, dict):
         raise SaeSpecError(
             f"{file}: [benchmark] targets has one figure per group, but within does not name the groups.",
@@ -272,7 +325,7 @@ def _check_together(contents: _Contents, file: str) -> None:
         )
     random = {
         '[estimate] variance = "bootstrap"': estimate.variance == "bootstrap",
-        '[model] mse = "bootstrap"': model.mse == "bootstrap",
+        f'[model] mse = "{model.mse}"': model.mse.startswith(("bootstrap", "nonparametric")),
         f'[model] transform = "{model.transform}"': model.mse == "auto" and model.transform is not None,
     }
     for option in (name for name, draws in random.items() if draws and contents.publish.seed is None):
@@ -282,13 +335,14 @@ def _check_together(contents: _Contents, file: str) -> None:
         )
 
 
-def _complaints(error: ValidationError) -> Iterator[str]:
+def complaints(error: ValidationError, tables: Mapping[tuple[str, ...], type[Section]]) -> Iterator[str]:
+    """Yield what a file says wrong, in words; `tables` are the sections that it may hold, by path."""
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"] if not str(part).startswith("~"))
         table, key = path[:-1], path[-1]
         where = f"[{'.'.join(table)}] " if table else ""
         if item["type"] == "extra_forbidden":
-            yield _unknown_key(table, key)
+            yield unknown_key(table, key, tables)
         elif item["type"] == "missing":
             yield f"{where}lacks {key}." if table else f"the table [{key}] is missing."
         elif item["type"] == "literal_error":
@@ -299,11 +353,17 @@ def _complaints(error: ValidationError) -> Iterator[str]:
             yield f"{where}{key} = {item['input']!r} cannot be used: {message}."
 
 
-def _unknown_key(table: tuple[str, ...], key: str) -> str:
-    known = list(_TABLES[table].model_fields)
+def unknown_key(
+    table: tuple[str, ...],
+    key: str,
+    tables: Mapping[tuple[str, ...], type[Section]],
+    known: Sequence[str] = (),
+) -> str:
+    """Return the complaint on a key that its table does not know, with the nearest one that it does."""
+    known = list(known) or list(tables[table].model_fields)
     where = f"[{'.'.join(table)}]" if table else "the file"
     near = get_close_matches(key, known, n=1)
-    homes = [path for path, model in _TABLES.items() if key in model.model_fields and path != table]
+    homes = [path for path, model in tables.items() if key in model.model_fields and path != table]
     if near:
         advice = f"did you mean {near[0]}?"
     elif homes:

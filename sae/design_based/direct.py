@@ -17,12 +17,13 @@ from sae.design_based.linear import linear_estimates, poisson_estimates
 from sae.design_based.parts import Judged, judge
 from sae.design_based.smoothing import smooth
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.indicators import Indicator, arrays, resolve
+from sae.indicators import Indicator, arrays, item_nonresponse, resolve
 from sae.survey import Survey
 from sae.tables import DirectEstimates
 
 __all__ = ["direct"]
 
+_NONRESPONSE = "item non-response"  # how the survey's note begins
 METHODS = ("linearised", "replicate", "bootstrap", "poisson")
 
 
@@ -104,7 +105,7 @@ def direct(
     design = read_design(survey, domains, lonely=method == "linearised")
     parts = [_estimate(survey, design, definition, method, sizes) for definition in wanted]
 
-    log = [*survey.notes, *domains.log]
+    log = [*_notes(survey, wanted), *domains.log]
     columns = []
     for definition, part in zip(wanted, parts, strict=True):
         numbers, lines = _columns(definition, part, domains, smoothing, level)
@@ -201,6 +202,19 @@ def _known_sizes(domain_sizes: Any, domains: Domains) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- numbers to rows
+
+
+def _notes(survey: Survey, wanted: list[Indicator]) -> list[str]:
+    """Return the notes of the survey, with item non-response counted within the universes, not overall."""
+    notes = [note for note in survey.notes if not note.startswith(_NONRESPONSE)]
+    if len(notes) == len(survey.notes):
+        return notes
+    for definition in wanted:
+        counts = [f"{name} {count:,}" for name, count in item_nonresponse(definition, survey).items()]
+        if counts:
+            universe = f" with {definition.universe}" if definition.universe else ""
+            notes.append(f"{definition.name}: {_NONRESPONSE} (records{universe}): {', '.join(counts)}")
+    return notes
 
 
 def _estimate(

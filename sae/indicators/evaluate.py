@@ -17,7 +17,7 @@ from sae.survey.expressions import evaluate, names_in
 if TYPE_CHECKING:
     from sae.survey import Survey
 
-__all__ = ["IndicatorArrays", "arrays", "resolve"]
+__all__ = ["IndicatorArrays", "arrays", "item_nonresponse", "resolve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +163,25 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
         share=share,
         unit=indicator.unit or ("share" if share else ""),
     )
+
+
+def item_nonresponse(indicator: Indicator, survey: Survey) -> dict[str, int]:
+    """Count the records without a value of each variable that an indicator needs, within its universe.
+
+    Children have no labour status, which is no answer refused: who is surely outside does not count. Who may
+    be inside, because a variable of the universe itself is missing, does.
+
+    Examples
+    --------
+    >>> from sae.survey import Survey
+    >>> frame = pd.DataFrame({"w": 1.0, "age": [30, 40, 7], "works": [True, None, None]})
+    >>> item_nonresponse(Indicator("works", universe="age >= 18"), Survey.from_frame(frame, weights="w"))
+    {'works': 1}
+    """
+    eligible, doubtful = _universe(indicator, survey)
+    asked, frame = eligible | doubtful, survey.frame
+    counts = {name: int(np.sum(asked & frame[name].isna().to_numpy())) for name in _names(indicator, frame)}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _within(values: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.numerics._fast import jit_inner, jit_scalar
-from sae.numerics.small_matrix import BLOCK, cholesky_inverse, gram_sums, project_out, scale_column
+from sae.numerics.small_matrix import (
+    BLOCK,
+    back_solve,
+    cholesky_inverse,
+    fill_column,
+    fill_products,
+    gram_sums,
+    orthonormalise,
+    project_out,
+)
 
 __all__ = ["METHODS", "FayHerriotFits", "fewest_areas", "fit_batch"]
 
@@ -60,17 +69,18 @@ def _sum_log(A, vardir, start, n, smallest, largest):
     """Sum log(A + D) with one logarithm per eight areas where no product of eight can underflow."""
     scale = A + largest
     step = 8 if (A + smallest) / scale > 1e-35 else 1
+    over = 1.0 / scale
     total = n * math.log(scale)
     for i in range(0, n, step):
         product = 1.0
         for value in vardir[0, start + i : start + min(i + step, n)]:
-            product *= (A + value) / scale
+            product *= (A + value) * over
         total += math.log(product)
     return total
 
 
 @jit_inner
-def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
+def _profile(A, Z, products, n, restricted, scratch, first, second, inverse, delta):
     """Evaluate the profile at A.
 
     The columns of Z are the orthonormal design, the residuals of y on it, and D. `delta` receives the
@@ -82,7 +92,7 @@ def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
         tr P (tr V^-1 where not `restricted`), y'P²y, y'Py, sum of the weights and of their squares.
     """
     p = len(delta)
-    s1, s2 = gram_sums(A, Z, n, scratch, first, second)
+    s1, s2 = gram_sums(A, Z, products, n, scratch, first, second)
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
     quadratic = first[last + p]
@@ -115,7 +125,7 @@ def _profile(A, Z, n, restricted, scratch, first, second, inverse, delta):
 
 @jit_inner
 def _variance(
-    kind, restricted, vardir, start, Z, n, smallest, largest, rss, expected,
+    kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
     scratch, first, second, inverse, delta, points,
 ):  # fmt: skip
     """Estimate the model variance of one problem; `inverse` and `delta` are left at the estimate.
@@ -191,7 +201,7 @@ def _variance(
             closing = secant and abs((A - now) * (now - before)) <= _TOLERANCE * now * now
             before, before_step = now, now_step
         trace, squared, quadratic, s1, s2 = _profile(
-            A, Z, n, restricted, scratch, first, second, inverse, delta
+            A, Z, products, n, restricted, scratch, first, second, inverse, delta
         )
         if phase == _LAST:
             return A, max(found, 1), quadratic
@@ -264,61 +274,10 @@ def _variance(
         A, width, count = low, high - low, 0
 
 
-@jit_inner
-def _fill(values, row, start, n, Z, column):
-    """Copy n values of a row, from `start` on, into one column of the blocks."""
-    length = Z.shape[2]
-    for c in range((n + length - 1) // length):
-        part = values[row, start + c * length : start + min((c + 1) * length, n)]
-        for i in range(len(part)):  # no index that could be negative: the loop vectorises
-            Z[c, column, i] = part[i]
-
-
-@jit_inner
-def _orthonormalise(X, start, n, Z, R, coefficients):
-    """Factor a transposed design as X = Q R by repeated Gram–Schmidt; Q goes to the first columns of Z.
-
-    Returns
-    -------
-    tuple
-        -1, or the index of the first column that the ones before it explain; and the sum of D (1 - leverage),
-        D standing in the last column of Z.
-    """
-    expected = scale_column(Z, n, X.shape[0] + 1, 1.0)
-    for j in range(X.shape[0]):
-        _fill(X, j, start, n, Z, j)
-        for k in range(j):
-            coefficients[k] = 0.0
-        rest = project_out(Z, n, j, j, coefficients)
-        whole = rest
-        for k in range(j):
-            whole += coefficients[k] * coefficients[k]
-        if rest < 0.25 * whole:  # digits cancelled: once more
-            rest = project_out(Z, n, j, j, coefficients)
-        if not rest > 1e-22 * whole:
-            return j, expected
-        norm = math.sqrt(rest)
-        for k in range(j):
-            R[k, j] = coefficients[k]
-        R[j, j] = norm
-        expected -= scale_column(Z, n, j, 1.0 / norm)
-    return -1, expected
-
-
-@jit_inner
-def _back_solve(R, p, values):
-    """Solve R x = values for an upper triangular R, in place."""
-    for j in range(p - 1, -1, -1):
-        total = values[j]
-        for k in range(j + 1, p):
-            total -= R[j, k] * values[k]
-        values[j] = total / R[j, j]
-
-
 @jit_scalar
 def _fit(
     y, vardir, X, offsets, ends, kind, restricted,
-    Z, square, inverse, first, second, delta, initial, scratch, points,
+    Z, products, square, inverse, first, second, delta, initial, scratch, points,
     variance, coefficients, root, loglik, maxima,
 ):  # fmt: skip
     """Fill the outputs; return -1, or the problem × p + column at fault where a design is deficient.
@@ -330,17 +289,20 @@ def _fit(
     for problem in range(len(offsets) - 1):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
         smallest, largest = ends[0, problem], ends[1, problem]
-        _fill(vardir, 0, start, n, Z, p + 1)
-        fault, expected = _orthonormalise(X, start, n, Z, square, initial)
+        fill_column(vardir[0], start, n, Z, p + 1)
+        fault, expected = orthonormalise(X, start, n, Z, square, initial)
         if fault >= 0:
             return problem * p + fault
+        known = np.int64(0)  # columns whose products are there
         for replicate in range(y.shape[0]):
-            _fill(y, replicate, start, n, Z, p)
+            fill_column(y[replicate], start, n, Z, p)
             for j in range(p):
                 initial[j] = 0.0
             rss = project_out(Z, n, p, p, initial)
+            fill_products(Z, n, known, p + 1, products)
+            known = p
             A, found, quadratic = _variance(
-                kind, restricted, vardir, start, Z, n, smallest, largest, rss, expected,
+                kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
                 scratch, first, second, inverse, delta, points,
             )  # fmt: skip
             variance[replicate, problem] = A
@@ -351,12 +313,12 @@ def _fit(
                 for j in range(p):  # Q = root root' with root = R^-1 (L^-1)'
                     for k in range(p):
                         first[k] = inverse[0, j, k]
-                    _back_solve(square, p, first)
+                    back_solve(square, p, first)
                     for k in range(p):
                         root[replicate, problem, j, k] = first[k]
             for j in range(p):
                 delta[j] += initial[j]
-            _back_solve(square, p, delta)
+            back_solve(square, p, delta)
             for j in range(p):
                 coefficients[replicate, problem, j] = delta[j]
     return -1
@@ -432,8 +394,9 @@ def fit_batch(
     kind = _KINDS.get(method.partition("-")[0], _LIKELIHOOD)
     fault = _fit(
         y, vardir, X, offsets, ends, kind, method.endswith("reml"),
-        np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
-        np.empty(pairs), np.empty(pairs), np.empty(p), np.empty(p), np.empty((4, BLOCK)), np.empty((64, 2)),
+        np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
+        np.empty((-(-most // BLOCK), pairs, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
+        np.empty(pairs), np.empty(pairs), np.empty(p), np.empty(p), np.empty((2, BLOCK)), np.empty((64, 2)),
         variance, coefficients, root, loglik, maxima,
     )  # fmt: skip
     if fault >= 0:

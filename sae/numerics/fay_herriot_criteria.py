@@ -21,14 +21,16 @@ class Penalties:
 
     Attributes
     ----------
-    aicb1, aicb2, kullback : ndarray, shape (P,)
-        AICb1, AICb2, and what a Kullback criterion adds to either.
-    aicb1_error, aicb2_error, kullback_error : ndarray, shape (P,)
+    aicc, aicb1, aicb2, kullback : ndarray, shape (P,)
+        AICc, AICb1, AICb2, and what a Kullback criterion adds to each.
+    aicc_error, aicb1_error, aicb2_error, kullback_error : ndarray, shape (P,)
     """
 
+    aicc: np.ndarray
     aicb1: np.ndarray
     aicb2: np.ndarray
     kullback: np.ndarray
+    aicc_error: np.ndarray
     aicb1_error: np.ndarray
     aicb2_error: np.ndarray
     kullback_error: np.ndarray
@@ -49,9 +51,10 @@ def bootstrap_penalties(
     """Estimate by parametric bootstrap how much too well each model fits its own data.
 
     With φ̂ the fit to y, y* drawn from it, φ̂* the fit to y* and ℓ the full log-likelihood: AICb1 adds
-    E* [2ℓ(φ̂*; y*) - 2ℓ(φ̂*; y)] and AICb2 adds 2 E* [2ℓ(φ̂; y) - 2ℓ(φ̂*; y)]. A Kullback criterion, which
-    measures the divergence in both directions, adds E* of twice the divergence of φ̂ from φ̂*:
-    Σ [log (V / V*) + V* / V - 1 + (x'β̂* - x'β̂)² / V], V = A + D.
+    E* [2ℓ(φ̂*; y*) - 2ℓ(φ̂*; y)] and AICb2 adds 2 E* [2ℓ(φ̂; y) - 2ℓ(φ̂*; y)]. AICc is AICb1 with the mean
+    over new data of φ̂ in place of y: E* Σ [V / V* + (x'β̂* - x'β̂)² / V* - (y* - x'β̂*)² / V*], V = A + D.
+    A Kullback criterion, which measures the divergence in both directions, adds E* of twice the divergence of
+    φ̂ from φ̂*: Σ [log (V / V*) + V* / V - 1 + (x'β̂* - x'β̂)² / V].
 
     Parameters
     ----------
@@ -88,9 +91,12 @@ def bootstrap_penalties(
         on_data = -0.5 * np.add.reduceat(
             np.log(2.0 * np.pi) + logs + (y - again) ** 2 / V_again, starts, axis=1
         )
-        apart = np.log(V) - logs + V_again / V - 1.0 + (again - fitted) ** 2 / V
+        moved = (again - fitted) ** 2
+        apart = np.log(V) - logs + V_again / V - 1.0 + moved / V
+        optimism = (V + moved - (drawn - again) ** 2) / V_again
         values.append(
             np.stack([
+                np.add.reduceat(optimism, starts, axis=1),
                 2.0 * (refit.loglik - on_data), 4.0 * (fits.loglik - on_data),
                 np.add.reduceat(apart, starts, axis=1),
             ])

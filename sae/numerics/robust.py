@@ -1,4 +1,4 @@
-"""Robust Fay-Herriot: Huber estimating equations, robust predictors, their pseudo-linear error.
+"""Robust Fay-Herriot: Huber estimating equations and robust predictors.
 
     y_d = x_d'beta + u_d + e_d,  u_d ~ (0, A),  e_d ~ (0, D_d),  V_d = A + D_d
     r_d = (y_d - x_d'beta) / V_d^1/2
@@ -18,7 +18,16 @@ from scipy.special import ndtr
 
 from sae.numerics._fast import jit_scalar
 
-__all__ = ["HUBER_K", "RobustFit", "fit_robust", "huber_variance", "pseudo_mse", "reblup", "robust_batch"]
+__all__ = [
+    "HUBER_K",
+    "RobustFit",
+    "fit_robust",
+    "huber_variance",
+    "reblup",
+    "robust_batch",
+    "robust_effect",
+    "variance_of_variance",
+]
 
 HUBER_K = 1.345  # 95 % efficiency at the normal distribution
 _TOLERANCE = 1e-13
@@ -73,6 +82,17 @@ def huber_variance(k: float) -> float:
     """
     density = np.exp(-0.5 * k * k) / np.sqrt(2 * np.pi)
     return float(1.0 - 2.0 * ndtr(-k) - 2.0 * k * density + 2.0 * k * k * ndtr(-k))
+
+
+def variance_of_variance(variance: float, vardir: np.ndarray, k: float) -> float:
+    """Asymptotic variance of the robust A at the model without outliers; 2 / sum V^-2 where k is large.
+
+    The equation in A has variance Var(psi(Z)^2) sum V^-2 and slope -E(Z^2; |Z| <= k) sum V^-2.
+    """
+    inside, density = 1.0 - 2.0 * ndtr(-k), np.exp(-0.5 * k * k) / np.sqrt(2 * np.pi)
+    second = inside - 2.0 * k * density
+    fourth = 3.0 * inside - 2.0 * (k**3 + 3.0 * k) * density + 2.0 * k**4 * ndtr(-k)
+    return float((fourth - huber_variance(k) ** 2) / second**2 / (1.0 / (variance + vardir) ** 2).sum())
 
 
 @jit_scalar
@@ -340,7 +360,7 @@ def fit_robust(y: np.ndarray, vardir: np.ndarray, X: np.ndarray, k: float = HUBE
     return RobustFit(A, beta[0], cov, projection, int(found), status, int(count), worst, k)
 
 
-def _effect(residual, variance, vardir, k):
+def robust_effect(residual, variance, vardir, k):
     """Solve psi((e - u) / sqrt(D)) / sqrt(D) = psi(u / sqrt(A)) / sqrt(A) in closed form."""
     largest = np.sqrt(np.maximum(variance, vardir))
     common = np.clip(residual / (variance + vardir), -k / largest, k / largest)
@@ -377,65 +397,6 @@ def reblup(
     ----------
     Sinha and Rao (2009); Chambers, Chandra, Salvati and Tzavidis (2014), JRSS B 76, 47-69.
     """
-    plain = fitted + _effect(y - fitted, variance, vardir, k)
+    plain = fitted + robust_effect(y - fitted, variance, vardir, k)
     reach = c * np.sqrt(vardir)
     return plain, np.clip(plain, y - reach, y + reach)
-
-
-def pseudo_mse(
-    fit: RobustFit,
-    y: np.ndarray,
-    vardir: np.ndarray,
-    X: np.ndarray,
-    *,
-    c: float = 1.0,
-    X_out: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pseudo-linear MSE of both predictors, and of x'beta for areas without a sample.
-
-    With the robustness weights held fixed each predictor is W y, W X = X, and its error has the variance of
-    (W - I) u + W e. That A was estimated is not in it (k = inf gives g1 + g2). The bias-corrected predictor
-    moves the fraction 1 - t of the way to y, t = min(1, c sqrt(D) / |y - reblup|): W_bc = t W + (1 - t) I.
-
-    Parameters
-    ----------
-    fit : RobustFit
-    y, vardir : ndarray, shape (n,)
-    X : ndarray, shape (n, p)
-        The sampled areas that were fitted.
-    c : float
-        Tuning constant of the bias correction.
-    X_out : ndarray, shape (m, p), optional
-        Areas without a direct estimate.
-
-    Returns
-    -------
-    plain, corrected : ndarray, shape (n,)
-    out : ndarray, shape (m,)
-
-    References
-    ----------
-    Chambers, Chandra and Tzavidis (2011), Survey Methodology 37, 153-170; Warnholz (2016).
-    """
-    A, P = fit.variance, fit.projection
-    residual = y - X @ fit.beta
-    effect = _effect(residual, A, vardir, fit.k)
-    quiet = np.abs(residual) <= np.finfo(float).tiny
-    shrink = np.where(quiet, A / (A + vardir), effect / np.where(quiet, 1.0, residual))
-    gap = np.abs(residual - effect)
-    t = np.minimum(1.0, c * np.sqrt(vardir) / np.maximum(gap, np.finfo(float).tiny))
-    spread = (P * (A + vardir)) @ P.T
-    own = np.einsum("dp,pd->d", X, P)
-
-    def error(rows, rest, own, D):
-        """Variance of rest (x'P (u + e) - u) + (1 - rest) e."""
-        fixed = np.einsum("dp,pq,dq->d", rows, spread, rows)
-        cross = 2.0 * own * (rest * (1.0 - rest) * D - rest**2 * A)
-        return rest**2 * (fixed + A) + cross + (1.0 - rest) ** 2 * D
-
-    outside = X[:0] if X_out is None else X_out
-    return (
-        error(X, 1.0 - shrink, own, vardir),
-        error(X, t * (1.0 - shrink), own, vardir),
-        error(outside, np.ones(len(outside)), 0.0, 0.0),
-    )

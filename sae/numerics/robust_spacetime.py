@@ -18,25 +18,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
 from sae.errors import SaeSpecError
 from sae.numerics.robust import HUBER_K, huber_variance
-from sae.numerics.robust_effects import clip_weight, effect_system, effects, seen_rows
-from sae.numerics.spacetime import _submodels, fit_spacetime
+from sae.numerics.robust_effects import clip_weight, effects
+from sae.numerics.spacetime import fit_spacetime, submodels
 from sae.numerics.spacetime_climb import natural
-from sae.numerics.spacetime_likelihood import PARAMETERS, SpaceTimeProblem, _pieces, _slopes
+from sae.numerics.spacetime_likelihood import PARAMETERS, SpaceTimeProblem, gram_slopes, pieces
 
 __all__ = [
     "RobustSpaceTimeFit",
     "fit_robust_spacetime",
     "robust_at",
     "robust_equations",
-    "robust_spacetime_mse",
 ]
 
-DENSE_LIMIT = 4000  # effects: the pseudo-linear error needs their covariance and the weights as full matrices
 _S1, _R1, _S2, _R2 = range(4)
 _STEPS = 100
 _SMALL = 1e-10  # equations relative to the number of estimates: below, a solution
@@ -140,7 +136,7 @@ def robust_equations(
     beta : ndarray, shape (m, p)
     beta_cov : ndarray, shape (m, p, p)
     """
-    parts = _pieces(problem, theta)
+    parts = pieces(problem, theta)
     p, seen = problem.X.shape[2], problem.seen
     spread = parts.factors[1].inverse().diagonal()[:, :, None] * theta[:, _S1, None, None]
     time = theta[:, _S2] / (1.0 - theta[:, _R2] ** 2)
@@ -157,7 +153,7 @@ def robust_equations(
         q[lane][seen] = scale * np.clip((y - X @ beta[lane]) / scale, -k, k)
     scaled = parts.inverse @ q[..., None]
     U = parts.factors[0].solve(np.einsum("dt,kdtq->kdq", seen.astype(float), scaled))
-    traces, grams = _slopes(problem, theta, replace(parts, U=U, scaled=scaled))
+    traces, grams = gram_slopes(problem, theta, replace(parts, U=U, scaled=scaled))
     return -grams[..., 0, 0] - huber_variance(k) * traces, beta, np.linalg.inv(parts.gram[:, :p, :p])
 
 
@@ -290,7 +286,7 @@ def fit_robust_spacetime(
         )
     found = [(0.0, np.zeros(4))]
     iterations = 0
-    for chosen in _submodels(tuple(PARAMETERS.index(name) for name in free)):
+    for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
         known: list[np.ndarray] = []
         starts = (
             []
@@ -353,63 +349,3 @@ def robust_at(
         k,
         c,
     )
-
-
-def robust_spacetime_mse(problem: SpaceTimeProblem, fit: RobustSpaceTimeFit) -> tuple[np.ndarray, np.ndarray]:
-    """Pseudo-linear MSE of both predictors, for all areas and periods.
-
-    With the robustness weights held fixed each predictor is W y with W X = X, and its error has the variance
-    of W (effects + errors) - effects; that parameters are estimated is not in it. See `robust.pseudo_mse`.
-
-    Returns
-    -------
-    plain, corrected : ndarray, shape (D, T)
-
-    Raises
-    ------
-    SaeSpecError
-        If the model has more than `DENSE_LIMIT` effects: the weights are full matrices.
-
-    References
-    ----------
-    Chambers, Chandra and Tzavidis (2011), Survey Methodology 37, 153-170; Warnholz (2016).
-    """
-    J, precision, sd = effect_system(problem, fit.parameters)
-    if len(sd) > DENSE_LIMIT:
-        raise SaeSpecError(
-            f"The pseudo-linear error needs full matrices: at most {DENSE_LIMIT} effects, got {len(sd)}.",
-            hint="Use the parametric bootstrap.",
-        )
-    seen, k = problem.seen, fit.k
-    J_seen, D, e = seen_rows(problem, J, fit.beta)
-    X_all, X = problem.X.reshape(-1, problem.X.shape[2]), problem.Z[seen][:, :-1]
-    covariance = np.linalg.inv(precision.toarray()) if len(sd) else np.zeros((0, 0))
-    shared = J @ covariance @ J_seen.T
-    V = shared[seen.ravel()] + np.diag(D)
-    H = np.linalg.solve(V, X)
-    weighted = H * clip_weight(e / np.sqrt(np.diag(V)), k)[:, None]
-    P = np.linalg.solve(weighted.T @ X, weighted.T)
-    W = X_all @ P
-    if len(sd):
-        u = np.concatenate(
-            [fit.area_effect] * bool(fit.parameters[_S1])
-            + [fit.time_effect.ravel()] * bool(fit.parameters[_S2])
-        )
-        inner = clip_weight((e - J_seen @ u) / np.sqrt(D), k) / D
-        system = (
-            J_seen.T @ sparse.diags(inner) @ J_seen + precision @ sparse.diags(clip_weight(u / sd, k))
-        ).tocsc()
-        smoother = J @ splu(system).solve((J_seen.T @ sparse.diags(inner)).toarray())
-        W += smoother - (smoother @ X) @ P
-    total = np.einsum("ij,ji->i", J @ covariance, J.T.toarray()) if len(sd) else np.zeros(seen.size)
-
-    def error(weights):
-        inside = np.einsum("ij,jl,il->i", weights, V, weights, optimize=True)
-        return (inside - 2.0 * np.einsum("ij,ij->i", weights, shared) + total).reshape(seen.shape)
-
-    gap = np.abs(problem.Z[..., -1] - fit.reblup)
-    reach = fit.c * np.sqrt(np.einsum("dtt->dt", problem.psi))
-    kept = np.where(seen, np.minimum(1.0, reach / np.maximum(gap, np.finfo(float).tiny)), 1.0).ravel()
-    own = np.zeros_like(W)
-    own[np.flatnonzero(seen.ravel()), np.arange(len(D))] = 1.0
-    return error(W), error(kept[:, None] * W + (1.0 - kept[:, None]) * own)

@@ -23,14 +23,17 @@ from sae.numerics.spacetime_likelihood import (
     _S1,
     _S2,
     PARAMETERS,
+    Pieces,
     SpaceTimeProblem,
-    _pieces,
     ar1,
     loglik,
+    pieces,
     profile,
+    profile_at,
+    slopes_at,
     spacetime_problem,
 )
-from sae.numerics.sparse import LANES, factorise
+from sae.numerics.sparse import factorise
 
 __all__ = [
     "PARAMETERS",
@@ -43,11 +46,13 @@ __all__ = [
     "predict_spacetime",
     "refit_spacetime",
     "spacetime_problem",
+    "submodels",
 ]
 
 _natural = natural
 _PEAKS = 2  # of the scan, from which Newton starts
-_CELLS = 2000  # numbers of one problem below which several blocks of lanes are evaluated in one call
+_AT_ONCE = 8  # parameter values evaluated in one call, or more while their areas and periods are few:
+_CELLS = 16_000  # of all values together
 _TOGETHER = 64  # replicates whose steps run side by side
 
 
@@ -137,16 +142,18 @@ def fit_spacetime(
     """
     reml = method == "reml"
     best, best_value = np.zeros(4), -np.inf
-    for chosen in _submodels(tuple(PARAMETERS.index(name) for name in free)):
-        theta, values = _scan(problem, chosen, reml, problem.Z)
+    plain = problem.without_map()
+    for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
+        reduced = problem if _S1 in chosen else plain
+        theta, values = _scan(reduced, chosen, reml, problem.Z)
         theta = theta[peaks(values[..., 0])[:_PEAKS]] if chosen else theta
-        theta, value = _polish(problem, theta, chosen, reml)
+        theta, value = _polish(reduced, theta, chosen, reml)
         if value.max() > best_value + 1e-10:
             best, best_value = theta[np.argmax(value)], value.max()
     return _estimates(problem, best, reml)
 
 
-def _submodels(free: tuple[int, ...]) -> list[tuple[int, ...]]:
+def submodels(free: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Free sets with some variances (and then their correlations) at 0, smallest first."""
     kept: list[tuple[int, ...]] = [()]
     for variance, correlation in ((_S1, _R1), (_S2, _R2)):
@@ -161,8 +168,8 @@ def _scan(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a grid, shape (k, 4), and the criterion of the m outcomes of Z there, (n_1, ..., n_q, m)."""
     many = len(free) > 2
-    variances = problem.unit * (np.array([0.03, 0.3, 3.0, 30.0]) if many else np.geomspace(1e-2, 1e2, 9))
-    rhos = np.array([-0.4, 0.3, 0.8] if many else [-0.8, -0.4, 0.0, 0.3, 0.6, 0.9])
+    variances = problem.unit * (np.array([0.03, 0.3, 3.0, 30.0]) if many else np.geomspace(0.03, 30.0, 6))
+    rhos = np.array([-0.4, 0.3, 0.8] if many else [-0.75, -0.25, 0.25, 0.6, 0.88])
     axes = [variances if index in (_S1, _S2) else rhos for index in free]
     shape = tuple(len(axis) for axis in axes)
     theta = np.zeros((int(np.prod(shape)), 4))
@@ -172,10 +179,15 @@ def _scan(
     distinct, at = np.unique(theta[:, _R1], return_inverse=True)
     omega = factorise(problem.pattern, problem.omega(distinct)).logdet()
     values = np.empty((len(theta), Z.shape[-1] - problem.X.shape[2]))
-    for start in range(0, len(theta), LANES):
-        part = order[start : start + LANES]
-        values[part] = profile(problem, _pieces(problem, theta[part], Z, omega[at[part]]), reml)[0]
+    together = _together(problem)
+    for start in range(0, len(theta), together):
+        part = order[start : start + together]
+        values[part] = profile_at(problem, theta[part], Z, omega[at[part]], reml)
     return theta, values.reshape(*shape, -1)
+
+
+def _together(problem: SpaceTimeProblem) -> int:
+    return max(_AT_ONCE, _CELLS // problem.psi.size)
 
 
 def _polish(
@@ -186,7 +198,7 @@ def _polish(
     Z: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximise from each start, with the data of the problem or with Z, shape (m, D, T, p + 1)."""
-    together = LANES * max(1, _CELLS // problem.psi.size)
+    together = _together(problem)
 
     def evaluate(theta: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, slopes = np.empty(len(theta)), np.empty((len(theta), 4))
@@ -220,12 +232,14 @@ def refit_spacetime(
     reml, p = method == "reml", problem.X.shape[2]
     shared = np.concatenate([problem.Z[..., :p], np.moveaxis(y, 0, -1) * problem.seen[..., None]], axis=2)
     best, best_value = np.zeros((len(y), 4)), np.full(len(y), -np.inf)
-    for chosen in _submodels(tuple(PARAMETERS.index(name) for name in free)):
-        grid, values = _scan(problem, chosen, reml, shared)
+    plain = problem.without_map()
+    for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
+        reduced = problem if _S1 in chosen else plain
+        grid, values = _scan(reduced, chosen, reml, shared)
         starts = grid[values.reshape(len(grid), -1).argmax(axis=0)]
         for first in range(0, len(y), _TOGETHER):
             part = slice(first, first + _TOGETHER)
-            theta, value = _polish(problem, starts[part], chosen, reml, _own(problem, y[part]))
+            theta, value = _polish(reduced, starts[part], chosen, reml, _own(problem, y[part]))
             better = value > best_value[part] + 1e-10
             best[part][better], best_value[part][better] = theta[better], value[better]
     return best
@@ -248,9 +262,14 @@ def predict_spacetime(
     y : ndarray, shape (k, D, T), optional
         An outcome for each value, instead of the problem's own.
     """
+    Z = problem.Z if y is None else _own(problem, y)
+    return _predictions(problem, theta, Z, pieces(problem, theta, Z))
+
+
+def _predictions(
+    problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray, parts: Pieces
+) -> SpaceTimePrediction:
     n_times, p = problem.X.shape[1:]
-    Z = np.broadcast_to(problem.Z, (len(theta), *problem.Z.shape)) if y is None else _own(problem, y)
-    parts = _pieces(problem, theta, Z)
     cov = np.linalg.inv(parts.gram[:, :p, :p])
     beta = (cov @ parts.gram[:, :p, p:])[..., 0]
     covariance = np.stack([s2 * ar1(r2, n_times)[0] for s2, r2 in theta[:, _S2:]])[:, None]
@@ -264,7 +283,7 @@ def predict_spacetime(
     both = seen[:, :, None] * seen[:, None, :]
     inverse = parts.inverse * both
     kept = 1.0 - (covariance @ (inverse @ seen[..., None]))[..., 0]
-    spread = theta[:, _S1, None] * parts.factors[0].inverse().diagonal()
+    spread = theta[:, _S1, None] * parts.k_factor.inverse().diagonal()
     blocks = covariance - covariance @ inverse @ covariance
     blocks = blocks + spread[..., None, None] * kept[..., :, None] * kept[..., None, :]
     loose = problem.X - area[:, :, None, :p] - within[..., :p]
@@ -276,12 +295,12 @@ def error_root(
 ) -> sparse.csr_array:
     """Matrix R with g1 + g2 of all areas and periods, jointly, equal to R R'; shape (D T, D + D T + p)."""
     n_areas, n_times, p = problem.X.shape
-    parts = _pieces(problem, theta[None])
+    parts = pieces(problem, theta[None])
     covariance = theta[_S2] * ar1(theta[_R2], n_times)[0]
     seen = problem.seen.astype(float)
     inverse = parts.inverse[0] * (seen[:, :, None] * seen[:, None, :])
     kept = 1.0 - (covariance @ (inverse @ seen[..., None]))[..., 0]
-    root = np.sqrt(theta[_S1]) * parts.factors[0].colour(np.eye(n_areas))[0]
+    root = np.sqrt(theta[_S1]) * parts.k_factor.colour(np.eye(n_areas))[0]
     between = (kept[..., None] * root[:, None, :]).reshape(-1, n_areas)
     left = covariance - covariance @ inverse @ covariance
     eigen, vectors = np.linalg.eigh(left)
@@ -307,10 +326,11 @@ def observed_information(
 
 
 def _estimates(problem: SpaceTimeProblem, theta: np.ndarray, reml: bool) -> SpaceTimeFit:
-    at = predict_spacetime(problem, theta[None])
-    value, _ = loglik(problem, theta[None], reml=False)
-    _, gradient = loglik(problem, theta[None], reml, gradient=True)
+    parts = pieces(problem, theta[None])
+    at = _predictions(problem, theta[None], problem.Z, parts)
+    value, _ = profile(problem, parts.gram, parts.logdet, reml=False)
+    gradient = slopes_at(problem, theta[None], parts, at.beta, reml)
     return SpaceTimeFit(
-        theta, at.beta[0], at.beta_cov[0], at.area_effect[0], at.time_effect[0], at.eblup[0], float(value[0]),
-        gradient[0],
+        theta, at.beta[0], at.beta_cov[0], at.area_effect[0], at.time_effect[0], at.eblup[0],
+        float(value[0, 0]), gradient[0],
     )  # fmt: skip

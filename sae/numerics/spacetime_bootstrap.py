@@ -18,10 +18,11 @@ from scipy.special import ndtr
 
 from sae.numerics.spacetime import SpaceTimeFit, SpaceTimeProblem, predict_spacetime, refit_spacetime
 from sae.numerics.spacetime_likelihood import ar1
-from sae.numerics.sparse import LANES
 from sae.numerics.streams import normals, stream_keys
 
 __all__ = ["SpaceTimeBootstrap", "bootstrap_spacetime"]
+
+_AT_ONCE = 8  # replicates whose predictions stand in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ def bootstrap_spacetime(
     at = predict_spacetime(problem, fit.parameters[None])
     known = at.g1[0] + at.g2[0]
     errors, spread, moved = np.empty(truth.shape), np.zeros(known.shape), np.zeros(known.shape)
-    for start in range(0, replicates, LANES):
-        part = slice(start, min(start + LANES, replicates))
+    for start in range(0, replicates, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, replicates))
         best = predict_spacetime(problem, parameters[part], y[part])
         given = np.repeat(fit.parameters[None], part.stop - start, axis=0)
         errors[part] = best.eblup - truth[part]

@@ -12,6 +12,9 @@ __all__ = ["RHO_LIMIT", "Evaluate", "climb", "natural", "peaks"]
 RHO_LIMIT = 0.999  # |rho| beyond this makes the covariances singular to working precision
 FLOOR = 1e-9  # a variance of this many times the sampling variances: the model without it decides
 _STEP = 1e-4  # of the differences that give the Hessian: its error only slows the last steps
+_CLOSE = 0.1  # steps up to this keep the Hessian, updated by what the step did to the gradient
+_LAST = 1e-8  # step after which nothing is evaluated any more,
+_LAST_NEWTON = 1e-6  # or with a Hessian from differences: what is left is of the order of 1e-4 of the step
 _ROUNDS = 80
 
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -63,34 +66,52 @@ def climb(
     base = np.where(even, np.log(np.where(even, chosen, 1.0)), np.arctanh(np.where(even, 0.0, chosen)))
     base = np.clip(base, low, high)
     point, step = base.copy(), np.zeros_like(base)
-    value = np.full(len(starts), -np.inf)
-    shifts = np.concatenate([np.zeros((1, q)), _STEP * np.eye(q)])
-    active = np.arange(len(starts))
+    value, gradient = np.full(len(starts), -np.inf), np.zeros_like(base)
+    hessian = np.zeros((len(starts), q, q))
+    shifts = _STEP * np.eye(q)
+    active, fresh = np.arange(len(starts)), np.ones(len(starts), bool)
     for _ in range(_ROUNDS):
-        around = (point[active, None] + shifts).reshape(-1, q)
-        theta, scale = natural(around, free, size)
-        values, slopes = evaluate(theta, np.repeat(active, q + 1))
-        values = values.reshape(-1, q + 1)[:, 0]
-        slopes = (slopes * scale)[:, columns].reshape(-1, q + 1, q)
-        worse = ~(values >= value[active] - 1e-12 * np.maximum(1.0, np.abs(value[active])))
-        back, on = active[worse], active[~worse]
+        member = np.concatenate([active, np.repeat(active[fresh[active]], q)])
+        around = (point[active[fresh[active]], None] + shifts).reshape(-1, q)
+        theta, scale = natural(np.concatenate([point[active], around]), free, size)
+        values, slopes = evaluate(theta, member)
+        values, slopes = values[: len(active)], (slopes * scale)[:, columns]
+        here, beside = slopes[: len(active)], slopes[len(active) :].reshape(-1, q, q)
+        changed = active[fresh[active]]
+        differences = (beside - here[fresh[active], None]) / _STEP
+        better = values >= value[active] - 1e-12 * np.maximum(1.0, np.abs(value[active]))
+        back, on = active[~better], active[better]
         step[back] *= 0.25
-        value[on], base[on] = values[~worse], point[on]
-        step[on] = _newton(base[on], slopes[~worse], low, high)
+        secant = on[~fresh[on]]
+        hessian[secant] = _updated(
+            hessian[secant], point[secant] - base[secant], here[better & ~fresh[active]] - gradient[secant]
+        )
+        hessian[changed] = 0.5 * (differences + np.swapaxes(differences, 1, 2))
+        value[on], base[on], gradient[on] = values[better], point[on], here[better]
+        step[on] = _newton(base[on], gradient[on], hessian[on], low, high)
         point[active] = np.clip(base[active] + step[active], low, high)
         moved = np.abs(point[active] - base[active]).max(axis=1)
-        base[active[moved < 1e-8]] = point[active[moved < 1e-8]]
-        active = active[moved >= 1e-8]
+        arrived = moved < np.where(fresh[active] & better, _LAST_NEWTON, _LAST)
+        fresh[active] = (moved > _CLOSE) | ~better
+        base[active[arrived]] = point[active[arrived]]
+        active = active[~arrived]
         if not len(active):
             break
     return natural(base, free, size)[0], value
 
 
-def _newton(point: np.ndarray, slopes: np.ndarray, low: Any, high: Any) -> np.ndarray:
-    """Uphill steps of k points from slopes at the points and beside them, shape (k, q + 1, q)."""
-    gradient = slopes[:, 0]
-    hessian = (slopes[:, 1:] - slopes[:, :1]) / _STEP
-    hessian = 0.5 * (hessian + np.swapaxes(hessian, 1, 2))
+def _updated(hessian: np.ndarray, moved: np.ndarray, bent: np.ndarray) -> np.ndarray:
+    """Symmetric rank-one update of k Hessians by what a step did to the gradient."""
+    rest = bent - (hessian @ moved[..., None])[..., 0]
+    along = (rest * moved).sum(axis=1)
+    size = np.sqrt((rest**2).sum(axis=1) * (moved**2).sum(axis=1))
+    usable = np.abs(along) > 1e-8 * size
+    over = np.where(usable, along, 1.0)
+    return hessian + np.where(usable, 1.0 / over, 0.0)[:, None, None] * rest[:, :, None] * rest[:, None, :]
+
+
+def _newton(point: np.ndarray, gradient: np.ndarray, hessian: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """Uphill steps of k points."""
     held = ((point <= low) & (gradient < 0)) | ((point >= high) & (gradient > 0))
     gradient = np.where(held, 0.0, gradient)
     cross = held[:, :, None] | held[:, None, :]

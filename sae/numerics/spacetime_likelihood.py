@@ -20,15 +20,27 @@ Petrucci and Salvati (2006), J. Agric. Biol. Environ. Stat. 11, 169-182.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from sae.numerics._jit import jit
-from sae.numerics.sparse import Pattern, analyse, factorise
+from sae.numerics.sparse import Factor, Pattern, analyse, factorise
 
-__all__ = ["PARAMETERS", "SpaceTimeProblem", "ar1", "loglik", "profile", "spacetime_problem"]
+__all__ = [
+    "PARAMETERS",
+    "Pieces",
+    "SpaceTimeProblem",
+    "ar1",
+    "gram_slopes",
+    "loglik",
+    "pieces",
+    "profile",
+    "profile_at",
+    "slopes_at",
+    "spacetime_problem",
+]
 
 PARAMETERS = ("sigma2_u", "rho_u", "sigma2_v", "rho_v")  # s1, r1, s2, r2
 _S1, _R1, _S2, _R2 = range(4)
@@ -79,6 +91,15 @@ class SpaceTimeProblem:
     def omega_slope(self, rho: np.ndarray) -> np.ndarray:
         """Values of d Omega / d rho on the pattern for each rho, shape (k, n_values)."""
         return 2.0 * rho[:, None] * self.square - self.cross
+
+    def without_map(self) -> SpaceTimeProblem:
+        """Return the same data with W = 0, for models without an area effect: nothing to factorise."""
+        each = np.arange(self.pattern.size)
+        none = np.zeros(len(each))
+        return replace(
+            self, pattern=analyse(each, each, len(each)), rows=each, cols=each, diagonal=each,
+            identity=none + 1.0, cross=none, square=none, weights=sparse.csr_matrix(self.weights.shape),
+        )  # fmt: skip
 
     def as_matrix(self, values: np.ndarray) -> sparse.csr_matrix:
         """Symmetric sparse matrix from values on the pattern."""
@@ -171,7 +192,7 @@ def _invert_blocks(blocks, inverse):
 
 
 @dataclass(frozen=True, eq=False)
-class _Pieces:
+class Pieces:
     """What likelihood, gradient and prediction share, for k parameter values side by side."""
 
     inverse: np.ndarray  # B^-1, (k, D, T, T)
@@ -180,57 +201,103 @@ class _Pieces:
     U: np.ndarray  # K^-1 Z'B^-1 (X, y), (k, D, p + 1)
     scaled: np.ndarray  # B^-1 (X, y), (k, D, T, p + 1)
     logdet: np.ndarray  # log det V, (k,)
-    factors: tuple  # of K and of Omega
+    k_factor: Factor
+    omega_factor: Factor  # at the distinct values of r1
+    omega_at: np.ndarray  # which of them, (k,)
+
+    @property
+    def factors(self) -> tuple[Factor, Factor]:
+        """Factors of K and of Omega at each of the k values."""
+        return self.k_factor, self.omega_factor.take(self.omega_at)
 
 
-def _pieces(
-    problem: SpaceTimeProblem,
-    theta: np.ndarray,
-    Z: np.ndarray | None = None,
-    omega_logdet: np.ndarray | None = None,
-) -> _Pieces:
-    """Evaluate what k parameter values share, for the data of the problem or Z, shape ([k,] D, T, q).
+def pieces(problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray | None = None) -> Pieces:
+    """Evaluate what k parameter values share, for the data of the problem or Z, shape ([k,] D, T, q)."""
+    inverse, scaled, pull, block_logdet = _by_area(problem, theta, problem.Z if Z is None else Z)
+    distinct, at = np.unique(theta[:, _R1], return_inverse=True)
+    omega_factor = factorise(problem.pattern, problem.omega(distinct))
+    k_factor = factorise(problem.pattern, _k_values(problem, theta, pull))
+    edge = _edge(problem, scaled)
+    U = k_factor.solve(edge)
+    gram = _gram(problem.Z if Z is None else Z, scaled)
+    gram -= theta[:, _S1, None, None] * (np.swapaxes(edge, 1, 2) @ U)
+    logdet = block_logdet + k_factor.logdet() - omega_factor.logdet()[at]
+    return Pieces(inverse, gram, pull, U, scaled, logdet, k_factor, omega_factor, at)
 
-    A scan, which meets the same correlations many times, gives the log determinants of Omega, shape (k,).
+
+def profile_at(
+    problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray, omega_logdet: np.ndarray, reml: bool
+) -> np.ndarray:
+    """Profile (restricted) log-likelihoods alone, at half the cost of what slopes or predictions need.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (k, 4)
+    Z : ndarray, shape (D, T, p + m)
+        Covariates and m outcomes, 0 where not seen.
+    omega_logdet : ndarray, shape (k,)
+        Log determinants of Omega, which a scan meets many times.
+
+    Returns
+    -------
+    ndarray, shape (k, m)
     """
-    Z = problem.Z if Z is None else Z
+    _, scaled, pull, block_logdet = _by_area(problem, theta, Z)
+    k_factor = factorise(problem.pattern, _k_values(problem, theta, pull))
+    half = k_factor.whiten(_edge(problem, scaled))
+    gram = _gram(Z, scaled) - theta[:, _S1, None, None] * (np.swapaxes(half, 1, 2) @ half)
+    return profile(problem, gram, block_logdet + k_factor.logdet() - omega_logdet, reml)[0]
+
+
+def _by_area(
+    problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """B^-1 (k, D, T, T), B^-1 Z (k, D, T, q), S as a vector (k, D), and log det B (k,)."""
     n_areas, n_times = problem.seen.shape
     both = problem.seen[:, :, None] & problem.seen[:, None, :]
     seen = problem.seen.astype(float)
     kinds, which = np.unique(theta[:, _S2:], axis=0, return_inverse=True)  # a scan repeats them
     which = which.ravel()
-    inverse, block_logdet = np.empty((len(kinds), n_areas, n_times, n_times)), np.empty(len(kinds))
+    inverse, logdet = np.empty((len(kinds), n_areas, n_times, n_times)), np.empty(len(kinds))
     for k, (s2, r2) in enumerate(kinds):
-        block_logdet[k] = _invert_blocks(problem.psi + (s2 * ar1(r2, n_times)[0]) * both, inverse[k])
+        logdet[k] = _invert_blocks(problem.psi + (s2 * ar1(r2, n_times)[0]) * both, inverse[k])
     pull = ((seen[:, None, :] @ inverse)[:, :, 0] * seen).sum(axis=-1)[which]
-    one_each = Z.ndim == 4
+    if len(kinds) == 1 and Z.ndim == 3:
+        scaled = np.broadcast_to(inverse[0] @ Z, (len(theta), *Z.shape))
+    else:
+        scaled = inverse[which] @ Z
     inverse = (
-        inverse[which]
-        if one_each or len(kinds) > 1
-        else np.broadcast_to(inverse, (len(theta), *inverse.shape[1:]))
+        np.broadcast_to(inverse, (len(theta), *inverse.shape[1:])) if len(kinds) == 1 else inverse[which]
     )
-    scaled = (
-        inverse @ Z if one_each or len(kinds) > 1 else np.broadcast_to(inverse[0] @ Z, (len(theta), *Z.shape))
-    )
-    edge = (seen[:, None, :] @ scaled)[..., 0, :]
-    omega = problem.omega(theta[:, _R1])
-    k_values = omega.copy()
-    k_values[:, problem.diagonal] += theta[:, _S1, None] * pull
-    k_factor = factorise(problem.pattern, k_values)
-    omega_factor = factorise(problem.pattern, omega) if omega_logdet is None else None
-    if omega_factor is not None:
-        omega_logdet = omega_factor.logdet()
-    U = k_factor.solve(edge)
+    return inverse, scaled, pull, logdet[which]
+
+
+def _k_values(problem: SpaceTimeProblem, theta: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    values = problem.omega(theta[:, _R1])
+    values[:, problem.diagonal] += theta[:, _S1, None] * pull
+    return values
+
+
+def _edge(problem: SpaceTimeProblem, scaled: np.ndarray) -> np.ndarray:
+    return (problem.seen.astype(float)[:, None, :] @ scaled)[..., 0, :]
+
+
+def _gram(Z: np.ndarray, scaled: np.ndarray) -> np.ndarray:
     q = Z.shape[-1]
-    flat = scaled.reshape(len(theta), -1, q)
-    gram = np.swapaxes(Z.reshape(*Z.shape[:-3], -1, q), -1, -2) @ flat
-    gram -= theta[:, _S1, None, None] * (np.swapaxes(edge, 1, 2) @ U)
-    logdet = block_logdet[which] + k_factor.logdet() - omega_logdet
-    return _Pieces(inverse, gram, pull, U, scaled, logdet, (k_factor, omega_factor))
+    return np.swapaxes(Z.reshape(*Z.shape[:-3], -1, q), -1, -2) @ scaled.reshape(len(scaled), -1, q)
 
 
-def profile(problem: SpaceTimeProblem, parts: _Pieces, reml: bool) -> tuple[np.ndarray, np.ndarray]:
+def profile(
+    problem: SpaceTimeProblem, gram: np.ndarray, logdet: np.ndarray, reml: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Profile (restricted) log-likelihoods and coefficients of every outcome.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (k, p + m, p + m)
+        Z'V^-1Z of covariates and outcomes.
+    logdet : ndarray, shape (k,)
+        log det V.
 
     Returns
     -------
@@ -239,10 +306,10 @@ def profile(problem: SpaceTimeProblem, parts: _Pieces, reml: bool) -> tuple[np.n
     beta : ndarray, shape (k, p, m)
     """
     p = problem.X.shape[2]
-    inner, edge = parts.gram[:, :p, :p], parts.gram[:, :p, p:]
+    inner, edge = gram[:, :p, :p], gram[:, :p, p:]
     beta = np.linalg.solve(inner, edge)
-    rss = np.diagonal(parts.gram, axis1=1, axis2=2)[:, p:] - (edge * beta).sum(axis=1)
-    value = -0.5 * (problem.seen.sum() * np.log(2 * np.pi) + parts.logdet[:, None] + rss)
+    rss = np.diagonal(gram, axis1=1, axis2=2)[:, p:] - (edge * beta).sum(axis=1)
+    value = -0.5 * (problem.seen.sum() * np.log(2 * np.pi) + logdet[:, None] + rss)
     if reml:
         value += 0.5 * p * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(inner)[1][:, None]
     return value, beta
@@ -269,30 +336,37 @@ def loglik(
     value : ndarray, shape (k,)
     slopes : ndarray, shape (k, 4), or (k, 0) without `gradient`
     """
-    parts = _pieces(problem, theta, Z)
+    parts = pieces(problem, theta, Z)
+    value, beta = profile(problem, parts.gram, parts.logdet, reml)
+    slopes = slopes_at(problem, theta, parts, beta[..., 0], reml) if gradient else np.empty((len(theta), 0))
+    return value[:, 0], slopes
+
+
+def slopes_at(
+    problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces, beta: np.ndarray, reml: bool
+) -> np.ndarray:
+    """Gradient of the profile (restricted) log-likelihood in the four parameters, shape (k, 4)."""
     p = problem.X.shape[2]
-    value, beta = profile(problem, parts, reml)
-    if not gradient:
-        return value[:, 0], np.empty((len(theta), 0))
-    contrast = np.concatenate([-beta[..., 0], np.ones((len(theta), 1))], axis=1)
-    traces, d_grams = _slopes(problem, theta, parts)
+    contrast = np.concatenate([-beta, np.ones((len(theta), 1))], axis=1)
+    traces, d_grams = gram_slopes(problem, theta, parts)
     slopes = -0.5 * (traces + np.einsum("ki,kjil,kl->kj", contrast, d_grams, contrast))
     if reml:
         cov = np.linalg.inv(parts.gram[:, :p, :p])
         slopes -= 0.5 * np.einsum("kil,kjli->kj", cov, d_grams[:, :, :p, :p])
-    return value[:, 0], slopes
+    return slopes
 
 
-def _slopes(problem: SpaceTimeProblem, theta: np.ndarray, parts: _Pieces) -> tuple[np.ndarray, np.ndarray]:
+def gram_slopes(problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces) -> tuple[np.ndarray, np.ndarray]:
     """Slopes of log det V, shape (k, 4), and of Z'V^-1Z, shape (k, 4, p + 1, p + 1)."""
     count, (n_areas, n_times) = len(theta), problem.seen.shape
-    k_factor, omega_factor = parts.factors
-    k_inverse = k_factor.inverse()
+    k_inverse = parts.k_factor.inverse()
     k_diagonal = k_inverse.diagonal()
     turn = problem.omega_slope(theta[:, _R1])
     traces = np.empty((count, 4))
     traces[:, _S1] = (k_diagonal * parts.pull).sum(axis=1)
-    traces[:, _R1] = k_inverse.trace(turn) - omega_factor.inverse().trace(turn)
+    distinct = np.empty((parts.omega_factor.count, turn.shape[1]))
+    distinct[parts.omega_at] = turn
+    traces[:, _R1] = k_inverse.trace(turn) - parts.omega_factor.inverse().trace(distinct)[parts.omega_at]
     U, s1, q = parts.U, theta[:, _S1], parts.U.shape[2]
     grams = np.empty((count, 4, q, q))
     along = problem.weights @ np.moveaxis(U, 0, 1).reshape(n_areas, -1)  # W U

@@ -1,13 +1,15 @@
-"""Sparse Cholesky (LDL') of many matrices that share one pattern, in lock step.
+"""Sparse Cholesky (LDL') of many matrices that share one pattern.
 
 Spatial and temporal models evaluate precision matrices Q(θ) with one pattern and many values of θ.
-The pattern is analysed once (`analyse`); then `factorise` runs eight values of θ side by side, so that
-each index is read once for eight numbers and the arithmetic runs in full-width registers.
+The pattern is analysed once (`analyse`); `factorise` then runs through any number of values. Columns of L
+with the same rows below form one dense block (a supernode), so that an index is read once for a block and
+the arithmetic runs along contiguous columns.
 
 References
 ----------
-Davis (2006), Direct Methods for Sparse Linear Systems, chapters 4 and 7 (elimination tree, up-looking
-factorisation); Erisman and Tinney (1975), Comm. ACM 18, 177-179 (the inverse on the pattern of L).
+Davis (2006), Direct Methods for Sparse Linear Systems, chapter 4 (elimination tree, supernodes); Duff and
+Reid (1983), ACM Trans. Math. Softw. 9, 302-325 (multifrontal method); Erisman and Tinney (1975), Comm. ACM
+18, 177-179 (the inverse on the pattern of L).
 """
 
 from __future__ import annotations
@@ -15,286 +17,186 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
 from sae.errors import SaeConvergenceError
-from sae.numerics._jit import jit
+from sae.numerics._fast import jit_inner_sums, jit_scalar
+from sae.numerics.sparse_pattern import Pattern, analyse
 
 __all__ = ["Factor", "InverseOnPattern", "Pattern", "analyse", "factorise"]
 
-LANES = 8  # float64 numbers in one 512-bit register and one cache line
+_WHOLE, _FORWARD, _BACKWARD = range(3)  # parts of a solve
 
 
-@dataclass(frozen=True, eq=False)
-class Pattern:
-    """The symbolic factorisation of P A P' = L D L', shared by every matrix of one pattern.
+@jit_inner_sums
+def _take_off(x, to, n, y, at, step, weights, first, count):
+    """Subtract from x[to : to + n] the sum of weights[first + k] y[at + k step : at + k step + n]."""
+    length, begin = np.uint64(n), np.uint64(to)
+    k = 0
+    while k + 4 <= count:
+        w0, w1, w2, w3 = (
+            weights[first + k],
+            weights[first + k + 1],
+            weights[first + k + 2],
+            weights[first + k + 3],
+        )
+        y0, y1 = np.uint64(at + k * step), np.uint64(at + (k + 1) * step)
+        y2, y3 = np.uint64(at + (k + 2) * step), np.uint64(at + (k + 3) * step)
+        for i in range(length):
+            x[begin + i] -= (w0 * y[y0 + i] + w1 * y[y1 + i]) + (w2 * y[y2 + i] + w3 * y[y3 + i])
+        k += 4
+    while k < count:
+        w0, y0 = weights[first + k], np.uint64(at + k * step)
+        for i in range(length):
+            x[begin + i] -= w0 * y[y0 + i]
+        k += 1
 
-    Attributes
-    ----------
-    size : int
-        Order n of the matrix.
-    perm : ndarray of int, shape (n,)
-        Row `perm[k]` of A is row k of the permuted matrix.
-    a_start, a_row, a_value : ndarray of int
-        Upper triangle of the permuted matrix by columns; `a_value` points into the caller's values.
-    l_start, l_row : ndarray of int
-        Columns of L below the diagonal, rows ascending; `l_start` has shape (n + 1,).
-    r_start, r_col, r_place : ndarray of int
-        Rows of L left of the diagonal, columns ascending, and the place of each entry in `l_row`.
-    n_values : int
-        Number of values that the caller gives per matrix.
+
+@jit_inner_sums
+def _dot(x, at, y, by, n):
+    total = 0.0
+    a, b = np.uint64(at), np.uint64(by)
+    for i in range(np.uint64(n)):
+        total += x[a + i] * y[b + i]
+    return total
+
+
+# In the kernels below supernode J owns the columns first[J] .. first[J + 1], `width` of them; its block of m
+# rows (the columns' own, then rows[r_start[J] : r_start[J + 1]]) stands by columns at `block[J]`. `place`
+# says where its lower rows stand among the m rows of its parent.
+
+
+@jit_scalar
+def _factor(first, r_start, block, place, child_start, child, u_start, values, diag, update, weights):
+    """Turn blocks of A into blocks of unit L, matrix by matrix: dense elimination, remainder to the parent.
+
+    `values` (count, size of all blocks), `diag` (count, n), `update` (two stacks of remainders).
     """
+    for matrix in range(len(values)):
+        L, d = values[matrix], diag[matrix]
+        for J in range(len(first) - 1):
+            f = first[J]
+            width, below = first[J + 1] - f, r_start[J + 1] - r_start[J]
+            m, at, u = width + below, block[J], u_start[J]
+            update[u : u + below * below] = 0.0
+            for c in range(child_start[J], child_start[J + 1]):
+                C = child[c]
+                r = r_start[C]
+                many = r_start[C + 1] - r
+                given = u_start[C]
+                for j in range(many):
+                    column = place[r + j]
+                    if column < width:
+                        to = at + column * m
+                        for i in range(j, many):
+                            L[np.uint64(to + place[r + i])] += update[np.uint64(given + j * many + i)]
+                    else:
+                        to = u + (column - width) * below - width
+                        for i in range(j, many):
+                            update[np.uint64(to + place[r + i])] += update[np.uint64(given + j * many + i)]
+            for j in range(width):
+                for k in range(j):
+                    weights[k] = L[at + k * m + j] * d[f + k]
+                here = at + j * m + j
+                _take_off(L, here, m - j, L, at + j, m, weights, 0, j)
+                d[f + j] = L[here]
+                over = 1.0 / L[here]
+                L[here] = 1.0
+                for i in range(np.uint64(here + 1), np.uint64(here + m - j)):
+                    L[i] *= over
+            for j in range(below):
+                for k in range(width):
+                    weights[k] = L[at + k * m + width + j] * d[f + k]
+                _take_off(update, u + j * below + j, below - j, L, at + width + j, m, weights, 0, width)
 
-    size: int
-    perm: np.ndarray
-    a_start: np.ndarray
-    a_row: np.ndarray
-    a_value: np.ndarray
-    l_start: np.ndarray
-    l_row: np.ndarray
-    r_start: np.ndarray
-    r_col: np.ndarray
-    r_place: np.ndarray
-    n_values: int
+
+@jit_scalar
+def _solve(first, r_start, rows, block, values, diag, x, part, which):
+    """Overwrite `x` (count, k, n) by A^-1 x, or by a part of it: D^-1/2 L^-1 x or L'^-1 D^-1/2 x."""
+    last = len(first) - 1
+    for matrix in range(len(values)):
+        L, d = values[matrix], diag[matrix]
+        for c in range(x.shape[1]):
+            own = x[matrix, c]
+            if which != _BACKWARD:
+                for J in range(last):
+                    f, r, at = first[J], r_start[J], block[J]
+                    width, below = first[J + 1] - f, r_start[J + 1] - r
+                    m = width + below
+                    for k in range(width - 1):
+                        _take_off(own, f + k + 1, width - k - 1, L, at + k * m + k + 1, m, own, f + k, 1)
+                    for i in range(below):
+                        part[i] = own[rows[r + i]]
+                    _take_off(part, 0, below, L, at + width, m, own, f, width)
+                    for i in range(below):
+                        own[rows[r + i]] = part[i]
+            for i in range(len(d)):
+                own[i] /= np.sqrt(d[i]) if which != _WHOLE else d[i]
+            for J in range(-1 if which == _FORWARD else last - 1, -1, -1):
+                f, r, at = first[J], r_start[J], block[J]
+                width, below = first[J + 1] - f, r_start[J + 1] - r
+                m = width + below
+                for i in range(below):
+                    part[i] = own[rows[r + i]]
+                for k in range(width - 1, -1, -1):
+                    total = _dot(L, at + k * m + width, part, 0, below)
+                    own[f + k] -= total + _dot(L, at + k * m + k + 1, own, f + k + 1, width - k - 1)
 
 
-def analyse(rows: np.ndarray, cols: np.ndarray, size: int) -> Pattern:
-    """Order a symmetric pattern for low fill and find where L has entries.
+@jit_scalar
+def _invert(first, r_start, block, place, parent, z_start, values, diag, inverse, fronts):
+    """Entries of A^-1 where L has entries, from the last supernode to the first (Erisman and Tinney).
 
-    Parameters
-    ----------
-    rows, cols : ndarray of int, shape (n_values,)
-        Position of each value in one triangle, diagonal included; each position once, every diagonal present.
-    size : int
-        Order of the matrix.
+    Each supernode needs the inverse on its lower rows, which is a part of its parent's.
     """
-    rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
-    full = sparse.coo_matrix((np.ones(len(rows)), (rows, cols)), shape=(size, size)).tocsc()
-    full = full + full.T
-    full.data[:] = 1.0
-    dominant = full + sparse.diags(np.asarray(full.sum(axis=0)).ravel() + 1.0)
-    order = splu(
-        dominant.tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    ).perm_c
-    perm = np.argsort(order)  # perm_c[j] is where column j goes
-    place = np.empty(size, np.int64)
-    place[perm] = np.arange(size)
-    low, high = np.minimum(place[rows], place[cols]), np.maximum(place[rows], place[cols])
-    by_column = np.lexsort((low, high))
-    a_start = np.concatenate([[0], np.cumsum(np.bincount(high, minlength=size))]).astype(np.int64)
-    a_row = low[by_column]
-    r_start, r_col = _row_patterns(size, a_start, a_row)
-    l_start = np.concatenate([[0], np.cumsum(np.bincount(r_col, minlength=size))]).astype(np.int64)
-    l_row, r_place = _columns_of_rows(size, r_start, r_col, l_start)
-    return Pattern(size, perm, a_start, a_row, by_column, l_start, l_row, r_start, r_col, r_place, len(rows))
-
-
-@jit
-def _row_patterns(size, a_start, a_row):
-    """Columns of each row of L, ascending, by walking the elimination tree (Davis, section 4.1)."""
-    parent = np.full(size, -1, np.int64)
-    ancestor = np.full(size, -1, np.int64)
-    for k in range(size):
-        for p in range(a_start[k], a_start[k + 1]):
-            i = a_row[p]
-            while i != -1 and i < k:
-                above = ancestor[i]
-                ancestor[i] = k
-                if above == -1:
-                    parent[i] = k
-                i = above
-    mark = np.full(size, -1, np.int64)
-    start = np.zeros(size + 1, np.int64)
-    for fill in range(2):
-        if fill == 1:
-            col = np.empty(start[size], np.int64)
-            mark[:] = -1
-        for k in range(size):
-            mark[k] = k
-            count = start[k]
-            for p in range(a_start[k], a_start[k + 1]):
-                i = a_row[p]
-                while mark[i] != k:
-                    mark[i] = k
-                    if fill == 1:
-                        col[count] = i
-                    count += 1
-                    i = parent[i]
-            if fill == 0:
-                start[k + 1] = count
-            else:
-                col[start[k] : start[k + 1]].sort()
-    return start, col
-
-
-@jit
-def _columns_of_rows(size, r_start, r_col, l_start):
-    filled = l_start[:-1].copy()
-    l_row = np.empty(l_start[size], np.int64)
-    place = np.empty(l_start[size], np.int64)
-    for k in range(size):
-        for q in range(r_start[k], r_start[k + 1]):
-            i = r_col[q]
-            place[q] = filled[i]
-            l_row[filled[i]] = k
-            filled[i] += 1
-    return l_row, place
-
-
-@jit
-def _lanes(x, at):
-    """Eight numbers that stand together."""
-    return x[at], x[at + 1], x[at + 2], x[at + 3], x[at + 4], x[at + 5], x[at + 6], x[at + 7]
-
-
-@jit
-def _put(x, at, y):
-    for lane in range(LANES):
-        x[at + lane] = y[lane]
-
-
-@jit
-def _minus(a, b, c):
-    """Return a - b c lane by lane; all is read before anything is written, so it runs in one register."""
-    return (
-        a[0] - b[0] * c[0], a[1] - b[1] * c[1], a[2] - b[2] * c[2], a[3] - b[3] * c[3],
-        a[4] - b[4] * c[4], a[5] - b[5] * c[5], a[6] - b[6] * c[6], a[7] - b[7] * c[7],
-    )  # fmt: skip
-
-
-@jit
-def _over(a, b):
-    return (
-        a[0] / b[0], a[1] / b[1], a[2] / b[2], a[3] / b[3], a[4] / b[4], a[5] / b[5], a[6] / b[6], a[7] / b[7]
-    )  # fmt: skip
-
-
-# In the kernels below `values`, `lower`, `diag`, `x` are flat: entry e of lane l stands at 8 e + l. Indices
-# are unsigned, which spares the test for a negative one.
-
-
-@jit
-def _factor_block(
-    size, a_start, a_row, a_value, l_start, l_row, r_start, r_col, r_place, values, lower, diag
-):
-    """Up-looking LDL' of LANES matrices; `values` (8 n_values,), `lower` (8 nnz,), `diag` (8 n,)."""
-    work = np.zeros(size * LANES)
-    zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    width = np.uint64(LANES)
-    for k in range(size):
-        for p in range(a_start[k], a_start[k + 1]):
-            _put(work, np.uint64(a_row[p]) * width, _lanes(values, np.uint64(a_value[p]) * width))
-        at_k = np.uint64(k) * width
-        d = _lanes(work, at_k)
-        _put(work, at_k, zero)
-        for q in range(r_start[k], r_start[k + 1]):
-            i = np.uint64(r_col[q])
-            here = np.uint64(r_place[q])
-            y = _lanes(work, i * width)
-            _put(work, i * width, zero)
-            for p in range(np.uint64(l_start[i]), here):
-                row = np.uint64(l_row[p]) * width
-                _put(work, row, _minus(_lanes(work, row), _lanes(lower, p * width), y))
-            entry = _over(y, _lanes(diag, i * width))
-            d = _minus(d, entry, y)
-            _put(lower, here * width, entry)
-        _put(diag, at_k, d)
-
-
-@jit
-def _solve_block(size, l_start, l_row, lower, diag, x, n_rhs, half):
-    """Overwrite `x` (8 n_rhs n,) by A^-1 x, or by L'^-1 D^-1/2 x when `half`: a draw with precision A."""
-    width = np.uint64(LANES)
-    count = np.uint64(n_rhs)
-    if not half:
-        for i in range(np.uint64(size)):
-            for p in range(np.uint64(l_start[i]), np.uint64(l_start[i + 1])):
-                entry = _lanes(lower, p * width)
-                row = np.uint64(l_row[p])
-                for c in range(count):
-                    to, of = (row * count + c) * width, (i * count + c) * width
-                    _put(x, to, _minus(_lanes(x, to), entry, _lanes(x, of)))
-    for back in range(np.uint64(size)):
-        j = np.uint64(size) - np.uint64(1) - back
-        scale = _lanes(diag, j * width)
-        if half:
-            scale = (
-                np.sqrt(scale[0]), np.sqrt(scale[1]), np.sqrt(scale[2]), np.sqrt(scale[3]),
-                np.sqrt(scale[4]), np.sqrt(scale[5]), np.sqrt(scale[6]), np.sqrt(scale[7]),
-            )  # fmt: skip
-        for c in range(count):
-            to = (j * count + c) * width
-            total = _over(_lanes(x, to), scale)
-            for p in range(np.uint64(l_start[j]), np.uint64(l_start[j + 1])):
-                of = (np.uint64(l_row[p]) * count + c) * width
-                total = _minus(total, _lanes(lower, p * width), _lanes(x, of))
-            _put(x, to, total)
-
-
-@jit
-def _inverse_block(size, l_start, l_row, lower, diag, inner, inverse):
-    """Entries of A^-1 on the pattern of L: `inner` (8 nnz,) below, `inverse` (8 n,) on the diagonal."""
-    width = np.uint64(LANES)
-    zero = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    one = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    place = np.full(size, -1, np.int64)
-    column = np.zeros(size * LANES)
-    for back in range(np.uint64(size)):
-        j = np.uint64(size) - np.uint64(1) - back
-        first, last = np.uint64(l_start[j]), np.uint64(l_start[j + 1])
-        for p in range(first, last):
-            place[l_row[p]] = p
-            _put(column, np.uint64(l_row[p]) * width, zero)
-        for p in range(first, last):  # Z_ij = -sum_k Z_ik L_kj, i and k in the pattern of column j
-            k = np.uint64(l_row[p])
-            entry = _lanes(lower, p * width)
-            own = _minus(_lanes(column, k * width), _lanes(inverse, k * width), entry)
-            for q in range(np.uint64(l_start[k]), np.uint64(l_start[k + np.uint64(1)])):
-                i = np.uint64(l_row[q])
-                if place[i] >= 0:
-                    between = _lanes(inner, q * width)
-                    _put(column, i * width, _minus(_lanes(column, i * width), between, entry))
-                    own = _minus(own, between, _lanes(lower, np.uint64(place[i]) * width))
-            _put(column, k * width, own)
-        total = _over(one, _lanes(diag, j * width))
-        for p in range(first, last):
-            k = np.uint64(l_row[p])
-            place[k] = -1
-            entry = _lanes(column, k * width)
-            _put(inner, p * width, entry)
-            total = _minus(total, _lanes(lower, p * width), entry)
-        _put(inverse, j * width, total)
+    for matrix in range(len(values)):
+        L, d, Z = values[matrix], diag[matrix], inverse[matrix]
+        for J in range(len(first) - 2, -1, -1):
+            f, r, at = first[J], r_start[J], block[J]
+            width, below = first[J + 1] - f, r_start[J + 1] - r
+            m, here = width + below, z_start[J]
+            if below > 0:
+                up = parent[J]
+                above, size = z_start[up], first[up + 1] - first[up] + r_start[up + 1] - r_start[up]
+                for j in range(below):
+                    of, to = above + place[r + j] * size, here + (width + j) * m + width
+                    for i in range(below):
+                        fronts[np.uint64(to + i)] = fronts[np.uint64(of + place[r + i])]
+            for k in range(width - 1, -1, -1):
+                column, after = here + k * m + k + 1, m - k - 1
+                own = at + k * m + k + 1
+                fronts[column : column + after] = 0.0
+                _take_off(fronts, column, after, fronts, column + m, m, L, own, after)
+                fronts[column - 1] = 1.0 / d[f + k] - _dot(fronts, column, L, own, after)
+                for i in range(after):
+                    fronts[np.uint64(column - 1 + (i + 1) * m)] = fronts[np.uint64(column + i)]
+                Z[own - 1 : own + after] = fronts[column - 1 : column + after]
 
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """L and D of several matrices of one pattern, eight side by side.
+    """L and D of several matrices of one pattern.
 
     Attributes
     ----------
     pattern : Pattern
-    lower : ndarray, shape (n_blocks, nnz(L), 8)
-    diag : ndarray, shape (n_blocks, n, 8)
-    count : int
-        Number of matrices; the last block may carry copies of the last one.
+    lower : ndarray, shape (count, n_entries)
+        Blocks of L as `pattern` lays them out.
+    diag : ndarray, shape (count, n)
+        D in the permuted order.
     """
 
     pattern: Pattern
     lower: np.ndarray
     diag: np.ndarray
-    count: int
 
-    def _by_matrix(self, blocks: np.ndarray) -> np.ndarray:
-        moved = np.moveaxis(blocks, 2, 1)
-        return moved.reshape(len(blocks) * LANES, blocks.shape[1])[: self.count]
+    @property
+    def count(self) -> int:
+        """Number of matrices."""
+        return len(self.diag)
 
     def logdet(self) -> np.ndarray:
         """Logarithm of each determinant, shape (count,)."""
-        return self._by_matrix(np.log(self.diag)).sum(axis=1)
+        return np.log(self.diag).sum(axis=1)
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """Solve A_m x = rhs for every matrix m.
@@ -308,39 +210,44 @@ class Factor:
         -------
         ndarray, shape (count, n, k)
         """
-        return self._apply(rhs, half=False)
+        return self._unpermuted(self._apply(rhs, _WHOLE))
+
+    def whiten(self, rhs: np.ndarray) -> np.ndarray:
+        """Right-hand sides, as in `solve`, in coordinates in which x'y is x'A_m^-1 y; (count, n, k)."""
+        return np.swapaxes(self._apply(rhs, _FORWARD), 1, 2)
 
     def colour(self, normals: np.ndarray) -> np.ndarray:
         """Turn standard normals, shape (n, k) or (count, n, k), into draws with precision A_m."""
-        return self._apply(normals, half=True)
+        return self._unpermuted(self._apply(normals, _BACKWARD))
 
-    def _apply(self, rhs: np.ndarray, half: bool) -> np.ndarray:
+    def take(self, members: np.ndarray) -> Factor:
+        """Factors of some of the matrices, or of one several times."""
+        return Factor(self.pattern, self.lower[members], self.diag[members])
+
+    def _apply(self, rhs: np.ndarray, part: int) -> np.ndarray:
         pattern = self.pattern
-        each = np.broadcast_to(rhs, (self.count, *rhs.shape[-2:]))
-        out = np.empty(each.shape)
-        for block in range(len(self.diag)):
-            members = np.minimum(np.arange(LANES) + block * LANES, self.count - 1)
-            kept = members[: min(LANES, self.count - block * LANES)]
-            given = each[members] if half else each[members][:, pattern.perm]
-            x = np.ascontiguousarray(np.moveaxis(given, 0, 2))
-            _solve_block(
-                pattern.size, pattern.l_start, pattern.l_row,
-                self.lower[block].ravel(), self.diag[block].ravel(), x.ravel(), x.shape[1], half,
-            )  # fmt: skip
-            out[kept[:, None], pattern.perm] = np.moveaxis(x, 2, 0)[: len(kept)]
+        given = np.swapaxes(np.broadcast_to(rhs, (self.count, *rhs.shape[-2:])), 1, 2)
+        x = np.array(given if part == _BACKWARD else given[:, :, pattern.perm], dtype=float, order="C")
+        _solve(
+            pattern.first, pattern.r_start, pattern.rows, pattern.block, self.lower, self.diag, x,
+            np.empty(pattern.tallest), part,
+        )  # fmt: skip
+        return x
+
+    def _unpermuted(self, x: np.ndarray) -> np.ndarray:
+        out = np.empty((len(x), x.shape[2], x.shape[1]))
+        out[:, self.pattern.perm] = np.swapaxes(x, 1, 2)
         return out
 
     def inverse(self) -> InverseOnPattern:
         """Entries of each A_m^-1 on the pattern of L, without forming the rest."""
         pattern = self.pattern
-        inner, inverse = np.empty_like(self.lower), np.empty_like(self.diag)
-        for block in range(len(self.diag)):
-            _inverse_block(
-                pattern.size, pattern.l_start, pattern.l_row,
-                self.lower[block].ravel(), self.diag[block].ravel(),
-                inner[block].ravel(), inverse[block].ravel(),
-            )  # fmt: skip
-        return InverseOnPattern(pattern, self._by_matrix(inverse), self._by_matrix(inner))
+        entries = np.zeros_like(self.lower)
+        _invert(
+            pattern.first, pattern.r_start, pattern.block, pattern.place, pattern.parent, pattern.z_start,
+            self.lower, self.diag, entries, np.empty(pattern.z_size),
+        )  # fmt: skip
+        return InverseOnPattern(pattern, entries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,17 +257,16 @@ class InverseOnPattern:
     Attributes
     ----------
     pattern : Pattern
-    permuted_diagonal : ndarray, shape (count, n)
-    below : ndarray, shape (count, nnz(L))
+    entries : ndarray, shape (count, n_entries)
+        On and below the diagonal, as `pattern` lays them out.
     """
 
     pattern: Pattern
-    permuted_diagonal: np.ndarray
-    below: np.ndarray
+    entries: np.ndarray
 
     def diagonal(self) -> np.ndarray:
         """Diagonal of each A_m^-1 in the caller's order, shape (count, n)."""
-        return self.permuted_diagonal[:, np.argsort(self.pattern.perm)]
+        return self.entries[:, self.pattern.d_place]
 
     def trace(self, values: np.ndarray) -> np.ndarray:
         """Trace of A_m^-1 B_m for symmetric B_m on the pattern of A, shape (count,).
@@ -371,15 +277,7 @@ class InverseOnPattern:
             One triangle of B in the order given to `analyse`.
         """
         pattern = self.pattern
-        given = np.asarray(values)[..., pattern.a_value]
-        column = np.repeat(np.arange(pattern.size), np.diff(pattern.a_start))
-        diagonal = pattern.a_row == column
-        l_column = np.repeat(np.arange(pattern.size), np.diff(pattern.l_start))
-        key = pattern.l_row + pattern.size * l_column
-        place = np.searchsorted(key, column[~diagonal] + pattern.size * pattern.a_row[~diagonal])
-        on = (self.permuted_diagonal[:, pattern.a_row[diagonal]] * given[..., diagonal]).sum(axis=1)
-        off = (self.below[:, place] * given[..., ~diagonal]).sum(axis=1)
-        return on + 2.0 * off
+        return np.einsum("mv,mv,v->m", self.entries[:, pattern.a_place], np.atleast_2d(values), pattern.times)
 
 
 def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
@@ -406,21 +304,16 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
     """
     values = np.atleast_2d(np.asarray(values, float))
     count = len(values)
-    n_blocks = -(-count // LANES)
-    lower = np.empty((n_blocks, len(pattern.l_row), LANES))
-    diag = np.empty((n_blocks, pattern.size, LANES))
-    for block in range(n_blocks):
-        members = np.minimum(np.arange(LANES) + block * LANES, count - 1)
-        _factor_block(
-            pattern.size, pattern.a_start, pattern.a_row, pattern.a_value, pattern.l_start, pattern.l_row,
-            pattern.r_start, pattern.r_col, pattern.r_place,
-            np.ascontiguousarray(values[members].T).ravel(), lower[block].ravel(), diag[block].ravel(),
-        )  # fmt: skip
-    factor = Factor(pattern, lower, diag, count)
-    smallest = factor._by_matrix(diag).min(axis=1)
+    lower, diag = np.zeros((count, pattern.n_entries)), np.empty((count, pattern.size))
+    lower[:, pattern.a_place] = values
+    _factor(
+        pattern.first, pattern.r_start, pattern.block, pattern.place, pattern.child_start, pattern.child,
+        pattern.u_start, lower, diag, np.empty(pattern.u_size), np.empty(pattern.tallest),
+    )  # fmt: skip
+    smallest = diag.min(axis=1)
     if not (smallest > 0).all():
         bad = int(np.flatnonzero(~(smallest > 0))[0])
         raise SaeConvergenceError(
             f"Matrix {bad} of {count} is not positive definite (smallest pivot {smallest[bad]:.3g})."
         )
-    return factor
+    return Factor(pattern, lower, diag)

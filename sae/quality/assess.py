@@ -192,6 +192,10 @@ def _apply(rule: Rule, limits: Any, rows: _Rows, verdict: _Verdict) -> None:
         (suppress_below, "<", _SUPPRESSED), (rule.suppress_above, ">", _SUPPRESSED),
         (flag_below, "<", _FLAGGED), (rule.flag_above, ">", _FLAGGED),
     ]  # fmt: skip
+    # the table prints the CV of p beside a reason that may be about the smaller of p and 1 - p
+    other_side = (
+        rows.share & (rows.estimate > 0.5) if rule.measure == "cv" and rule.smaller_side else ~known & known
+    )
     left = known.copy()
     for limit, sign, answer in checks:
         if limit is None:
@@ -201,7 +205,8 @@ def _apply(rule: Rule, limits: Any, rows: _Rows, verdict: _Verdict) -> None:
         left &= ~beyond
 
         def words(row: int, bound: np.ndarray = bound, sign: str = sign) -> str:
-            return f"{name} {_compare(rule.measure, value[row], sign, bound[row], rows.share[row])}"
+            side = " of 1 − p" if other_side[row] else ""
+            return f"{name}{side} {_compare(rule.measure, value[row], sign, bound[row], rows.share[row])}"
 
         verdict.judge(judged & beyond, answer, words)
         if rule.purpose == "confidentiality" and answer == _SUPPRESSED:

@@ -41,8 +41,8 @@ class Rule:
     purpose : {"reliability", "confidentiality"}
         Why a row is suppressed; the flag shows it (":u" or ":c").
     smaller_side : bool
-        For ``cv`` of a share p: judge se / min(p, 1 − p). For ``population`` of a share: judge the smaller of
-        numerator and denominator.
+        For ``cv`` of a share p: judge se / min(p, 1 − p); the reason says which. For ``population`` of a
+        share: judge the smaller of numerator and denominator.
     """
 
     measure: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,28 @@ from sae.errors import SaeSpecError
 from sae.numerics.joint_error import JointError
 from sae.numerics.streams import normals, seed_of, stream_keys
 from sae.numerics.transforms import Transform
+from sae.samplers import Posterior
 
-__all__ = ["Draws", "NormalDraws"]
+__all__ = ["DrawSource", "Draws", "NormalDraws", "PosteriorDraws"]
+
+
+class DrawSource(Protocol):
+    """What joint draws of all domains come from."""
+
+    @property
+    def source(self) -> str:
+        """What is drawn from, in words."""
+
+    @property
+    def joint(self) -> str:
+        """What the joint error of the domains is, in words."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Natural range of the figures."""
+
+    def draw(self, n: int, seed: int | np.random.Generator) -> np.ndarray:
+        """Return n draws on the reported scale, shape (n, n_rows)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +81,8 @@ class NormalDraws:
         Names of the areas' random streams.
     shared_labels : tuple of str
         Names of the coefficients' streams.
+    predictor : str
+        What the draws are centred on, in words.
     """
 
     centre: np.ndarray
@@ -67,6 +90,7 @@ class NormalDraws:
     transform: Transform
     labels: tuple[str, ...]
     shared_labels: tuple[str, ...]
+    predictor: str = "EBLUP"
 
     @property
     def source(self) -> str:
@@ -76,7 +100,17 @@ class NormalDraws:
             if self.transform.name == "identity"
             else f", back-transformed from the {self.transform.name} scale"
         )
-        return f"N(EBLUP, joint MSE matrix){back}"
+        return f"N({self.predictor}, joint MSE matrix){back}"
+
+    @property
+    def joint(self) -> str:
+        """What the joint error of the domains is, in words."""
+        return "joint MSE"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Natural range of the figures."""
+        return self.transform.range
 
     def draw(self, n: int, seed: int | np.random.Generator) -> np.ndarray:
         """Return n draws, shape (n, n_rows).
@@ -89,3 +123,38 @@ class NormalDraws:
         z = normals(stream_keys(number, "area error", self.labels), 0, n)
         c = normals(stream_keys(number, "coefficient error", self.shared_labels), 0, n)
         return self.transform.inverse(self.centre + self.error.draw(z, c))
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorDraws:
+    """Source of joint draws from a posterior.
+
+    Attributes
+    ----------
+    posterior : Posterior
+        Of the rows of the table, on the reported scale.
+    bounds : (float, float)
+        Natural range of the figures; (0, 1) for shares.
+    """
+
+    posterior: Posterior
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def source(self) -> str:
+        """What is drawn from, in words."""
+        return self.posterior.source
+
+    @property
+    def joint(self) -> str:
+        """What the joint error of the domains is, in words."""
+        return "posterior covariance"
+
+    def draw(self, n: int, seed: int | np.random.Generator) -> np.ndarray:
+        """Return n joint draws, shape (n, n_rows)."""
+        if n < 1:
+            raise SaeSpecError(f"n = {n}: at least one draw is needed.")
+        number = seed_of(seed)
+        # a family may draw the true values without what belongs to the observed figures
+        short = getattr(self.posterior, "values", None)
+        return self.posterior.draw(n, number).values if short is None else short(n, number)

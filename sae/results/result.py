@@ -15,7 +15,8 @@ from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.joint_error import JointError
 from sae.numerics.streams import seed_of
 from sae.quality import Benchmark, assess, benchmark_estimates
-from sae.results.draws import Draws, NormalDraws
+from sae.results.draws import Draws, DrawSource
+from sae.results.posterior_checks import arviz_of, loo_table, predictive_table
 from sae.results.summary import summarise
 from sae.tables import EstimateTable
 
@@ -88,8 +89,8 @@ class Result:
         The model in a few words.
     joint : JointError
         Joint error of all predictions on the reported scale.
-    source : NormalDraws
-        What `draws` draws from.
+    source : DrawSource
+        What `draws` draws from: `NormalDraws`, or `PosteriorDraws` of a Bayesian fit.
     benchmarks : tuple of Benchmark
         What the estimates were benchmarked to, in order.
     """
@@ -104,7 +105,7 @@ class Result:
     areas: pd.DataFrame
     title: str
     joint: JointError
-    source: NormalDraws
+    source: DrawSource
     benchmarks: tuple[Benchmark, ...] = field(default=())
 
     @property
@@ -149,7 +150,76 @@ class Result:
         for benchmark in self.benchmarks:
             values = benchmark.draws(values, number)
         words = f"{self.source.source}, each benchmarked" if self.benchmarks else self.source.source
-        return Draws(values, self._keys(), words)
+        return Draws(values, self.row_names(), words)
+
+    def to_arviz(self, n: int = 4000, *, seed: int | np.random.Generator | None = None) -> Any:
+        """Return joint draws as ArviZ knows them: `InferenceData`, or `DataTree` from ArviZ 1.0 on.
+
+        Groups posterior (`theta` by `domain`, `beta` by `coefficient`, hyperparameters), log_likelihood and
+        posterior_predictive and observed_data (`y` by `sampled_domain`). Independent draws stand in 4 chains.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws, a multiple of 4.
+        seed : int or Generator
+
+        Raises
+        ------
+        SaeSpecError
+            If the fit is not Bayesian, was benchmarked, or there is no seed.
+        """
+        return arviz_of(self, n, seed)
+
+    def loo(self) -> pd.DataFrame:
+        """Return how well each direct estimate is predicted from the others.
+
+        Returns
+        -------
+        DataFrame
+            One row per domain with a sample: the columns that tell the rows apart, `elpd` (log predictive
+            density of its figure given all others) and `k` (Pareto k, NaN where elpd is exact; above 0.7 it
+            is not to be trusted). Models of the same figures are compared by the sum of `elpd`.
+
+        Raises
+        ------
+        SaeSpecError
+            If the fit is not Bayesian.
+
+        References
+        ----------
+        Vehtari, Gelman and Gabry (2017), Stat. Comput. 27, 1413-1432.
+        """
+        return loo_table(self)
+
+    def predictive_check(
+        self, n: int = 2000, *, seed: int | np.random.Generator | None = None
+    ) -> pd.DataFrame:
+        """Return whether the model would have produced such data: a posterior predictive check.
+
+        Parameters
+        ----------
+        n : int
+            Number of sets of direct estimates drawn.
+        seed : int or Generator
+
+        Returns
+        -------
+        DataFrame
+            Rows mean, sd, min and max of the direct estimates: `observed`, predictive `low`, `median` and
+            `high` (95 % interval), `p_value` (near 0 or 1 where the model cannot produce such data). Row
+            `outside`: the share of direct estimates outside their own predictive 95 % interval, near 0.05.
+
+        Raises
+        ------
+        SaeSpecError
+            If the fit is not Bayesian or there is no seed.
+
+        References
+        ----------
+        Gelman, Meng and Stern (1996), Statistica Sinica 6, 733-807.
+        """
+        return predictive_table(self, n, seed)
 
     def flag(self, policy: str | Path | Mapping[str, Any]) -> Self:
         """Return the result with every row judged by a publication policy: see `sae.quality.assess`."""
@@ -308,18 +378,19 @@ class Result:
         table = units.assign(
             **first, method=method, geo=units[by[0]], domain=units[by].agg(" / ".join, axis=1),
             n=pd.array(np.where(known, counts, np.nan)).astype("Int64"), estimate=estimate, mse=mse,
-            se=np.sqrt(mse), cv=cv, ci_low=low, ci_high=high, interval="normal on the joint MSE",
+            se=np.sqrt(mse), cv=cv, ci_low=low, ci_high=high, interval=f"normal on the {self.source.joint}",
             in_sample=(ones @ frame["in_sample"].to_numpy(dtype=float)) > 0, flag="e",
-            mse_method="joint MSE matrix",
+            mse_method=f"{self.source.joint} matrix",
         )  # fmt: skip
         return EstimateTable(table, tuple(name for name in columns if name != "time"))
 
     @property
     def _is_share(self) -> bool:
         units = self.estimates.frame["unit"]
-        return bool((units == "share").any()) or self.source.transform.range == (0.0, 1.0)
+        return bool((units == "share").any()) or self.source.bounds == (0.0, 1.0)
 
-    def _keys(self) -> pd.DataFrame:
+    def row_names(self) -> pd.DataFrame:
+        """Return the columns of the estimate table that tell its rows apart."""
         frame = self.estimates.frame
         extra = [name for name in ("indicator", "time") if frame[name].nunique() > 1]
         groups = [name for name in self.estimates.groups if name not in ("domain", *extra)]

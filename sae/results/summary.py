@@ -9,13 +9,16 @@ import pandas as pd
 
 from sae.errors import SaeInputError
 from sae.quality import bias_test, residual_normality
+from sae.results.draws import PosteriorDraws
+from sae.results.posterior_summary import posterior_lines
 
 if TYPE_CHECKING:
     from sae.results.result import Result
 
-__all__ = ["check_lines", "gain_lines", "summarise"]
+__all__ = ["check_lines", "coefficient_lines", "gain_lines", "size_words", "summarise"]
 
 CV_LIMIT = 0.165  # the limit below which an estimate is published without a note in many offices
+FEW_FITS = 4  # with more, the coefficients are shown as a range over the fits
 
 
 def summarise(result: Result) -> str:
@@ -23,10 +26,14 @@ def summarise(result: Result) -> str:
     frame = result.estimates.frame
     sampled = int(frame["in_sample"].sum())
     without = len(frame) - sampled
-    sizes = f"{len(frame)} areas: {sampled} sampled, {without} without sample"
+    sizes = f"{size_words(frame)}: {sampled} sampled, {without} without sample"
     lines = [f"{result.title:<46} {sizes}"]
-    several = len(result.diagnostics) > 1
-    lines += _fits(result) if several else [*_variance(result), *_coefficients(result.coefficients)]
+    per = len(getattr(result.spec, "per", ()))
+    if isinstance(result.source, PosteriorDraws):
+        lines += posterior_lines(result)
+    else:
+        lines += _fits(result) if per else _variance(result)
+        lines += coefficient_lines(result.coefficients, per)
     lines += ["", *gain_lines(frame)]
     if result.benchmarks:
         last = result.benchmarks[-1]
@@ -56,13 +63,50 @@ def _with_se(components: Any, name: str) -> str:
     return f"{float(components[name]):.4g}" + (f" (se {error:.2g})" if np.isfinite(error) else "")
 
 
-def _coefficients(table: pd.DataFrame) -> list[str]:
-    width = max(len(str(term)) for term in table.index)
+def size_words(frame: pd.DataFrame) -> str:
+    """Say how many areas the rows are about: "11 areas × 3 periods", not 33 areas.
+
+    Examples
+    --------
+    >>> size_words(pd.DataFrame({"domain": ["A", "B", "A", "B"], "time": ["2024", "2024", "2025", "2025"]}))
+    '2 areas × 2 periods'
+    """
+    each = frame.groupby("domain", observed=True).size()
+    if each.max() == 1:
+        return f"{len(each)} areas"
+    if each.min() < each.max():
+        return f"{len(each)} areas in {len(frame)} rows"
+    repeated = "periods" if frame["time"].nunique() == each.max() else "rows"
+    return f"{len(each)} areas × {each.max()} {repeated}"
+
+
+def coefficient_lines(table: pd.DataFrame, per: int = 0) -> list[str]:
+    """Show the coefficients of one fit or of a few, else their range over the fits.
+
+    Parameters
+    ----------
+    table : DataFrame
+        coef, se, z, p.
+    per : int
+        Leading levels of the index that name the fit.
+    """
+    terms = [str(name) for name in table.index.names[per:]]
+    fits = table.reset_index(terms).index.unique() if per else ()
+    if len(fits) > FEW_FITS:
+        spread = table.groupby(level=terms, sort=False)["coef"].agg(["min", "median", "max"])
+        spread.index = pd.Index(_labels(spread.index))
+        return spread.to_string(float_format="{:.5g}".format).splitlines()
+    labels = _labels(table.index)
+    width = max(map(len, labels))
     lines = [f"{'':<{width}} {'coef':>11} {'se':>11} {'z':>7} {'p':>7}"]
-    for term, row in table.iterrows():
+    for label, (_, row) in zip(labels, table.iterrows(), strict=True):
         p = "<0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
-        lines.append(f"{term!s:<{width}} {row['coef']:>11.5g} {row['se']:>11.3g} {row['z']:>7.1f} {p:>7}")
+        lines.append(f"{label:<{width}} {row['coef']:>11.5g} {row['se']:>11.3g} {row['z']:>7.1f} {p:>7}")
     return lines
+
+
+def _labels(index: pd.Index) -> list[str]:
+    return [" / ".join(map(str, name if isinstance(name, tuple) else (name,))) for name in index]
 
 
 def _fits(result: Result) -> list[str]:

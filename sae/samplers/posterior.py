@@ -44,8 +44,13 @@ class Posterior(Protocol):
         What shows that it can be trusted: "k_hat", "quadrature_error", "ess", "r_hat", "divergences".
     """
 
-    source: str
-    diagnostics: Mapping[str, float]
+    @property
+    def source(self) -> str:
+        """How it is computed, in words."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """What shows that it can be trusted."""
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return posterior means and standard deviations of all rows, each of shape (M,)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
@@ -71,9 +72,12 @@ def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[st
         if name == "domain":
             out.update({group: frame[group] for group in extra_groups})
         if name not in frame:
-            values = pd.Series("" if kind == "str" else pd.NA, index=frame.index, dtype="object")
-        else:
-            values = frame[name].fillna("") if kind == "str" else frame[name]
+            nothing = pd.array(
+                ["" if kind == "str" else np.nan if kind == "float" else pd.NA], dtype=DTYPES[kind]
+            )
+            out[name] = pd.Series(nothing.take(np.zeros(len(frame), dtype=np.intp)), index=frame.index)
+            continue
+        values = frame[name].fillna("") if kind == "str" else frame[name]
         if kind == "float":
             values = pd.to_numeric(values)
         out[name] = values.astype(DTYPES[kind])

@@ -1,4 +1,4 @@
-"""Adjusted likelihoods, logarithms, logit, jackknife and corrected bootstrap against the references."""
+"""Adjusted likelihoods, logarithms, logit and corrected bootstrap against the references."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ from scipy.stats import norm
 from sae.area_level import FayHerriot
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_jackknife import jackknife_mse
 from sae.numerics.fay_herriot_log import log_mse
 from sae.numerics.fay_herriot_mse import predict
 from sae.numerics.transforms import TRANSFORMS
@@ -291,118 +290,6 @@ def test_arcsin_naive_as_emdi_at_its_own_variance(incomes, reference, method):
     part, *_ = at(expected["variance"], y, D, X, method)
     naive = TRANSFORMS["arcsin"].naive()
     np.testing.assert_allclose(naive.mean(part.estimate, part.g1), expected["FH"], rtol=SAME)
-
-
-# jackknife
-
-
-def by_hand(y, D, X, sampled, method, weighted):
-    """The definition, one refit after the other."""
-    inside = np.flatnonzero(sampled)
-    m = len(inside)
-
-    def one(rows):
-        fit = fit_batch(y[rows], D[rows], X[:, rows], [0, len(rows)], method)
-        A, fitted = fit.variance[0, 0], fit.coefficients[0, 0] @ X
-        gamma = np.array([A / (A + D[i]) if sampled[i] else 0.0 for i in range(len(y))])
-        estimate = [
-            fitted[i] + gamma[i] * (y[i] - fitted[i]) if sampled[i] else fitted[i] for i in range(len(y))
-        ]
-        return (1 - gamma) * A, np.array(estimate)
-
-    g1, estimate = one(inside)
-    H = X[:, inside].T @ np.linalg.solve(X[:, inside] @ X[:, inside].T, X[:, inside])
-    total = g1.copy()
-    for j in range(m):
-        w = 1 - H[j, j] if weighted else (m - 1) / m
-        g1_without, without = one(np.delete(inside, j))
-        total += w * ((without - estimate) ** 2 - (g1_without - g1))
-    return total
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("method", ["reml", "fh", "ll-ml"])
-def test_jackknife_is_its_definition(rng, monkeypatch, weighted, method):
-    n = 22
-    X, D = np.vstack([np.ones(n), rng.normal(size=n)]), rng.uniform(0.3, 1.0, n)
-    y = X.sum(axis=0) + rng.normal(size=n) * np.sqrt(1.0 + D)
-    sampled = np.arange(n) > 1
-    y[0], D[0] = np.nan, np.nan
-    fits = fit_batch(y[2:], D[2:], X[:, 2:], [0, n - 2], method)
-    monkeypatch.setattr("sae.numerics.fay_herriot_jackknife._ELEMENTS", 7 * n * 2)  # in blocks
-    mse, corrected = jackknife_mse(
-        fits.variance[0, 0], fits.coefficients[0, 0], y, D, X, sampled, method=method, weighted=weighted
-    )
-    expected = by_hand(y, D, X, sampled, method, weighted)
-    np.testing.assert_allclose(mse[corrected], expected[corrected], rtol=1e-7)
-    assert (expected[~corrected] <= 0).all()
-    assert corrected.sum() > 15
-
-
-def test_jackknife_is_nearly_unbiased(rng):
-    n, runs, A = 30, 300, 1.0
-    X, D = np.vstack([np.ones(n), rng.normal(size=n)]), np.exp(0.4 * rng.normal(size=n))
-    truth = np.sqrt(A) * rng.normal(size=(runs, n))
-    y = truth + np.sqrt(D) * rng.normal(size=(runs, n))
-    fits = fit_batch(y, D, X, [0, n], "reml", full=False)
-    estimated, error = [], []
-    for k in range(runs):
-        A_hat, beta = fits.variance[k, 0], fits.coefficients[k, 0]
-        mse, _ = jackknife_mse(A_hat, beta, y[k], D, X, np.ones(n, bool), method="reml")
-        estimated.append(mse.mean())
-        gamma = A_hat / (A_hat + D)
-        error.append(((beta @ X + gamma * (y[k] - beta @ X) - truth[k]) ** 2).mean())
-    # 300 × 30 squared errors: about 2 % noise
-    assert np.mean(estimated) == pytest.approx(np.mean(error), rel=0.1)
-
-
-@pytest.mark.filterwarnings("ignore::sae.errors.BoundaryVarianceWarning")
-def test_jackknife_needs_every_area_to_be_dispensable():
-    frame = pd.DataFrame(
-        {"area": list("abcdefg"), "y": [1.0, 2, 4, 3, 2, 5, 3], "g": ["p"] * 6 + ["q"], "vardir": 0.1}
-    )
-    spec = FayHerriot("y ~ g", domain="area", mse="jackknife")
-    with pytest.raises(SaeInputError, match=r"without g nothing is left to estimate g\[T.q\]") as error:
-        spec.fit(frame)
-    assert error.value.areas == ("g",)
-    fit = spec.fit(frame.assign(g=["p", "q"] * 3 + ["p"]))
-    assert fit.estimates["mse_method"].str.startswith("jackknife").all()
-
-
-def test_emdis_arcsin_jackknife_takes_the_sine_not_its_square(incomes, reference):
-    """emdi's figure under ML is g1 sin 2θ̂ to the last digit: the slope of sin² enters a variance squared.
-
-    emdi's other three arcsine jackknives are not reproduced: refits with its own line search (absolute
-    tolerance 1.2e-4, as wide as the variance) did not give its figures either, with or without g2 in the
-    sums. Under REML most of them are negative. Ours rests on its definition and on simulation (tests above).
-    """
-    expected = reference("emdi_fh_arcsin_ml_naive_jackknife")["outputs"]
-    frame, X = design(incomes, expected["domain"], ["cash", "age_ben", "rent", "house_allow"])
-    y, D = np.arcsin(np.sqrt(frame["MTMED"].to_numpy())), 0.25 / frame["n"].to_numpy()
-    assert as_emdi_searches(y, D, X, False) == pytest.approx(expected["variance"], rel=1e-9)
-    part, *_ = at(expected["variance"], y, D, X)
-    sine = np.sin(2 * part.estimate)
-    np.testing.assert_allclose(part.g1 * sine, expected["mse"]["FH"], rtol=SAME)
-    # the variance of sin² T for T ~ N(t, s²) is s² sin² 2t to first order, not s² sin 2t
-    draws = np.random.default_rng(1).normal(0.2, 0.01, 200_000)
-    assert np.var(np.sin(draws) ** 2) == pytest.approx(1e-4 * np.sin(0.4) ** 2, rel=0.02)
-    maximum = fit_batch(y, D, X, [0, 94], "ml").variance[0, 0]
-    assert maximum == 0.0
-    assert expected["variance"] < SEARCH
-    negative = np.array(reference("emdi_fh_arcsin_reml_naive_jackknife")["outputs"]["mse"]["FH"]) < 0
-    assert negative.mean() > 0.5
-
-
-@pytest.mark.parametrize("kind", ["jackknife", "weighted-jackknife"])
-def test_arcsin_jackknife_agrees_with_the_bootstrap(incomes, kind):
-    sample, population = incomes
-    options = {"domain": "Domain", "n_eff": "n", "transform": "arcsin", "replicates": 500}
-    formula = "MTMED ~ cash + age_ben + rent + house_allow"
-    jackknife = FayHerriot(formula, mse=kind, **options).fit(sample, areas=population)
-    boot = FayHerriot(formula, mse="bootstrap", **options).fit(sample, areas=population, seed=1)
-    ratio = column(jackknife, "mse") / column(boot, "mse")
-    # with γ near 0 both are dominated by the coefficients, whose jackknife has leverage noise
-    assert 0.6 < np.median(ratio) < 1.7
 
 
 # corrected bootstrap

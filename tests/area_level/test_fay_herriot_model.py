@@ -15,7 +15,9 @@ from sae.errors import (
     SmallSampleWarning,
 )
 from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.posterior import area_mixture, variance_posterior
+from sae.numerics.fay_herriot_posterior import Areas, place_nodes
+from sae.numerics.hyperprior import FLAT_VARIANCE
+from sae.numerics.posterior import area_mixture
 from sae.tables import DirectEstimates
 
 EXACT = 1e-10
@@ -305,7 +307,8 @@ def test_few_areas_take_the_exact_posterior(frame):
     assert table["interval"].unique().tolist() == ["posterior, flat-variance prior"]
     y, D = frame["y"].to_numpy(), frame["vardir"].to_numpy()
     X = np.vstack([np.ones(30), frame["x"]])
-    mixture = area_mixture(variance_posterior(y, D, X), y, D, X, np.ones(30, bool))
+    areas = Areas.of(y, D, X)
+    mixture = area_mixture(place_nodes(areas, [(FLAT_VARIANCE, 1.0)]), areas)
     np.testing.assert_allclose(table["ci_low"], mixture.quantile(0.025), rtol=1e-9)
     np.testing.assert_allclose(table["ci_high"], mixture.quantile(0.975), rtol=1e-9)
 

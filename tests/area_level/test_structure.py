@@ -149,7 +149,7 @@ def test_maps_that_do_not_match_are_refused(rng, given, message):
         ({"per": ("year",)}, "per"),
         ({"temporal": AR1("year"), "mse": "analytical"}, "mse"),
         ({"temporal": AR1("year"), "mse": "nonparametric"}, "mse"),
-        ({"spatial": "leroux: map.csv"}, "sar: FILE"),
+        ({"spatial": "leroux: map.csv"}, "Bayes only"),
         ({"spatial": None, "mse": "nonparametric"}, "SAR"),
     ],
 )

@@ -125,6 +125,19 @@ def test_incomes_against_emdi(incomes, reference, method):
     np.testing.assert_allclose(table["mse"], truth["mse"]["FH"], rtol=tolerance)
 
 
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_incomes_against_emdi_as_it_stops_by_default(incomes, reference, method):
+    """Fisher scoring ends at a change of 1e-4 in ρ: the estimates hardly feel it, the variance more."""
+    frame, W = incomes
+    truth = reference(f"emdi_fh_spatial_{method}_analytical")["outputs"]
+    fit = income_model(W, method=method).fit(frame)
+    table = fit.to_frame().set_index("domain").loc[truth["domain"]]
+    assert fit.variance_components["rho_u"] == pytest.approx(truth["variance"]["correlation"][0], abs=1e-4)
+    assert fit.variance_components["sigma2_u"] == pytest.approx(truth["variance"]["variance"][0], rel=1e-4)
+    np.testing.assert_allclose(table["estimate"], truth["FH"], rtol=EMDI)
+    np.testing.assert_allclose(table["mse"], truth["mse"]["FH"], rtol=1e-4 if method == "reml" else 0.01)
+
+
 @pytest.mark.parametrize(
     ("mse", "case"),
     [

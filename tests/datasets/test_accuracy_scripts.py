@@ -1,6 +1,7 @@
-"""The studies of benchmarks/accuracy: their population, their sample, their finite-population predictor."""
+"""The studies of benchmarks/accuracy: their population, their sample, their rule."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ ROUNDED = 5.1e-7  # the truth file keeps six decimals
 def load(name):
     spec = importlib.util.spec_from_file_location(f"accuracy_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -59,30 +61,59 @@ def test_a_sample_has_whole_households_and_one_weight(ny_nj, population):
     assert sample.equals(ny_nj.draw(population, 0)) and not sample.equals(ny_nj.draw(population, 1))
 
 
-def test_finite_predictor_is_direct_in_a_census_and_the_model_without_a_sample(ny_nj):
-    names = ["census", "none", "half"]
-    direct = pd.DataFrame({"n": [50.0, 0.0, 25.0], "estimate": [0.5, np.nan, 0.4]}, index=names)
-    model = pd.DataFrame({"estimate": [0.7, 0.7, 0.6], "mse": [0.01, 0.01, 0.01]}, index=names)
-    finite = ny_nj.finite(model, direct, pd.Series(50.0, index=names), deff=1.5)
-    assert finite["estimate"].tolist() == pytest.approx([0.5, 0.7, 0.5], rel=1e-12)
-    expected = [0.0, 0.01 + 1.5 * 0.21 / 50, 0.25 * (0.01 + 1.5 * 0.24 / 25)]
-    assert finite["mse"].tolist() == pytest.approx(expected, rel=1e-12)
+def test_every_set_of_covariates_is_there_and_the_new_ones_are_shares(ny_nj, population):
+    assert {name for names in ny_nj.SETS.values() for name in names} <= set(population.areas)
+    table = population.areas[list(ny_nj.MORE_COVARIATES)]
+    assert table.ge(0).all(axis=None) and table.le(1).all(axis=None)
+    parts = table["foreign_institutions"] + table["foreign_other_quarters"]
+    np.testing.assert_allclose(parts, table["foreign_quarters"], atol=1e-12)
+    truth, count = (population.truth[name].to_numpy() for name in ny_nj.INDICATORS["employment_rate"])
+    assert (population.areas["foreign_20_64"] == count).all()
+    # the standardised rate knows nothing of the foreign-born's own employment
+    people = population.persons
+    assert 0.2 < np.corrcoef(population.areas["foreign_expected"], truth)[0, 1] < 0.8
+    native = people[(people["birth"] == "native") & people["age"].between(20, 64)]
+    rate = (native["labour_status"] == "employed").groupby(native["geo"].astype(str)).mean()
+    np.testing.assert_allclose(population.areas["native_employment"], rate, atol=1e-12)
 
 
-def test_finite_predictor_has_the_variance_it_says(ny_nj, rng):
-    """A world as the model has it: rates around a known mean, people drawn from them, some of them asked."""
-    areas, people, asked, mean, spread = 40_000, 60, 12, 0.6, 0.05
-    rate = np.clip(rng.normal(mean, spread, areas), 0.01, 0.99)
-    yes_asked, yes_rest = rng.binomial(asked, rate), rng.binomial(people - asked, rate)
-    D = mean * (1 - mean) / asked
-    gamma = spread**2 / (spread**2 + D)
-    y = yes_asked / asked
-    model = pd.DataFrame({"estimate": gamma * y + (1 - gamma) * mean, "mse": gamma * D})
-    direct = pd.DataFrame({"n": float(asked), "estimate": y})
-    finite = ny_nj.finite(model, direct, pd.Series(float(people), index=direct.index), deff=1.0)
-    error = finite["estimate"] - (yes_asked + yes_rest) / people
-    # 40,000 squared errors average to within 0.7 % (one se); p(1 - p) at the estimate adds some bias
-    assert (error**2).mean() == pytest.approx(finite["mse"].mean(), rel=0.04)
+def test_the_variance_given_n_and_the_predictors_of_one_sample(ny_nj, population):
+    """The finite predictor is f·direct + (1 - f)·plain, whatever the scale of the model."""
+    sample = ny_nj.take(population, 0)["employment_rate"]
+    frame = sample.frame.set_index("geo")
+    f, seen = frame["n"] / frame["N"], frame["n"] > 0
+    unit = (frame["n"] * frame["vardir"] / (1 - f))[seen]  # s², alike in all PUMAs
+    assert unit.max() / unit.min() == pytest.approx(1.0, abs=1e-9) and 0.15 < unit.mean() < 0.25
+    for model in ("FH", "FH fitted variance", "FH arcsine"):
+        plain, finite = (ny_nj.MODELS[model](sample, ny_nj.SETS["two"], kind, 1) for kind in (False, True))
+        expected = f * frame["employment_rate"].fillna(0) + (1 - f) * plain["estimate"]
+        np.testing.assert_allclose(finite["estimate"], expected, rtol=1e-9)
+        wider = (finite["ci_high"] - finite["ci_low"]) > (plain["ci_high"] - plain["ci_low"])
+        assert wider.mean() > 0.5  # the chance of the persons not asked
+
+
+def test_the_form_is_chosen_by_the_rule(ny_nj):
+    """Best of those that cover, the earlier of near ones; New Jersey and small bands do not count."""
+    forms = [("employment_rate", "two", name) for name in ("a", "b", "c", "d")]
+    rmse = {"a": 0.0500, "b": 0.0493, "c": 0.0490, "d": 0.0400}
+    cover = {"a": 0.95, "b": 0.975, "c": 0.96, "d": 0.90}
+    rows = []
+    for form in forms:
+        for region in ("NY", "NJ"):
+            own = dict(zip(ny_nj.FORM, (*form, "finite"), strict=True)) | {"region": region}
+            low = 0.5 if region == "NJ" else cover[form[2]]
+            rows.append(
+                own | {"band": "n 0", "cells": 50, "coverage": 0.5, "coverage_se": 0.001, "rmse": 1.0}
+            )
+            rows.append(
+                own | {"band": "n 5-9", "cells": 900, "coverage": low, "coverage_se": 0.005, "rmse": 1.0}
+            )
+            rows.append(own | {"band": "all", "cells": 950, "coverage": 0.5, "coverage_se": 0.005,
+                               "rmse": rmse[form[2]] if region == "NY" else 0.01})  # fmt: skip
+    table = pd.DataFrame(rows)
+    assert ny_nj.choose(table, forms)[2] == "b"  # d does not cover; b misses by one error, c is 0.0003 better
+    assert ny_nj.choose(table[table["model"] != "b"], [forms[0], *forms[2:]])[2] == "c"
+    assert ny_nj.choose(table[table["model"] == "d"], [forms[3]])[2] == "d"  # none is admissible
 
 
 def test_official_errors_are_read_off_their_curve(shared_data):

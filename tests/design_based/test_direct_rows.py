@@ -86,6 +86,18 @@ def test_item_non_response_is_counted_by_indicator():
     assert any(line.startswith(f"works: {missing} of 400 records have no answer") for line in got.log)
 
 
+def test_item_non_response_is_counted_within_the_universe():
+    data = frame().assign(works=lambda d: d["works"].astype(float), age=30.0)
+    data.loc[:99, ["works", "age"]] = np.nan, 7.0  # children, who are not asked
+    data.loc[100:104, "works"] = np.nan
+    data.loc[105:107, "age"] = np.nan  # whether they are asked is not known
+    read = survey(data)
+    assert any("works 105" in note for note in read.notes)
+    got = sae.direct(read, sae.Indicator("works", id="works", universe="age >= 18"), by="region")
+    counts = [line for line in got.log if "item non-response" in line]
+    assert counts == ["works: item non-response (records with age >= 18): works 5, age 3"]
+
+
 def test_statuses_of_tiny_domains():
     data = frame().assign(tiny="rest", works=1)
     data.loc[0, "tiny"] = "one"

@@ -7,7 +7,9 @@ from sae.numerics import blocks
 from sae.numerics.blocks import BlockData, fit_blocks, mse_blocks, root_of, solve_gls
 from sae.numerics.blocks_bootstrap import bootstrap_blocks
 from sae.numerics.blocks_posterior import BlockPosterior, block_posterior
-from sae.numerics.posterior import area_mixture, variance_posterior
+from sae.numerics.fay_herriot_posterior import Areas, place_nodes
+from sae.numerics.hyperprior import FLAT_VARIANCE
+from sae.numerics.posterior import area_mixture
 
 NODES = 0.01  # 512 Sobol nodes against exact quadrature, in widths of the interval
 
@@ -36,7 +38,8 @@ def test_posterior_of_one_component_is_the_exact_quadrature(rng, structure, vari
     seen = np.isfinite(y)
     data = y[:, None], X[:, None], psi[:, None, None]
     ours = block_posterior(fit_blocks(*data, structure), *data).mixture(np.ones((30, 1, 1)))
-    exact = area_mixture(variance_posterior(y[seen], psi[seen], X[seen].T), y, psi, X.T, seen)
+    areas = Areas.of(y, psi, X.T, seen)
+    exact = area_mixture(place_nodes(areas, [(FLAT_VARIANCE, 1.0)]), areas)
     width = exact.quantile(0.975) - exact.quantile(0.025)
     for probability in (0.025, 0.5, 0.975):
         gap = np.abs(ours.quantile(probability) - exact.quantile(probability)) / width

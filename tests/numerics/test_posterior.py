@@ -1,147 +1,73 @@
-"""The exact posterior against plain quadrature, another package and its limits."""
+"""Mixtures over nodes: quantiles, leave-one-out densities, covariances between areas."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from scipy.integrate import quad
 from scipy.special import ndtr
 
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.posterior import area_mixture, variance_posterior
+from sae.numerics.fay_herriot_posterior import Areas, draw_areas, draw_hyper, place_nodes
+from sae.numerics.hyperprior import FLAT_VARIANCE, HALF_NORMAL, log_prior
+from sae.numerics.posterior import area_mixture, leave_one_out, shared_columns
 
-QUADRATURE = 1e-7  # adaptive quadrature's own request
-# hbsae keeps the sampling variances near 1 by a very strong prior instead of fixing them (its README)
-HBSAE = 2e-5
-TRAPEZOID = 1e-8  # the reference: 20,001 points on log A
-
-
-def milk(shared_data):
-    frame = pd.read_csv(shared_data / "sae_milk.csv")
-    X = np.vstack([np.ones(43), *[(frame["MajorArea"] == k).astype(float) for k in (2, 3, 4)]])
-    return frame["yi"].to_numpy(), frame["SD"].to_numpy() ** 2, X
+BRUTE = 1e-8  # the trapezoidal rule of the test, 1,201 points on log σ
+MONTE_CARLO = 0.03  # of 40,000 draws: six standard errors of a correlation
 
 
-def simulated(shared_data):
-    frame = pd.read_csv(shared_data / "sim_fh_d200.csv")
-    return (
-        frame["y"].to_numpy(), frame["vardir"].to_numpy(),
-        np.vstack([np.ones(200), frame["x1"], frame["x2"]]),
-    )  # fmt: skip
-
-
-def brute_posterior(y, D, X, power):
-    """Posterior moments of A and of every area by adaptive quadrature over the standard deviation."""
-
-    def parts(A):
-        w = 1.0 / (A + D)
-        Q = np.linalg.inv((X * w) @ X.T)
-        beta = Q @ (X * w) @ y
-        residual = y - beta @ X
-        logs = 0.5 * (np.log(w).sum() + np.linalg.slogdet(Q)[1] - (w * residual**2).sum())
-        B = D * w
-        mean = beta @ X + (1 - B) * residual
-        return logs, mean, B * A + B**2 * np.einsum("pm,pq,qm->m", X, Q, X)
-
-    top = max(parts(A)[0] for A in np.geomspace(1e-6, 1e3, 200))
-
-    def integral(f):
-        def inner(s):
-            logs, mean, variance = parts(s * s)
-            return np.exp(logs - top) * 2.0 * s ** (2.0 * power + 1.0) * f(s * s, mean, variance)
-
-        return quad(inner, 0.0, np.inf, epsabs=0.0, epsrel=1e-10, limit=500)[0]
-
-    norm = integral(lambda A, m, v: 1.0)
-    mean = np.array([integral(lambda A, m, v, i=i: m[i]) for i in range(len(y))]) / norm
-    square = np.array([integral(lambda A, m, v, i=i: v[i] + m[i] ** 2) for i in range(len(y))]) / norm
-    return integral(lambda A, m, v: A) / norm, mean, np.sqrt(square - mean**2)
-
-
-@pytest.mark.parametrize(("prior", "power"), [("flat-variance", 0.0), ("flat-sd", -0.5)])
-def test_moments_by_adaptive_quadrature(rng, prior, power):
-    n = 12
-    X = np.vstack([np.ones(n), rng.normal(size=n)])
+def problem(rng, n=9):
     D = np.exp(rng.normal(size=n))
-    y = rng.normal(size=n) * np.sqrt(D + 0.5)
-    posterior = variance_posterior(y, D, X, prior=prior)
-    mean, sd = area_mixture(posterior, y, D, X, np.ones(n, bool)).moments()
-    expected_A, expected_mean, expected_sd = brute_posterior(y, D, X, power)
-    assert posterior.mean == pytest.approx(expected_A, rel=QUADRATURE)
-    np.testing.assert_allclose(mean, expected_mean, rtol=QUADRATURE, atol=QUADRATURE)
-    np.testing.assert_allclose(sd, expected_sd, rtol=QUADRATURE)
+    X = np.vstack([np.ones(n), rng.normal(size=n)])
+    return Areas.of(rng.normal(size=n) * np.sqrt(D + 0.5), D, X, np.arange(n) != 4)
 
 
-def test_milk_against_hbsae_and_quadrature(shared_data, reference):
-    y, D, X = milk(shared_data)
-    case = reference("hbsae_milk_fh_area")["outputs"]
-    posterior = variance_posterior(y, D, X)
-    mean, sd = area_mixture(posterior, y, D, X, np.ones(43, bool)).moments()
-    np.testing.assert_allclose(mean, case["HB"]["est"], rtol=HBSAE)
-    np.testing.assert_allclose(sd, case["HB"]["se"], rtol=HBSAE)
-    assert posterior.mean == pytest.approx(case["HB"]["sv2"], rel=HBSAE)
-    assert mean.sum() == pytest.approx(40.76568, abs=5e-6)  # printed figures, methods.md section 4
-    assert sd.sum() == pytest.approx(4.40189, abs=5e-6)
-
-
-@pytest.mark.parametrize("case", ["hbsae_milk_fh_area", "hbsae_sim_fh_d200_area"])
-def test_reference_quadrature(shared_data, reference, case):
-    y, D, X = milk(shared_data) if "milk" in case else simulated(shared_data)
-    expected = reference(case)["outputs"]["exact_quadrature_flat_sigma2"]
-    posterior = variance_posterior(y, D, X)
-    mean, sd = area_mixture(posterior, y, D, X, np.ones(len(y), bool)).moments()
-    assert posterior.mean == pytest.approx(expected["sigma2_mean"], rel=TRAPEZOID)
-    np.testing.assert_allclose(mean, expected["theta_mean"], rtol=TRAPEZOID, atol=TRAPEZOID)
-    np.testing.assert_allclose(sd, expected["theta_sd"], rtol=TRAPEZOID)
-    np.testing.assert_allclose(
-        posterior.weights @ posterior.coefficients, expected["beta_mean"], rtol=TRAPEZOID
-    )
-
-
-def test_milk_flat_standard_deviation(shared_data):
-    y, D, X = milk(shared_data)
-    posterior = variance_posterior(y, D, X, prior="flat-sd")
-    mean, sd = area_mixture(posterior, y, D, X, np.ones(43, bool)).moments()
-    np.testing.assert_allclose(mean[:3], [1.023568, 1.047379, 1.067708], atol=5e-6)  # methods.md, 6 digits
-    np.testing.assert_allclose(sd[:3], [0.114045, 0.071745, 0.074218], atol=5e-6)
-    assert posterior.mean == pytest.approx(0.020825, abs=5e-6)
+def marginal(y, D, X, prior):
+    """p(y) with flat coefficients and the prior up to a constant, by a dense rule on log σ."""
+    u = np.linspace(-22.0, 9.0, 1201)
+    logs = []
+    for sd in np.exp(u):
+        w = 1.0 / (sd**2 + D)
+        gram = (X * w) @ X.T
+        residual = y - np.linalg.solve(gram, (X * w) @ y) @ X
+        value = 0.5 * (np.log(w).sum() - np.linalg.slogdet(gram)[1] - (w * residual**2).sum())
+        logs.append(value - 0.5 * (len(y) - len(X)) * np.log(2 * np.pi))
+    return np.exp(np.array(logs) + log_prior(prior, np.exp(u)) + u).sum() * (u[1] - u[0])
 
 
 def test_quantiles_invert_the_mixture(rng):
-    y, D, X = rng.normal(size=9), np.exp(rng.normal(size=9)), np.ones((1, 9))
-    sampled = np.arange(9) != 4
-    posterior = variance_posterior(y[sampled], D[sampled], X[:, sampled])
-    mixture = area_mixture(posterior, y, D, X, sampled)
+    areas = problem(rng)
+    mixture = area_mixture(place_nodes(areas, [(FLAT_VARIANCE, 1.0)]), areas)
     for probability in (1e-4, 0.025, 0.5, 0.975):
         q = mixture.quantile(probability)
         back = mixture.weights @ ndtr((q - mixture.means) / mixture.sds)
         np.testing.assert_allclose(back, probability, rtol=1e-8)
 
 
-def test_many_areas_approach_the_plug_in(rng):
-    n = 4000
-    D = rng.uniform(0.5, 1.5, n)
-    y = 3.0 + rng.normal(size=n) * np.sqrt(D + 1.0)
-    X = np.ones((1, n))
-    posterior = variance_posterior(y, D, X)
-    A = fit_batch(y, D, X, [0, n]).variance[0, 0]
-    _, sd = area_mixture(posterior, y, D, X, np.ones(n, bool)).moments()
-    gamma = A / (A + D)
-    assert posterior.mean == pytest.approx(A, rel=5e-3)
-    np.testing.assert_allclose(sd, np.sqrt(gamma * D), rtol=5e-3)
+@pytest.mark.parametrize("prior", [(HALF_NORMAL, 0.8), (FLAT_VARIANCE, 1.0)])
+def test_leave_one_out_is_the_ratio_of_marginals(rng, prior):
+    areas = problem(rng)
+    found = leave_one_out(place_nodes(areas, [prior]), areas)
+    kept = np.flatnonzero(areas.sampled)
+    for place, d in enumerate(kept):
+        others = kept[kept != d]
+        whole = marginal(areas.y[kept], areas.vardir[kept], areas.X[:, kept], prior)
+        rest = marginal(areas.y[others], areas.vardir[others], areas.X[:, others], prior)
+        assert found[place] == pytest.approx(np.log(whole / rest), abs=BRUTE)
 
 
-@pytest.mark.parametrize(("prior", "fewest"), [("flat-variance", 5), ("flat-sd", 4)])
-def test_improper_posteriors_are_refused(rng, prior, fewest):
-    X = np.vstack([np.ones(fewest), rng.normal(size=fewest)])
-    y, D = rng.normal(size=fewest), np.ones(fewest)
-    posterior = variance_posterior(y, D, X, prior=prior)
-    assert np.isfinite(posterior.weights).all()
-    with pytest.raises(ValueError, match="improper"):
-        variance_posterior(y[1:], D[1:], X[:, 1:], prior=prior)
+def test_leave_one_out_of_an_area_that_alone_carries_a_coefficient(rng):
+    areas = problem(rng)
+    X = np.vstack([np.ones(9), np.eye(9)[2]])
+    areas = Areas.of(areas.y, areas.vardir, X, areas.sampled)
+    found = leave_one_out(place_nodes(areas, [(HALF_NORMAL, 0.8)]), areas)
+    assert np.isnan(found).tolist() == [False, False, True, *[False] * 5]
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e8])
-def test_rescaling(rng, scale):
-    y, D, X = rng.normal(size=15), np.exp(rng.normal(size=15)), np.ones((1, 15))
-    a, b = variance_posterior(y, D, X), variance_posterior(scale * y, scale**2 * D, X)
-    assert b.mean == pytest.approx(scale**2 * a.mean, rel=1e-8)
+def test_shared_columns_are_the_covariance_between_areas(rng):
+    areas = problem(rng)
+    nodes = place_nodes(areas, [(HALF_NORMAL, 1.0)], fine=True)
+    hyper = draw_hyper(nodes, np.array([1], np.uint64), 40_000)
+    values = draw_areas(hyper, areas, np.array([2], np.uint64))
+    columns = shared_columns(nodes, areas)
+    _, sd = area_mixture(nodes, areas).moments()
+    off = ~np.eye(9, dtype=bool)
+    expected = (columns @ columns.T / np.outer(sd, sd))[off]
+    assert np.abs(np.corrcoef(values.T)[off] - expected).max() < MONTE_CARLO
+    assert np.abs(expected).max() > 5 * MONTE_CARLO  # there is something to see

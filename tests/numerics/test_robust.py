@@ -10,8 +10,16 @@ import pytest
 from scipy.optimize import brentq, minimize
 
 from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.robust import HUBER_K, fit_robust, huber_variance, pseudo_mse, reblup, robust_batch
-from sae.numerics.robust_bootstrap import robust_bootstrap_mse
+from sae.numerics.robust import (
+    HUBER_K,
+    fit_robust,
+    huber_variance,
+    reblup,
+    robust_batch,
+    variance_of_variance,
+)
+from sae.numerics.robust_bootstrap import bootstrap_robust
+from sae.numerics.robust_error import pseudo_joint, synthetic_share
 
 # saeRobust and emdi at tol 1e-9: they stop when the relative step is small, 1.3e-7 off in A at worst
 OWN = 1e-7
@@ -40,6 +48,16 @@ def tables(shared_data):
         ),
         "names": income["Domain"].tolist(),
     }  # fmt: skip
+
+
+def pseudo_mse(fit, y, D, X, c=1.0, out=0):
+    """Both predictors of the sampled areas, and x'beta of the first `out` taken as areas without a sample."""
+    on, rows = np.arange(len(y) + out) < len(y), np.append(np.arange(len(y)), np.arange(out))
+    found = []
+    for share in synthetic_share(fit, y, D, X, c):
+        joint = pseudo_joint(fit, np.append(share, np.ones(out)), D[rows], X[rows], on)
+        found.append(joint.mse())
+    return found[0][on], found[1][on], found[0][~on]
 
 
 def test_expected_square_of_psi_by_integration():
@@ -138,11 +156,42 @@ def test_pseudo_mse_is_that_of_the_weights(tables):
     for name in ("milk", "income"):
         y, D, X = tables[name]
         fit = fit_robust(y, D, X)
-        plain, corrected, out = pseudo_mse(fit, y, D, X, X_out=X[:3])
+        plain, corrected, out = pseudo_mse(fit, y, D, X, out=3)
         np.testing.assert_allclose(plain, dense_mse(fit, y, D, X), rtol=1e-9)
         np.testing.assert_allclose(corrected, dense_mse(fit, y, D, X, c=1.0), rtol=1e-9)
         H = X[:3] @ fit.projection
         np.testing.assert_allclose(out, fit.variance + H**2 @ (fit.variance + D), rtol=EXACT)
+
+
+def test_joint_pseudo_error_is_that_of_the_weights(tables):
+    """The covariance of all pairs against the full matrix of weights, areas without a sample included."""
+    y, D, X = tables["milk"]
+    on = np.arange(len(y)) > 4
+    fit = fit_robust(y[on], D[on], X[on])
+    A, e = fit.variance, y[on] - X[on] @ fit.beta
+    plain, _ = synthetic_share(fit, y[on], D[on], X[on])
+    share = np.ones(len(y))
+    share[on] = plain
+    assert (abs(plain - D[on] / (A + D[on])) > 1e-3).any()  # some are clipped
+    W = np.zeros((len(y), on.sum()))
+    W[on] = np.diag(1 - plain)
+    W += share[:, None] * (X @ fit.projection)
+    np.testing.assert_allclose((W @ y[on])[on], reblup(y[on], D[on], y[on] - e, A, fit.k)[0], rtol=1e-9)
+    gap = W - np.eye(len(y))[:, on]
+    full = A * (gap @ gap.T) + (W * D[on]) @ W.T + A * np.diag(~on)
+    np.testing.assert_allclose(
+        pseudo_joint(fit, share, D, X, on).covariance(), full, rtol=1e-9, atol=1e-12 * full.max()
+    )
+
+
+def test_asymptotic_variance_of_the_variance_by_simulation():
+    """400 fits of 1,000 areas: relative standard error of a variance sqrt(2 / 400) = 0.07."""
+    rng = np.random.default_rng(12)
+    D, X = rng.uniform(0.3, 1.0, 1000), np.ones((1000, 1))
+    y = rng.normal(size=(400, 1000)) * np.sqrt(1.0 + D)
+    variance, _, _ = robust_batch(y, D, X)
+    assert abs(variance.var() / variance_of_variance(1.0, D, HUBER_K) - 1) < 4 * 0.07
+    np.testing.assert_allclose(variance_of_variance(1.0, D, 1e6), 2 / (1 / (1 + D) ** 2).sum(), rtol=EXACT)
 
 
 def hard(rng, n=60, df=2.0):
@@ -272,9 +321,10 @@ def test_bootstrap_against_emdi(tables, reference, kind):
     y, D, X = (part[order] for part in tables["income"])
     fit = fit_robust(y, D, X)
     replicates = 400
-    mse = robust_bootstrap_mse(
+    errors = bootstrap_robust(
         fit, D, X, np.ones(len(y), bool), truth["domain"], replicates=replicates, seed=1
-    )[kind == "reblupbc"]
+    )[int(kind == "reblupbc")]
+    mse = (errors**2).mean(axis=0)
     z = np.log(np.array(truth["mse"]["FH"]) / mse) / np.sqrt(2 / 50 + 2 / replicates)
     assert abs(z.mean()) < 4 / np.sqrt(len(z)) and abs(z).max() < 4.5 and 0.7 < z.std() < 1.3
 
@@ -286,9 +336,10 @@ def test_bootstrap_without_robustness_tends_to_the_analytical_value_and_repeats(
     y, D, X = tables["grapes"]
     fit = fit_robust(y, D, X, 1e8)
     sampled = np.arange(len(y)) > 3
-    plain, corrected = robust_bootstrap_mse(fit, D, X, sampled, list(range(len(y))), replicates=300, seed=2)
-    again, _ = robust_bootstrap_mse(fit, D, X, sampled, list(range(len(y))), replicates=300, seed=2)
-    np.testing.assert_array_equal(plain, again)
+    errors = bootstrap_robust(fit, D, X, sampled, list(range(len(y))), replicates=300, seed=2)
+    again = bootstrap_robust(fit, D, X, sampled, list(range(len(y))), replicates=300, seed=2)
+    np.testing.assert_array_equal(errors, again)
+    plain, corrected = (errors**2).mean(axis=1)
     g1 = np.where(sampled, fit.variance * D / (fit.variance + D), fit.variance)
     ratio = plain / g1
     assert abs(np.mean(ratio) - 1.03) < 0.03  # g2 and g3 add a little; Monte Carlo error of the mean is 0.005

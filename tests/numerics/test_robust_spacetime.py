@@ -10,15 +10,16 @@ import pytest
 from scipy import sparse
 
 from sae.errors import SaeSpecError
-from sae.numerics.robust import HUBER_K, fit_robust, huber_variance, pseudo_mse, reblup
-from sae.numerics.robust_bootstrap import robust_spacetime_bootstrap_mse
+from sae.numerics.robust import HUBER_K, fit_robust, huber_variance, reblup
+from sae.numerics.robust_bootstrap import bootstrap_robust_spacetime
+from sae.numerics.robust_error import pseudo_joint, synthetic_share
 from sae.numerics.robust_spacetime import (
     _gain,
     fit_robust_spacetime,
     robust_at,
     robust_equations,
-    robust_spacetime_mse,
 )
+from sae.numerics.robust_spacetime_error import own_weight, pseudo_root
 from sae.numerics.spacetime import fit_spacetime
 from sae.numerics.spacetime_likelihood import PARAMETERS, ar1, spacetime_problem
 
@@ -32,6 +33,14 @@ FLOOR = 1e-5  # the absolute lower bound of variances in saeRobust
 
 def spatial(y, X, D, W):
     return spacetime_problem(y[:, None], X[:, None, :], D[:, None], sparse.csr_matrix(W))
+
+
+def robust_spacetime_mse(problem, fit):
+    """Pseudo-linear MSE of both predictors, shape (D, T)."""
+    return [
+        (pseudo_root(problem, fit, corrected=corrected) ** 2).sum(axis=1).reshape(problem.seen.shape)
+        for corrected in (False, True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +234,14 @@ def test_without_neighbours_it_is_the_area_model(rng):
     plain, corrected = reblup(y, D, X @ area.beta, area.variance, HUBER_K)
     np.testing.assert_allclose(fit.reblup[:, 0], plain, rtol=EXACT)
     np.testing.assert_allclose(fit.reblupbc[:, 0], corrected, rtol=EXACT)
-    errors = robust_spacetime_mse(spatial(y, X, D, 0 * W), fit)
-    for mine, theirs in zip(errors, pseudo_mse(area, y, D, X)[:2], strict=True):
-        np.testing.assert_allclose(mine[:, 0], theirs, rtol=1e-8)
+    problem, shares = spatial(y, X, D, 0 * W), synthetic_share(area, y, D, X)
+    for mine, share, corrected in zip(robust_spacetime_mse(problem, fit), shares, (False, True), strict=True):
+        joint = pseudo_joint(area, share, D, X, np.ones(len(y), bool))
+        np.testing.assert_allclose(mine[:, 0], joint.mse(), rtol=1e-8)
+        root = pseudo_root(problem, fit, corrected=corrected)
+        full = joint.covariance()
+        np.testing.assert_allclose(root @ root.T, full, rtol=1e-8, atol=1e-10 * full.max())
+        np.testing.assert_allclose(own_weight(problem, fit, corrected=corrected)[:, 0], 1 - share, rtol=1e-8)
 
 
 @pytest.mark.parametrize("unit", [1e-5, 1e6])
@@ -273,10 +287,11 @@ def test_bootstrap_lies_above_the_pseudo_linear_error_by_the_estimation_of_the_p
         y = X @ [1.0, 2.0] + rng.normal(size=(30, 1)) + rng.normal(size=(30, 5))
         problem = spacetime_problem(y, X, np.full((30, 5), 0.5))
     fit = fit_robust_spacetime(problem, free, k=1e8)
-    labels = list(range(len(problem.X)))
-    plain, corrected, unfinished = robust_spacetime_bootstrap_mse(
-        problem, fit, free, labels, replicates=replicates, seed=3
+    labels, cells = list(range(len(problem.X))), list(range(problem.seen.size))
+    errors, unfinished = bootstrap_robust_spacetime(
+        problem, fit, free, areas=labels, cells=cells, replicates=replicates, seed=3
     )
+    plain, corrected = (errors**2).mean(axis=1)
     linear, _ = robust_spacetime_mse(problem, fit)
     ratio = np.mean(plain / linear)
     error = np.sqrt(2 / replicates / len(labels))

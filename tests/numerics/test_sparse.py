@@ -1,4 +1,4 @@
-"""The lock-step sparse Cholesky against dense linear algebra."""
+"""The supernodal sparse Cholesky against dense linear algebra."""
 
 import numpy as np
 import pytest
@@ -67,6 +67,32 @@ def test_colour_is_a_root_of_the_inverse(problem):
     *_, dense, factor = problem
     root = factor.colour(np.eye(dense.shape[1]))
     np.testing.assert_allclose(root @ np.swapaxes(root, 1, 2), np.linalg.inv(dense), rtol=1e-8, atol=TOL)
+
+
+def test_whitened_right_hand_sides_have_the_inverse_as_their_inner_product(problem, rng):
+    *_, dense, factor = problem
+    rhs = rng.normal(size=(dense.shape[1], 3))
+    half = factor.whiten(rhs)
+    expected = rhs.T @ np.linalg.solve(dense, np.broadcast_to(rhs, (11, *rhs.shape)))
+    np.testing.assert_allclose(np.swapaxes(half, 1, 2) @ half, expected, rtol=1e-9, atol=TOL)
+
+
+def test_a_map_with_wide_supernodes(rng):
+    side = 14
+    at = np.arange(side**2).reshape(side, side)
+    pairs = [(at[:, 1:], at[:, :-1]), (at[1:], at[:-1]), (at[2:], at[:-2]), (at[1:, 1:], at[:-1, :-1])]
+    rows = np.concatenate([at.ravel(), *[one.ravel() for one, _ in pairs]])
+    cols = np.concatenate([at.ravel(), *[two.ravel() for _, two in pairs]])
+    values = np.where(rows == cols, 10.0, rng.uniform(-1, 1, (3, len(rows))))
+    dense = np.array([dense_of(rows, cols, one, side**2) for one in values])
+    pattern = analyse(rows, cols, side**2)
+    assert np.diff(pattern.first).max() > 8
+    factor, inverse = factorise(pattern, values), np.linalg.inv(dense)
+    np.testing.assert_allclose(factor.logdet(), np.linalg.slogdet(dense)[1], rtol=TOL)
+    np.testing.assert_allclose(factor.solve(np.eye(side**2)), inverse, atol=TOL)
+    np.testing.assert_allclose(factor.inverse().diagonal(), np.diagonal(inverse, axis1=1, axis2=2), rtol=TOL)
+    np.testing.assert_allclose(factor.inverse().trace(values), np.full(3, side**2), rtol=TOL)
+    assert factor.take(np.array([2])).logdet()[0] == factor.logdet()[2]
 
 
 def test_neighbours_in_the_block_do_not_matter(problem):

@@ -227,6 +227,32 @@ def test_flag_fills_the_verdict_only(fit):
     np.testing.assert_array_equal(flagged.estimates["estimate"], fit.estimates["estimate"])
 
 
+def several(rng, fits, areas=11):
+    frame = pd.DataFrame(
+        [{"area": f"A{d}", "time": f"{2020 + k}"} for k in range(fits) for d in range(areas)]
+    ).assign(vardir=0.1)
+    frame["x"] = rng.normal(size=len(frame))
+    frame["y"] = 1.0 + frame["x"] + rng.normal(size=len(frame))
+    return FayHerriot("y ~ x", domain="area", per="time").fit(frame)
+
+
+def test_summary_of_a_few_fits_shows_the_coefficients_of_each(rng):
+    fit = several(rng, 3)
+    text = fit.summary()
+    assert "11 areas × 3 periods: 33 sampled, 0 without sample" in text
+    for (time, term), row in fit.coefficients.iterrows():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{time} / {term} ")]
+        assert f"{row['coef']:.5g}" in line and f"{row['se']:.3g}" in line
+
+
+def test_summary_of_many_fits_shows_the_range_of_each_coefficient(rng):
+    fit = several(rng, 6)
+    text, slopes = fit.summary(), fit.coefficients["coef"].xs("x", level="term")
+    assert "2020 / x" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("x ")]
+    assert line.split()[1:] == [f"{value:.5g}" for value in (slopes.min(), slopes.median(), slopes.max())]
+
+
 def test_summary_says_what_an_office_looks_for(fit):
     text = fit.summary()
     wanted = (

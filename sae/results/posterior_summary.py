@@ -1,0 +1,76 @@
+"""The lines of a summary that belong to a posterior: parameters, prior, and what can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from sae.results.result import Result
+
+__all__ = ["posterior_lines"]
+
+_FEW_FITS = 4  # with more, coefficients are not shown fit by fit
+_SHOWN = 20
+_TRUST = {
+    "quadrature_error": "quadrature error {:.1e} posterior sd", "k_hat": "Pareto k-hat {:.2f}",
+    "ess": "ESS {:.0f}", "r_hat": "R-hat {:.3f}", "divergences": "{:.0f} divergences",
+}  # fmt: skip
+
+
+def posterior_lines(result: Result) -> list[str]:
+    """Return parameters, coefficients, prior, source and diagnostics of a Bayesian fit."""
+    components, level = result.variance_components, getattr(result.spec, "level", 0.95)
+    priors = ", ".join(dict.fromkeys(result.estimates.frame["prior"]).keys())
+    priors = priors if len(priors) < 60 else f"{priors[:57]}..."
+    several = isinstance(components, pd.DataFrame)
+    lines = _fits(result) if several else [_parameter(components, name, level) for name in _names(components)]
+    told = [
+        f"{words} {result.diagnostics[name].median():.2f}"
+        for name, words in (("r2_marginal", "marginal R²"), ("gamma_median", "shrinkage γ median"))
+        if name in result.diagnostics
+    ]
+    lines.append("   ".join([f"prior {priors}", *told]))
+    if not several or len(components) <= _FEW_FITS:
+        lines += _coefficients(result.coefficients, level)
+    trust = [
+        words.format(float(values.min() if name == "ess" else values.max()))
+        for name, words in _TRUST.items()
+        if name in result.diagnostics and (values := result.diagnostics[name].dropna()).size
+    ]
+    return [*lines, "; ".join([result.source.source, *trust])]
+
+
+def _names(components: Any) -> list[str]:
+    """Parameters that have an interval; a variance gives way to its standard deviation."""
+    names = [str(name).removesuffix("_low") for name in components.index if str(name).endswith("_low")]
+    return [name for name in names if "sigma2" not in name or name.replace("sigma2", "sigma") not in names]
+
+
+def _parameter(components: Any, name: str, level: float) -> str:
+    mean, sd, low, high = (float(components[name + end]) for end in ("", "_sd", "_low", "_high"))
+    return f"{name} {mean:.4g} (sd {sd:.2g}; {level:.0%} interval {low:.4g} to {high:.4g})"
+
+
+def _coefficients(table: pd.DataFrame, level: float) -> list[str]:
+    labels = [" / ".join(map(str, name if isinstance(name, tuple) else (name,))) for name in table.index]
+    width = max(map(len, labels))
+    ends = (f"{0.5 - 0.5 * level:.1%}", f"{0.5 + 0.5 * level:.1%}")
+    lines = [f"{'':<{width}} {'mean':>11} {'sd':>11} {ends[0]:>11} {ends[1]:>11}"]
+    columns = table[["coef", "sd", "low", "high"]].to_numpy(dtype=float)
+    for label, (mean, sd, low, high) in zip(labels, columns, strict=True):
+        lines.append(f"{label:<{width}} {mean:>11.5g} {sd:>11.3g} {low:>11.5g} {high:>11.5g}")
+    return lines
+
+
+def _fits(result: Result) -> list[str]:
+    components = result.variance_components
+    names = _names(components.T)
+    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+    told = [
+        name for name in ("areas", "sampled", "r2_marginal", "gamma_median") if name in result.diagnostics
+    ]
+    shown = pd.concat([result.diagnostics[told], components[columns]], axis=1)
+    text = shown.head(_SHOWN).to_string(float_format="{:.4g}".format).splitlines()
+    return text + ([f"… {len(shown) - _SHOWN} more fits"] if len(shown) > _SHOWN else [])

@@ -1,0 +1,211 @@
+"""The posterior of area proportions under the logit model by cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit, ndtri
+
+from sae.numerics.cells_kernels import draws, expected, likelihoods, shares, uniforms
+from sae.numerics.cells_logit import Cells, weighted_points
+from sae.numerics.grid_points import WeightedPoints
+from sae.numerics.psis import psis_loo
+from sae.numerics.streams import generator, stream_keys
+from sae.samplers.grid import centred_basis, times_rows
+from sae.samplers.posterior import Sample
+
+__all__ = ["CellsPosterior", "Population"]
+
+_JOINT = 512  # points of the hyperparameters for moments and the covariance of areas
+_OWN = 4096  # draws behind the quantiles
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Cells of the population of D areas, area after area, every area with at least one.
+
+    Attributes
+    ----------
+    X : ndarray, shape (C, p)
+    size : ndarray, shape (C,)
+        People of each cell.
+    starts : ndarray of int, shape (D + 1,)
+    """
+
+    X: np.ndarray
+    size: np.ndarray
+    starts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CellsPosterior:
+    """Posterior of P_d = Σ_c N_dc expit(x_c'β + u_d) / N_d, u_d ~ N(0, σ²), β flat: a `Posterior`.
+
+    Attributes
+    ----------
+    cells : Cells
+        The sample, all D areas, in the order of the rows.
+    population : Population
+        The same areas in the same order.
+    prior : (code, scale)
+        Of σ: see `hyperprior.log_prior`.
+    labels : sequence of str, length D
+        Names of the areas: they name the streams.
+    """
+
+    cells: Cells
+    population: Population
+    prior: tuple[int, float]
+    labels: Sequence[str]
+
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """A, (p, p): X A is what is fitted."""
+        return centred_basis(self.cells.X)
+
+    @cached_property
+    def own(self) -> Cells:
+        """The sample with centred and scaled columns."""
+        return Cells(times_rows(self.cells.X, self.basis), self.cells.y, self.cells.n, self.cells.starts)
+
+    @cached_property
+    def design(self) -> np.ndarray:
+        """The population's designs in the same basis, shape (C, p)."""
+        return times_rows(self.population.X, self.basis)
+
+    @cached_property
+    def fit(self) -> WeightedPoints:
+        """Weighted points of the hyperparameters."""
+        return weighted_points(self.own, self.prior)
+
+    @property
+    def sampled(self) -> np.ndarray:
+        """Which areas have units in the sample, shape (D,)."""
+        return np.asarray(np.diff(self.cells.starts) > 0)
+
+    @property
+    def source(self) -> str:
+        """How it is computed, in words."""
+        count = len(self.fit.log_sigma)
+        return f"importance sampling, {count} weighted points of β and σ, effects by quadrature"
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """Pareto k and effective number of the weighted points."""
+        return {"k_hat": self.fit.k_hat, "ess": self.fit.ess}
+
+    @cached_property
+    def conditional(self) -> np.ndarray:
+        """Mean and mean square of every P_d given each of equally weighted points of (β, σ): (2, S, D)."""
+        index = self.fit.spread(_JOINT)
+        return np.asarray(
+            expected(
+                *self.own.arrays, self.design, self.population.size, self.population.starts,
+                self.fit.beta[index], np.exp(self.fit.log_sigma[index]),
+            )
+        )  # fmt: skip
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """Draws of every P_d behind the quantiles, shape (S, D); effects are stratified, no seed enters."""
+        index = self.fit.spread(_OWN)
+        beta, sigma = self.fit.beta[index], np.exp(self.fit.log_sigma[index])
+        order = uniforms(stream_keys(0, "strata", self.labels), _OWN).argsort(axis=0)
+        places = np.empty(order.shape)
+        strata = np.broadcast_to((np.arange(_OWN) + 0.5)[:, None] / _OWN, order.shape)
+        np.put_along_axis(places, order, strata, axis=0)
+        return self._shares(beta, self._effects(beta, sigma, places))
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return posterior means and standard deviations of all areas, each of shape (D,)."""
+        mean, square = self._averaged(self.conditional)
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+    def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return posterior quantiles, shape (len(probabilities), D)."""
+        return np.quantile(self.reference, np.atleast_1d(probabilities), axis=0, method="hazen")
+
+    def exceedance(self, threshold: np.ndarray | float) -> np.ndarray:
+        """Return P(value > threshold | data) of every area, shape (D,)."""
+        return np.asarray((self.reference > threshold).mean(axis=0))
+
+    def draw(self, n: int, seed: int) -> Sample:
+        """Return n joint draws; the same seed gives the same draws."""
+        beta, sigma, effects = self._drawn(n, seed)
+        on = self.sampled
+        return Sample(
+            self._shares(beta, effects),
+            {"sigma_u": sigma, "beta": beta @ self.basis.T},
+            likelihoods(*self.own.arrays, beta, effects)[:, on],
+            self._replicated(beta, effects, seed)[:, on],
+        )
+
+    def values(self, n: int, seed: int) -> np.ndarray:
+        """Return n joint draws of all areas' proportions alone, shape (n, D)."""
+        beta, _, effects = self._drawn(n, seed)
+        return self._shares(beta, effects)
+
+    def loo(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p(units of the area | the other areas) and its Pareto k, each of shape (n,).
+
+        The area's effect is integrated out, so that only the hyperparameters are weighted anew.
+        """
+        found = self.own.log_likelihood(self.fit.beta, np.exp(self.fit.log_sigma), by_area=True)
+        return psis_loo(found[:, self.sampled], self.fit.log_weights)
+
+    def shared(self) -> np.ndarray:
+        """Return columns whose products are the posterior covariance of different areas, shape (D, C)."""
+        means = self.conditional[0]
+        columns = (means - means.mean(axis=0)).T / np.sqrt(len(means))
+        if len(columns) >= len(means):
+            return columns
+        values, vectors = np.linalg.eigh(columns @ columns.T)  # as many columns as rows say the same
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+    def parameters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return points of β, shape (S, p), of σ, shape (S,), and their weights."""
+        return self.fit.beta @ self.basis.T, np.exp(self.fit.log_sigma), self.fit.weights
+
+    def _averaged(self, values: np.ndarray) -> np.ndarray:
+        """Posterior means of functions known at some points of (β, σ), shape (K, S, D) to (K, D).
+
+        What β, β², σ, σ² and log σ tell of the function is averaged over all points: control variates.
+        """
+        sigma = np.exp(self.fit.log_sigma)[:, None]
+        known = np.hstack([self.fit.beta, self.fit.beta**2, sigma, sigma**2, np.log(sigma)])
+        known = known - self.fit.weights @ known
+        at = np.column_stack([np.ones(values.shape[1]), known[self.fit.spread(values.shape[1])]])
+        return np.array([np.linalg.lstsq(at, part, rcond=None)[0][0] for part in values])
+
+    def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        beta, sigma = self.fit.resample(n, generator(seed, "hyperparameters"))
+        places = uniforms(stream_keys(seed, "area effects", self.labels), n)
+        return beta, sigma, self._effects(beta, sigma, places)
+
+    def _effects(self, beta: np.ndarray, sigma: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Effects at probabilities of their distributions, shape (S, D)."""
+        on, starts = self.sampled, self.own.starts
+        out = sigma[:, None] * ndtri(places)
+        out[:, on] = draws(
+            self.own.X, self.own.y, self.own.n, starts[np.append(on, True)], beta, sigma,
+            np.ascontiguousarray(places[:, on]),
+        )  # fmt: skip
+        return out
+
+    def _shares(self, beta: np.ndarray, effects: np.ndarray) -> np.ndarray:
+        return np.asarray(shares(self.design, self.population.size, self.population.starts, beta, effects))
+
+    def _replicated(self, beta: np.ndarray, effects: np.ndarray, seed: int) -> np.ndarray:
+        """Shares of successes that each sampled area would have shown, shape (S, D)."""
+        X, n, starts = self.own.X, self.own.n, self.own.starts
+        out = np.full(effects.shape, np.nan)
+        for d in map(int, np.flatnonzero(self.sampled)):
+            own = slice(starts[d], starts[d + 1])
+            trials = np.maximum(np.rint(n[own]), 1.0).astype(int)
+            p = expit(times_rows(X[own], beta.T).T + effects[:, [d]])
+            successes = generator(seed, "replicated observations", self.labels[d]).binomial(trials, p)
+            out[:, d] = successes.sum(axis=1) / trials.sum()
+        return out

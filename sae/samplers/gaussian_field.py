@@ -1,0 +1,256 @@
+"""Posterior of area-level models with spatial and temporal effects: no chain, moments without random numbers.
+
+Given the one to four hyperparameters everything is normal. Moments are mixtures over nodes; joint draws take
+their hyperparameters from a proposal, each as often as its weight says, and everything else exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy.special import logsumexp, ndtr
+
+from sae.numerics.posterior import Mixture
+from sae.numerics.psis import K_LIMIT, psis
+from sae.numerics.spatial_posterior import AreaField, Conditional, condition, log_posterior, solve
+from sae.numerics.spatial_posterior_draws import FieldDraws, draw_fields
+from sae.numerics.spatial_posterior_nodes import Lattice, Proposal, find_mode, lattice, spread_of
+from sae.numerics.streams import generator, stream_keys
+from sae.samplers.posterior import Sample
+
+__all__ = ["GaussianField", "gaussian_field"]
+
+TOLERANCE = 1e-3  # error of means and deviations, in posterior standard deviations, that ends the refinement
+# (step in standard deviations, nats below the top) of one, two, or more hyperparameters
+_LEVELS = {
+    1: ((0.5, 30.0), (0.35, 35.0), (0.25, 40.0)),
+    2: ((1.3, 10.0), (0.9, 12.0), (0.6, 14.0), (0.45, 16.0)),
+}
+_MANY = ((1.5, 8.0), (1.15, 10.0), (0.9, 11.0))
+_LIGHT = 1e-12  # share of a node that is left out
+_PILOT = 512  # proposals from which k-hat is read
+_PROPOSALS = 64  # drawn from one stream
+_REPEATS, _LARGE = 8, 500  # draws of one hyperparameter value, on maps with as many areas
+_BY_NODES = 20_000  # areas from which on joint draws come from the nodes as well
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianField:
+    """A fitted posterior; implements `sae.samplers.Posterior`.
+
+    Attributes
+    ----------
+    field : AreaField
+    phi : ndarray, shape (K, d)
+        Nodes, as working values of the hyperparameters.
+    weights : ndarray, shape (K,)
+    at : Conditional
+        Exact posterior of the rows at each node.
+    proposal : Proposal
+    log_mass : float
+        Log of the integral of the density over the hyperparameters.
+    by_nodes : bool
+        Joint draws take their hyperparameters from the nodes, not from the proposal.
+    diagnostics : mapping of str to float
+        "quadrature_error": largest difference of a mean or standard deviation between these nodes and half of
+        them, in posterior standard deviations; "k_hat" of the proposal's weights; "nodes".
+    """
+
+    field: AreaField
+    phi: np.ndarray
+    weights: np.ndarray
+    at: Conditional
+    proposal: Proposal
+    log_mass: float
+    by_nodes: bool
+    diagnostics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """How the posterior is computed, in words."""
+        names = ", ".join(self.field.bounds)
+        draws = "draws from them" if self.by_nodes else "draws by importance"
+        return f"exact posterior given {names}; {len(self.weights)} nodes, {draws}"
+
+    @property
+    def mixture(self) -> Mixture:
+        """Posterior of every row as a mixture of normals."""
+        return Mixture(self.weights, self.at.means, self.at.sds)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return posterior means and standard deviations of all rows, each of shape (M,)."""
+        return self.mixture.moments()
+
+    def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return posterior quantiles, shape (len(probabilities), M)."""
+        mixture = self.mixture
+        return np.stack([mixture.quantile(float(p)) for p in np.atleast_1d(probabilities)])
+
+    def exceedance(self, threshold: np.ndarray | float) -> np.ndarray:
+        """Return P(value > threshold | data) of every row, shape (M,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.weights @ ndtr((self.at.means - threshold) / self.at.sds)
+
+    @property
+    def coefficient_mixture(self) -> Mixture:
+        """Posterior of every coefficient as a mixture of normals."""
+        return Mixture(self.weights, self.at.beta, np.sqrt((self.at.beta_root**2).sum(axis=2)))
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the posterior mean, shape (p,), and covariance, shape (p, p), of the coefficients."""
+        mean = self.weights @ self.at.beta
+        off = self.at.beta - mean
+        within = np.einsum("k,kij,klj->il", self.weights, self.at.beta_root, self.at.beta_root)
+        return mean, within + off.T @ (self.weights[:, None] * off)
+
+    def hyperparameters(self) -> dict[str, tuple[float, float]]:
+        """Return posterior mean and standard deviation of each hyperparameter by name."""
+        found = {}
+        for name, values in self.field.natural(self.phi).items():
+            mean = float(self.weights @ values)
+            found[name] = mean, float(np.sqrt(self.weights @ (values - mean) ** 2))
+        return found
+
+    def loo(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p(y_d | the others), shape (n,), over the nodes; its k is NaN: nothing is drawn."""
+        log_weights = np.log(self.weights)[:, None]
+        value = -logsumexp(log_weights - self.at.log_left_out, axis=0)
+        return value, np.full(len(value), np.nan)
+
+    def draw(self, n: int, seed: int) -> Sample:
+        """Return n joint draws; the first m of them are those that `draw(m, seed)` returns."""
+        keys = stream_keys(seed, "spatial posterior", ("field", "rows"))
+        phi, drawn = self._from_nodes(n, seed, keys) if self.by_nodes else self._from_proposal(n, seed, keys)
+        y, variance, place = _observed(self.field)
+        log_likelihood = -0.5 * (
+            np.log(2.0 * np.pi * variance) + (y - drawn.values[:, place]) ** 2 / variance
+        )
+        parameters = {**self.field.natural(phi), "coefficients": drawn.beta}
+        return Sample(drawn.values, parameters, log_likelihood, drawn.replicated)
+
+    def _from_proposal(self, n: int, seed: int, keys: np.ndarray) -> tuple[np.ndarray, FieldDraws]:
+        """Take each proposed value floor(w + u) times: w on average, so that draws follow the posterior.
+
+        On a large map, where a factorisation is dear and the hyperparameters are known well, each value
+        carries eight times as many draws of all else.
+        """
+        repeats = _REPEATS if self.field.structure.size >= _LARGE else 1
+        phis: list[np.ndarray] = []
+        parts: list[FieldDraws] = []
+        have, block = 0, 0
+        while have < n:
+            rng = generator(seed, "hyperparameters", block)
+            phi, log_proposal = self.proposal.draw(rng, _PROPOSALS)
+            chance = rng.random(_PROPOSALS)
+            for first in range(0, _PROPOSALS, _piece(self.field)):
+                some = slice(first, first + _piece(self.field))
+                at = solve(self.field, phi[some])
+                weight = np.exp(at.log_density - log_proposal[some] - self.log_mass)
+                owner = np.repeat(
+                    np.arange(len(weight)), np.floor(repeats * weight + chance[some]).astype(int)
+                )
+                owner = owner[: n - have]
+                if len(owner):
+                    parts.append(draw_fields(self.field, at, owner, have + np.arange(len(owner)), keys))
+                    phis.append(phi[some][owner])
+                    have += len(owner)
+            block += 1
+        names = ("values", "beta", "replicated")
+        drawn = FieldDraws(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return np.concatenate(phis), drawn
+
+    def _from_nodes(self, n: int, seed: int, keys: np.ndarray) -> tuple[np.ndarray, FieldDraws]:
+        """Take each node as often as its weight says; nodes that are taken are factorised once."""
+        chance = generator(seed, "nodes").random(n)
+        owner = np.minimum(np.searchsorted(np.cumsum(self.weights), chance), len(self.weights) - 1)
+        taken = np.unique(owner)
+        shapes = self.at.means.shape[1], self.at.beta.shape[1], len(self.field.time)
+        drawn = FieldDraws(*(np.empty((n, size)) for size in shapes))
+        for first in range(0, len(taken), _piece(self.field)):
+            nodes = taken[first : first + _piece(self.field)]
+            mine = np.flatnonzero(np.isin(owner, nodes))
+            at = solve(self.field, self.phi[nodes])
+            part = draw_fields(self.field, at, np.searchsorted(nodes, owner[mine]), mine, keys)
+            for name in ("values", "beta", "replicated"):
+                getattr(drawn, name)[mine] = getattr(part, name)
+        return self.phi[owner], drawn
+
+
+def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> GaussianField:
+    """Find the posterior of a model: its mode, nodes that carry the moments, and a proposal for joint draws.
+
+    Parameters
+    ----------
+    model : AreaField
+    tolerance : float
+        Error of means and standard deviations of the rows, in posterior standard deviations, at which the
+        nodes are no longer refined.
+
+    Raises
+    ------
+    SaeConvergenceError
+        If the posterior of the hyperparameters has no mode or does not fall off.
+    """
+
+    def density(phi: np.ndarray) -> np.ndarray:
+        return log_posterior(model, phi)
+
+    kinds = [(-1.0, 1.0, 2.5) if ends is None else (-0.7, 0.7) for ends in model.bounds.values()]
+    mode, root = find_mode(density, np.array(list(product(*kinds))))
+    centre, root = spread_of(lattice(density, mode, root, step=1.5, drop=5.0))
+    proposal = Proposal(centre, root)
+    phi, log_proposal = proposal.draw(generator(0, "pilot"), _PILOT)
+    k_hat = psis(density(phi) - log_proposal)[1]
+    error = np.inf
+    for step, drop in _LEVELS.get(len(centre), _MANY):
+        halves = [lattice(density, centre, root, step=step, drop=drop, shift=shift) for shift in (0.0, 0.5)]
+        found = _join(halves)
+        at = condition(model, found[0])
+        error = _difference(at, *found[1:])
+        if error < tolerance:
+            break
+    points, weights, _ = found
+    heavy = weights > _LIGHT
+    if not heavy.all():
+        at = Conditional(**{name: value[heavy] for name, value in vars(at).items()})
+    mass = [half.log_mass for half in halves]
+    return GaussianField(
+        model, points[heavy], weights[heavy] / weights[heavy].sum(), at, proposal,
+        float(logsumexp(mass)) - np.log(2.0), bool(k_hat > K_LIMIT or model.structure.size >= _BY_NODES),
+        {"quadrature_error": error, "k_hat": float(k_hat), "nodes": float(heavy.sum())},
+    )  # fmt: skip
+
+
+def _join(halves: list[Lattice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join two lattices: points, weights in the sum of both, and weights in the first alone."""
+    points = np.concatenate([half.points for half in halves])
+    values = np.concatenate([half.log_density for half in halves])
+    weights = np.exp(values - values.max())
+    size = len(halves[0].points)
+    return points, weights / weights.sum(), np.concatenate([halves[0].weights, np.zeros(len(points) - size)])
+
+
+def _difference(at: Conditional, weights: np.ndarray, half: np.ndarray) -> float:
+    """Largest change of a row's mean or deviation from half of the nodes to all, in standard deviations."""
+    mean, sd = Mixture(weights, at.means, at.sds).moments()
+    mean_half, sd_half = Mixture(half, at.means, at.sds).moments()
+    with np.errstate(invalid="ignore"):
+        changes = np.maximum(np.abs(mean - mean_half), np.abs(sd - sd_half)) / sd
+    return float(np.nan_to_num(changes).max())
+
+
+def _piece(model: AreaField) -> int:
+    return len(next(model.blocks(np.empty((_PROPOSALS, 0)))))
+
+
+def _observed(model: AreaField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Direct estimates, their variances and their places, in the caller's order."""
+    area = np.repeat(np.arange(model.structure.size), np.diff(model.start))
+    rows = model.order[model.sampled_row]
+    order = np.argsort(rows)
+    variance = model.psi[area, model.time, model.time]
+    return model.Z[order, -1], variance[order], rows[order]

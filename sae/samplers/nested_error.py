@@ -1,0 +1,117 @@
+"""The posterior of area means under the nested error model: moments by nodes, exact independent draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sae.numerics.nested_error_draws import JointDraws, draw_nested_error
+from sae.numerics.nested_error_loo import leave_area_out
+from sae.numerics.nested_error_mixture import AreaMixture, area_mixture
+from sae.numerics.nested_error_mse import AreaMeans
+from sae.numerics.nested_error_posterior import HyperPrior, NestedErrorPosterior, nested_error_posterior
+from sae.numerics.nested_error_profile import AreaSums
+from sae.numerics.streams import normals, stream_keys
+from sae.samplers.posterior import Sample
+
+__all__ = ["ExactNestedError"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExactNestedError:
+    """Posterior of the means of D areas, given the units of those with a sample.
+
+    One observed figure is an area: all its units together are left out by `loo` and have one log-likelihood;
+    what is replicated is their mean.
+
+    Attributes
+    ----------
+    posterior : NestedErrorPosterior
+    sums : AreaSums
+        What the units leave, n = 0 where there is no sample.
+    means : AreaMeans
+        What is to be predicted.
+    labels : tuple of str
+        Names of the areas' random streams.
+    source : str
+        How it is computed, in words.
+    diagnostics : mapping of str to float
+        "quadrature_error": the change of the moments when the number of nodes was last doubled.
+    """
+
+    posterior: NestedErrorPosterior
+    sums: AreaSums
+    means: AreaMeans
+    labels: tuple[str, ...]
+    source: str
+    diagnostics: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, sums: AreaSums, means: AreaMeans, prior: HyperPrior, labels: Sequence[object]
+    ) -> ExactNestedError:
+        """Integrate the posterior; raises as `nested_error_posterior`."""
+        posterior = nested_error_posterior(sums, prior)
+        source = f"exact posterior, {len(posterior.tau)} nodes of σu/σe"
+        error = {"quadrature_error": posterior.error}
+        return cls(posterior, sums, means, tuple(map(str, labels)), source, error)
+
+    @cached_property
+    def mixture(self) -> AreaMixture:
+        """The area means at the nodes."""
+        return area_mixture(self.posterior, self.sums, self.means)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return posterior means and standard deviations, each of shape (D,)."""
+        return self.mixture.moments()
+
+    def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return posterior quantiles, shape (len(probabilities), D)."""
+        return self.mixture.quantiles(probabilities)
+
+    def exceedance(self, threshold: np.ndarray | float) -> np.ndarray:
+        """Return P(area mean > threshold | data), shape (D,)."""
+        return 1.0 - self.mixture.probability(threshold)
+
+    def _joint(self, n: int, seed: int, *, effects: bool) -> JointDraws:
+        return draw_nested_error(self.posterior, self.sums, self.means, self.labels, n, seed, effects=effects)
+
+    def values(self, n: int, seed: int) -> np.ndarray:
+        """Return n joint draws of the area means alone, shape (n, D)."""
+        return self._joint(n, seed, effects=False).values
+
+    def draw(self, n: int, seed: int) -> Sample:
+        """Return n joint draws; the same seed gives the same draws."""
+        drawn = self._joint(n, seed, effects=True)
+        seen = np.flatnonzero(self.sums.n > 0)
+        fitted = drawn.coefficients @ self.sums.x_mean[seen].T + drawn.effects[:, seen]
+        keys = stream_keys(seed, "replicated mean", [self.labels[d] for d in seen])
+        noise = normals(keys, 0, n) * drawn.sigma_e[:, None] / np.sqrt(self.sums.n[seen])
+        return Sample(
+            values=drawn.values,
+            parameters={
+                "sigma_u": drawn.sigma_u, "sigma_e": drawn.sigma_e, "coefficients": drawn.coefficients
+            },
+            log_likelihood=_log_likelihood(self.sums, seen, drawn, fitted),
+            replicated=fitted + noise,
+        )  # fmt: skip
+
+    def loo(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p(units of area d | the other areas) by quadrature; its Pareto k is NaN."""
+        value = leave_area_out(self.posterior, self.sums)
+        return value, np.full(len(value), np.nan)
+
+
+def _log_likelihood(sums: AreaSums, seen: np.ndarray, drawn: JointDraws, fitted: np.ndarray) -> np.ndarray:
+    """Log density of all units of each area given the draw, from their sums, shape (S, m)."""
+    n, beta = sums.n[seen].astype(float), drawn.coefficients
+    p = beta.shape[1]
+    squares = (beta[:, :, None] * beta[:, None, :]).reshape(-1, p * p) @ sums.xx[seen].reshape(-1, p * p).T
+    rss = sums.yy[0, seen] - 2.0 * beta @ sums.xy[0, seen].T + squares
+    rss = np.maximum(rss, 0.0) + n * (sums.y_mean[0, seen] - fitted) ** 2
+    sigma = drawn.sigma_e[:, None]
+    return -0.5 * (n * math.log(2.0 * math.pi) + 2.0 * n * np.log(sigma) + rss / sigma**2)

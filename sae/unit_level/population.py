@@ -1,0 +1,243 @@
+"""Population means of the covariates by area: from a table of means, or from a census of units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeInputError, name_some
+from sae.specs import Design
+from sae.tables.joins import join_by_name
+
+__all__ = ["PopulationTable", "population_table"]
+
+_DUMMY = re.compile(r"^(?:C\()?(?P<variable>[^()\[\]]+?)(?:,.*)?\)?\[(?:T\.)?(?P<level>.*)\]$")
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationTable:
+    """The areas to be predicted.
+
+    Attributes
+    ----------
+    labels : list
+        Area labels.
+    x_mean : ndarray of float, shape (D, p)
+        Population means of the columns of the design.
+    units : ndarray of float, shape (D,)
+        Population sizes; inf where they are not told.
+    frame : DataFrame
+        One row per area with all that is known of it.
+    counted : bool
+        Whether a census of units was read.
+    """
+
+    labels: list[object]
+    x_mean: np.ndarray
+    units: np.ndarray
+    frame: pd.DataFrame
+    counted: bool = False
+
+
+def population_table(
+    design: Design, areas: pd.DataFrame | None, sampled: list[object], *, domain: str, size: str | None
+) -> PopulationTable:
+    """Find the population mean of every column of the design, by name.
+
+    Parameters
+    ----------
+    design : Design
+        Learnt on the sample.
+    areas : DataFrame or None
+        One row per area with a column of means per column of the design, or several rows per area: a census
+        of units or of cells, with the covariates of the formula.
+    sampled : list
+        Labels of the areas with a sample; each must be among the areas.
+    domain : str
+        Column of the labels.
+    size : str or None
+        Column of the population sizes, of the cells' sizes in a census of cells.
+
+    Raises
+    ------
+    SaeInputError
+        If an area, a mean, a level or a size is missing; names are given.
+    """
+    if areas is None:
+        return _without_areas(design, sampled, domain, size)
+    if not isinstance(areas, pd.DataFrame):
+        raise SaeInputError(f"areas of type {type(areas).__name__} is no DataFrame.")
+    if domain not in areas:
+        raise SaeInputError(
+            f"The areas have no column {domain!r} with the labels of the areas.",
+            hint=f"The columns are {name_some(areas, 15)}.",
+            column=domain,
+        )
+    if size is not None and size not in areas:
+        raise SaeInputError(
+            f"The areas have no column {size!r} with population sizes.",
+            hint=f"population= names it. The columns are {name_some(areas, 15)}.",
+            column=size,
+        )
+    frame = areas.reset_index(drop=True)
+    labels = frame[domain].drop_duplicates()
+    join_by_name(
+        pd.DataFrame({domain: pd.Series(sampled, dtype="object")}),
+        labels.to_frame(),
+        domain,
+        names=("the units", "the areas"),
+    )
+    units = _sizes(frame, domain, size)
+    if len(labels) < len(frame):
+        return _census(design, frame, domain, list(labels.astype("object")), units)
+    x_mean = np.column_stack([_column_means(design, name, frame, domain) for name in design.columns])
+    return PopulationTable(
+        list(labels.astype("object")), x_mean, np.full(len(frame), np.inf) if units is None else units, frame
+    )
+
+
+def _without_areas(design: Design, sampled: list[object], domain: str, size: str | None) -> PopulationTable:
+    needed = [name for name in design.columns if name != "Intercept"]
+    if needed or size is not None:
+        what = "population sizes" if not needed else f"population means of {name_some(needed)}"
+        raise SaeInputError(
+            f"No {what}: an area's mean is predicted from those of its covariates.",
+            hint="Call fit(..., areas=...) with one row per area and a column of means for each, or with a "
+            "census of units.",
+            column=needed[0] if needed else size,
+        )
+    frame = pd.DataFrame({domain: pd.Series(sampled, dtype="object")})
+    ones = np.ones((len(sampled), len(design.columns)))
+    return PopulationTable(sampled, ones, np.full(len(sampled), np.inf), frame)
+
+
+def _census(
+    design: Design, frame: pd.DataFrame, domain: str, labels: list[object], units: np.ndarray | None
+) -> PopulationTable:
+    """Average a census of units, or of cells with their sizes."""
+    X = design.rebuild(frame, list(frame[domain].astype(str)))
+    weights = np.ones(len(frame)) if units is None else units
+    code = pd.Index(labels, dtype="object").get_indexer(pd.Index(frame[domain], dtype="object"))
+    total = np.bincount(code, weights, minlength=len(labels))
+    sums = [np.bincount(code, weights * X[:, j], minlength=len(labels)) for j in range(X.shape[1])]
+    x_mean = np.column_stack(sums) / total[:, None]
+    others = [
+        str(name)
+        for name in frame
+        if name != domain and name not in design.variables and name not in design.columns
+    ]
+    constant = [name for name in others if (frame.groupby(code)[name].nunique(dropna=False) == 1).all()]
+    first = frame.loc[~frame[domain].duplicated(), [domain, *constant]].reset_index(drop=True)
+    told = {name: x_mean[:, j] for j, name in enumerate(design.columns) if name != "Intercept"}
+    table = first.assign(**told)
+    if "population" not in table:
+        table = table.assign(population=total)
+    return PopulationTable(labels, x_mean, total, table, counted=True)
+
+
+def _sizes(frame: pd.DataFrame, domain: str, size: str | None) -> np.ndarray | None:
+    if size is None:
+        return None
+    values = _numbers(frame, size, domain)
+    bad = ~(values > 0)
+    if bad.any():
+        words = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
+        raise SaeInputError(
+            f"The population size {size} is not positive in {len(words)} rows: {name_some(words)}.",
+            areas=frame[domain][bad],
+            column=size,
+        )
+    return values
+
+
+def _column_means(design: Design, name: str, frame: pd.DataFrame, domain: str) -> np.ndarray:
+    """Find the means of one column of the design."""
+    if name == "Intercept":
+        return np.ones(len(frame))
+    if name in frame:
+        values = _numbers(frame, name, domain)
+        return values if name in design.variables or ":" in name else _shares(values, name, frame, domain)
+    factors = name.split(":")
+    found = [_factor_means(design, factor, frame, domain) for factor in factors]
+    known = [values for values, _ in found if values is not None]
+    # the mean of a product is the product of the means only where all but one are the same in the whole area
+    varying = sum(not constant for _, constant in found)
+    if len(known) == len(factors) and varying <= 1:
+        return np.prod(known, axis=0)
+    raise SaeInputError(
+        f"The areas have no population means of {name}.",
+        hint=f"Add a column {name!r} with them: for a level of a factor its share in the population, for a "
+        "function of a covariate the mean of that function; or give a census of units. "
+        f"The columns are {name_some(frame, 12)}.",
+        column=name,
+    )
+
+
+def _factor_means(
+    design: Design, factor: str, frame: pd.DataFrame, domain: str
+) -> tuple[np.ndarray | None, bool]:
+    """Return the means of one factor of a column, and whether it is the same for all units of an area."""
+    if factor in design.variables and factor not in design.levels and factor in frame:
+        return _numbers(frame, factor, domain), False
+    dummy = _DUMMY.match(factor)
+    if dummy is None:
+        return None, False
+    variable, level = dummy["variable"].strip(), dummy["level"]
+    for spelling in (f"{variable}[T.{level}]", f"{variable}[{level}]", f"C({variable})[T.{level}]"):
+        if spelling in frame:
+            return _shares(_numbers(frame, spelling, domain), spelling, frame, domain), False
+    if variable not in frame or variable not in design.levels:
+        return None, False
+    values = frame[variable].astype("object")
+    _refuse_empty(values.isna().to_numpy(), frame, domain, variable)
+    known = [str(known) for known in design.levels[variable]]
+    strange = ~values.astype(str).isin(known).to_numpy()
+    if strange.any():
+        raise SaeInputError(
+            f"{variable} has levels that the sample never saw: {name_some(values[strange].unique())} "
+            f"(in {name_some(frame[domain][strange])}).",
+            hint=f"The sample knows {name_some(known, 10)}.",
+            areas=frame[domain][strange],
+            column=variable,
+        )
+    return (values.astype(str) == level).to_numpy(dtype=float), True
+
+
+def _shares(values: np.ndarray, column: str, frame: pd.DataFrame, domain: str) -> np.ndarray:
+    """Refuse the share of a level outside [0, 1]; other columns pass."""
+    bad = (values < -1e-9) | (values > 1.0 + 1e-9)
+    if _DUMMY.match(column) and bad.any():
+        words = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
+        raise SaeInputError(
+            f"The share {column} lies outside [0, 1] in {len(words)} areas: {name_some(words)}.",
+            hint="Divide percentages by 100, counts by the population size.",
+            areas=frame[domain][bad],
+            column=column,
+        )
+    return values
+
+
+def _numbers(frame: pd.DataFrame, column: str, domain: str) -> np.ndarray:
+    try:
+        values = pd.to_numeric(frame[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    except (ValueError, TypeError):
+        raise SaeInputError(
+            f"{column} holds text where population figures are expected.", column=column
+        ) from None
+    _refuse_empty(~np.isfinite(values), frame, domain, column)
+    return values
+
+
+def _refuse_empty(empty: np.ndarray, frame: pd.DataFrame, domain: str, column: str) -> None:
+    if empty.any():
+        areas = frame[domain][empty]
+        raise SaeInputError(
+            f"The population figure {column} is missing in {len(areas)} of {len(frame)} rows of the areas: "
+            f"{name_some(areas)}.",
+            hint="Every area needs it, those without a sample too. Fill it in, or take the areas out.",
+            areas=areas,
+            column=column,
+        )
