@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from formulaic import Formula
 from sae.auxiliary import read_areas
 from sae.batch.estimate import estimator, indicator_of
 from sae.batch.runner import read_covariates, read_records
-from sae.batch.spec import ModelFile
+from sae.batch.spec import ModelFile, parse_spec, read_text
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
 from sae.indicators import Indicator
@@ -19,7 +20,35 @@ from sae.quality import load_policy
 from sae.survey.expressions import names_in
 from sae.survey.layouts import resolve_layout
 
-__all__ = ["check"]
+__all__ = ["check", "check_file"]
+
+
+def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Path | None = None) -> None:
+    """Check a model file, or a planning file, which is one with targets.
+
+    Raises
+    ------
+    SaeSpecError, SaeInputError
+        At the first fault, named.
+    """
+    text = read_text(path, what="model file")
+    if not _has_targets(text):
+        return check(parse_spec(text, path.stem), survey=survey, areas=areas)
+    from sae.batch.planning import check_inputs
+    from sae.batch.planning_spec import parse_planning
+
+    plan = parse_planning(text, path.stem)
+    if plan.model is not None:
+        return check(plan.model, survey=survey, areas=areas)
+    given = {"survey": survey, "areas": areas}
+    check_inputs(plan, {name: Path(file) for name, file in given.items() if file is not None})
+
+
+def _has_targets(text: str) -> bool:
+    try:
+        return "target" in tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False  # the parser of model files says where
 
 
 def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Path | None = None) -> None:
@@ -46,7 +75,11 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
         cross_domains(records, spec.estimate.domains)
         indicator_of(spec, records)
     if areas is not None:
-        covariates = read_areas(areas) if records is None else read_covariates(spec, Path(areas), records)
+        covariates = (
+            read_areas(areas, encoding=spec.areas.encoding)
+            if records is None
+            else read_covariates(spec, Path(areas), records)
+        )
         _check_columns(spec, covariates)
 
 
@@ -63,6 +96,7 @@ def _check_expressions(spec: ModelFile) -> None:
 def _check_columns(spec: ModelFile, covariates: pd.DataFrame) -> None:
     known = [*covariates, *spec.estimate.domains]
     wanted = {name: "[model] formula" for name in sorted(Formula(spec.model.formula).rhs.required_variables)}
+    wanted |= {spec.model.area: "[model] area"} if spec.model.area else {}
     if spec.benchmark:
         within, weights, targets = spec.benchmark.within, spec.benchmark.weights, spec.benchmark.targets
         wanted |= {within: "[benchmark] within"} if within else {}
