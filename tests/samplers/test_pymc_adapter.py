@@ -1,7 +1,6 @@
 """The one adapter to PyMC: exact where the posterior is known, compiled once, reproducible, honest."""
 
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -27,20 +26,22 @@ def conjugate(y):
 
 
 def test_new_data_are_sampled_without_compiling_again(rng):
-    y = rng.normal(size=20)
-    start = time.process_time()
-    first = sample_chains(build, "known", {"y": y}, seed=1, draws=DRAWS, tune=300)
-    compiling = time.process_time() - start
+    built, y = [], rng.normal(size=20)
+
+    def counted(data):
+        built.append(1)
+        build(data)
+
+    first = sample_chains(counted, "known", {"y": y}, seed=1, draws=DRAWS, tune=300)
     for data in (y, y + 5.0):
-        start = time.process_time()
-        found = sample_chains(build, "known", {"y": data}, seed=1, draws=DRAWS, tune=300).checked()
-        assert time.process_time() - start < 0.5 * compiling
+        found = sample_chains(counted, "known", {"y": data}, seed=1, draws=DRAWS, tune=300).checked()
+        assert len(built) == 1
         mean, sd = conjugate(data)
         assert found.draws["mean"].shape == (4, DRAWS)
         assert abs(found.draws["mean"].mean() - mean) < MONTE_CARLO * sd
         assert abs(found.draws["mean"].std() / sd - 1) < MONTE_CARLO
     assert set(found.draws) == {"mean"} and found.divergences == 0 and found.r_hat < 1.05 and found.ess > 200
-    again = sample_chains(build, "known", {"y": y}, seed=1, draws=DRAWS, tune=300)
+    again = sample_chains(counted, "known", {"y": y}, seed=1, draws=DRAWS, tune=300)
     assert np.array_equal(first.draws["mean"], again.draws["mean"])
 
 
