@@ -62,7 +62,7 @@ import pandas as pd
 
 import sae
 from sae.errors import SaeWarning
-from sae.numerics.streams import generator
+from sae.numerics.random.streams import generator
 
 SEED = 20260101
 FRACTION = 0.10

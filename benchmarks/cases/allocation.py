@@ -39,7 +39,7 @@ def country(strata, regions, indicators, factor=1.0):
 
 
 def own(data):
-    from sae.numerics.allocation_convex import allocate_convex
+    from sae.numerics.allocation.convex import allocate_convex
 
     return allocate_convex(data.a, data.cost, data.lower, data.upper).cost
 
@@ -92,7 +92,7 @@ def memory(data):
 
 
 def frontier(data):
-    from sae.numerics.allocation_budget import allocate_within
+    from sae.numerics.allocation.budget import allocate_within
 
     np = data.np
     fixed = data.a.T @ (1 / data.upper) * 0.999

@@ -32,9 +32,9 @@ def counts():
 
 
 def posterior_of(data):
-    from sae.numerics.grid_likelihoods import Binomial
-    from sae.numerics.hyperprior import HALF_NORMAL
-    from sae.numerics.transforms import TRANSFORMS
+    from sae.numerics.glmm.likelihoods import Binomial
+    from sae.numerics.inference.priors import HALF_NORMAL
+    from sae.numerics.inference.transforms import TRANSFORMS
     from sae.samplers.grid import GridPosterior
 
     return GridPosterior(
@@ -52,7 +52,7 @@ def moments(data):
 
 
 def own_normals(data):
-    from sae.numerics.random import normals_of
+    from sae.numerics.random.normals import normals_of
 
     return normals_of(data.np.uint64(1), 0, DRAWS * AREAS)
 
@@ -86,7 +86,7 @@ def nuts(both):
 
 def same_posterior(both, ours, theirs):
     """Compare the areas' means, within what the effective draws of NUTS allow, and say how many these are."""
-    from sae.numerics.psis import ess
+    from sae.numerics.inference.psis import ess
 
     data, np = both[0], both[0].np
     found = {name: theirs.posterior[name].to_numpy() for name in ("beta", "sigma", "z")}

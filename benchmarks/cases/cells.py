@@ -22,7 +22,7 @@ def units():
     """Draw units whose covariates are four binary ones and so make 16 cells an area, at most."""
     import numpy as np
 
-    from sae.numerics.cells_logit import Cells
+    from sae.numerics.glmm.unit_logit import Cells
 
     rng = np.random.default_rng(20261122)
     X = np.column_stack([np.ones(UNITS), rng.integers(0, 2, (UNITS, P - 1))]).astype(float)

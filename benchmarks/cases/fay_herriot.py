@@ -33,7 +33,7 @@ def problems(number, areas):
 
 
 def reml(data):
-    from sae.numerics.fay_herriot import fit_batch
+    from sae.numerics.fay_herriot.fit import fit_batch
 
     return fit_batch(data.y, data.vardir, data.X, data.offsets, "reml").variance[0]
 
@@ -66,8 +66,8 @@ def same_variances(data, ours, theirs):
 
 def fit_and_mse(data):
     """Fit one problem and evaluate the analytical MSE of every area: all the numbers of a table."""
-    from sae.numerics.fay_herriot import fit_batch
-    from sae.numerics.fay_herriot_mse import predict
+    from sae.numerics.fay_herriot.fit import fit_batch
+    from sae.numerics.fay_herriot.mse import predict
 
     np = data.np
     fits = fit_batch(data.y, data.vardir, data.X, data.offsets, "reml")
@@ -104,9 +104,9 @@ BOOTSTRAP = 1000
 
 
 def bootstrap(data):
-    from sae.numerics.fay_herriot import fit_batch
-    from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
-    from sae.numerics.transforms import TRANSFORMS
+    from sae.numerics.fay_herriot.bootstrap import bootstrap_mse
+    from sae.numerics.fay_herriot.fit import fit_batch
+    from sae.numerics.inference.transforms import TRANSFORMS
 
     fits = fit_batch(data.y, data.vardir, data.X, data.offsets, "reml")
     return bootstrap_mse(
@@ -121,7 +121,7 @@ def normals_of_the_bootstrap(data):
 
 
 def posterior_intervals(data):
-    from sae.numerics.fay_herriot_posterior import Areas, area_moments, place_nodes
+    from sae.numerics.fay_herriot.posterior import Areas, area_moments, place_nodes
 
     areas = Areas.of(data.y, data.vardir, data.X)
     return area_moments(place_nodes(areas, [(0, 1.0)]), areas, [0.025, 0.975])[2]

@@ -28,10 +28,10 @@ def units(number, areas, draws):
     """Draw units with σu = 0.4 and σe = 1, and integrate the posterior with a half-normal prior of σu."""
     import numpy as np
 
-    from sae.numerics.hyperprior import HALF_NORMAL
-    from sae.numerics.nested_error_mse import AreaMeans
-    from sae.numerics.nested_error_posterior import HyperPrior, nested_error_posterior
-    from sae.numerics.nested_error_profile import area_sums
+    from sae.numerics.inference.priors import HALF_NORMAL
+    from sae.numerics.nested_error.mse import AreaMeans
+    from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
+    from sae.numerics.nested_error.profile import area_sums
 
     rng = np.random.default_rng(20261122)
     area = rng.integers(areas, size=number)
@@ -44,13 +44,13 @@ def units(number, areas, draws):
 
 
 def joint_draws(data):
-    from sae.numerics.nested_error_draws import draw_nested_error
+    from sae.numerics.nested_error.posterior_draws import draw_nested_error
 
     return draw_nested_error(data.posterior, data.sums, data.means, range(data.areas), data.draws, 1)
 
 
 def own_normals(data):
-    from sae.numerics.random import normals_of
+    from sae.numerics.random.normals import normals_of
 
     return normals_of(data.np.uint64(1), 0, data.draws * data.areas)
 
@@ -60,7 +60,7 @@ def numpy_normals(data):
 
 
 def one_pass(data):
-    from sae.numerics.nested_error_profile import area_sums
+    from sae.numerics.nested_error.profile import area_sums
 
     return area_sums(data.y, data.X, data.area, data.areas)
 
@@ -71,7 +71,7 @@ def memory_pass(data):
 
 
 def fit(data):
-    from sae.numerics.nested_error import fit_nested_error
+    from sae.numerics.nested_error.fit import fit_nested_error
 
     return fit_nested_error(data.sums)
 

@@ -38,7 +38,7 @@ def run(plan):
 
 def one_plan(plan):
     """Solve the two programmes of the plan once: what a frontier without any thought would do per budget."""
-    from sae.planning.cells import cheapest
+    from sae.planning.with_model.cells import cheapest
 
     cells = plan.cells
     for sizes in (plan.direct, plan.with_model):

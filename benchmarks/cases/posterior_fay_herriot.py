@@ -29,7 +29,7 @@ def problems(number, areas, draws):
     """Draw problems with vardir ~ U(0.1, 1) and a model variance of 0.25."""
     import numpy as np
 
-    from sae.numerics import fay_herriot_posterior as posterior
+    from sae.numerics.fay_herriot import posterior
 
     rng = np.random.default_rng(20261122)
     total = number * areas
@@ -54,7 +54,7 @@ def joint_draws(s):
 
 def own_normals(s):
     """Fill as many normals from the kernels' own stream: one per area, coefficient and deviation."""
-    from sae.numerics.random import normals_of
+    from sae.numerics.random.normals import normals_of
 
     return normals_of(s.keys[0], 0, s.draws * (len(s.areas.y) + P + 1))
 
@@ -84,7 +84,7 @@ def reduced(s):
 
 def normals_in_blocks(s):
     """As many normals as all problems need, problem by problem into the same memory."""
-    from sae.numerics.random import normals_of
+    from sae.numerics.random.normals import normals_of
 
     for key in s.keys[: s.draws // 10]:
         normals_of(key, 0, AREAS * 1000)

@@ -27,10 +27,10 @@ def grid(rows, columns, kind, draws, by_nodes=False):
     import numpy as np
     from scipy import sparse
 
-    from sae.numerics.hyperprior import HALF_NORMAL
-    from sae.numerics.sparse import factorise
-    from sae.numerics.spatial_posterior import area_field
-    from sae.numerics.structures import map_structure
+    from sae.numerics.inference.priors import HALF_NORMAL
+    from sae.numerics.linalg.cholesky import factorise
+    from sae.numerics.spacetime.posterior import area_field
+    from sae.numerics.spacetime.precision import map_structure
     from sae.samplers.gaussian_field import gaussian_field
 
     rng, D = np.random.default_rng(20261122), rows * columns
@@ -60,7 +60,7 @@ def joint_draws(data):
 
 
 def own_normals(data):
-    from sae.numerics.random import normals_of
+    from sae.numerics.random.normals import normals_of
 
     return normals_of(data.np.uint64(1), 0, data.draws * data.model.structure.size)
 
@@ -73,7 +73,7 @@ def fit_model(data):
 
 def factors(data):
     """As many factorisations of the field's precision matrix as the fit has nodes."""
-    from sae.numerics.sparse import factorise
+    from sae.numerics.linalg.cholesky import factorise
 
     structure = data.model.structure
     values = structure.values(data.np.full(len(data.fit.weights), 0.5)).copy()

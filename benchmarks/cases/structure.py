@@ -20,7 +20,7 @@ def square_map(areas, periods, free):
     import numpy as np
     from scipy import sparse
 
-    from sae.numerics.spacetime import spacetime_problem
+    from sae.numerics.spacetime.fit import spacetime_problem
 
     rng = np.random.default_rng(20261122)
     side = int(np.ceil(np.sqrt(areas)))
@@ -39,7 +39,7 @@ def square_map(areas, periods, free):
 
 
 def fit(data):
-    from sae.numerics.spacetime import fit_spacetime
+    from sae.numerics.spacetime.fit import fit_spacetime
 
     return fit_spacetime(data.problem, data.free).loglik
 

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.area_level.inputs import AreaRows
+from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.blocks import BlockMse
-from sae.numerics.blocks_posterior import BlockPosterior
-from sae.numerics.joint_error import JointError
-from sae.numerics.posterior import Mixture
+from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.multivariate.fit import BlockMse
+from sae.numerics.multivariate.posterior import BlockPosterior
 from sae.results import NormalDraws
 
 __all__ = ["FiniteDraws", "FinitePopulation", "check_population"]

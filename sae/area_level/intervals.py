@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sae.numerics.fay_herriot_posterior import Areas, place_nodes
-from sae.numerics.hyperprior import FLAT_SD, FLAT_VARIANCE, SPARE
-from sae.numerics.posterior import area_mixture
+from sae.numerics.fay_herriot.mixture import area_mixture
+from sae.numerics.fay_herriot.posterior import Areas, place_nodes
+from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, SPARE
 
 __all__ = ["Interval", "area_intervals"]
 

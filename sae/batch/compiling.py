@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["compiled_beside"]
 
 _TINY_FIT = (
-    "import numpy as np; from sae.numerics.fay_herriot import fit_batch; "
+    "import numpy as np; from sae.numerics.fay_herriot.fit import fit_batch; "
     "fit_batch(np.arange(5.0) ** 2, np.ones(5), np.ones((1, 5)), np.array([0, 5]))"
 )
 
@@ -47,7 +47,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 def _in_cache() -> bool:
     """Whether some version of the kernel is on disk, or none can be kept there."""
-    from sae.numerics import fay_herriot
+    from sae.numerics.fay_herriot import fit as fay_herriot
 
     folder = fay_herriot._fit.stats.cache_path  # type: ignore[attr-defined]
-    return folder is None or any(Path(folder).glob("fay_herriot._fit-*.nbi"))
+    return folder is None or any(Path(folder).glob("fit._fit-*.nbi"))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.area_level.multivariate_result import MultivariateResult
+from sae.area_level.multivariate.result import MultivariateResult
 from sae.batch.kinds import KINDS
 from sae.batch.spec import ModelFile
 from sae.batch.targets import benchmarked

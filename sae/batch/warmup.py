@@ -124,7 +124,7 @@ FAMILIES: dict[str, Callable[[], None]] = {
 
 def caches() -> bool:
     """Whether this process can keep kernels on disk."""
-    from sae.numerics import fay_herriot
+    from sae.numerics.fay_herriot import fit as fay_herriot
 
     return fay_herriot._fit.stats.cache_path is not None  # type: ignore[attr-defined]
 

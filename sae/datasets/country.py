@@ -14,7 +14,7 @@ from sae.datasets.persons import LEVELS, effects_of, persons_of
 from sae.datasets.samples import Design, two_stage
 from sae.datasets.truth import census_and_registers, truth
 from sae.errors import SaeInputError, name_some
-from sae.numerics.streams import generator
+from sae.numerics.random.streams import generator
 from sae.survey import Survey
 
 __all__ = ["Country", "country", "lfs_like", "lfs_like_areas"]

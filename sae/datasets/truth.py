@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sae.datasets.geography import Geography
-from sae.numerics.streams import generator
+from sae.numerics.random.streams import generator
 
 __all__ = ["census_and_registers", "poverty_line", "truth"]
 

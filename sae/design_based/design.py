@@ -10,9 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from sae.errors import SaeInputError, name_some
-from sae.numerics.design import cell_variance, covariance_of_units
-from sae.numerics.design_levels import Cells, Level, design_levels, domain_cells
-from sae.numerics.design_residuals import (
+from sae.numerics.design.residuals import (
     Matrix,
     Regression,
     domain_coefficients,
@@ -20,6 +18,8 @@ from sae.numerics.design_residuals import (
     shared_variance,
     weighted_totals,
 )
+from sae.numerics.design.units import Cells, Level, design_levels, domain_cells
+from sae.numerics.design.variance import cell_variance, covariance_of_units
 
 if TYPE_CHECKING:
     from sae.design_based.domains import Domains

@@ -22,7 +22,7 @@ from sae.design_based.parts import Judged
 from sae.design_based.task import Task
 from sae.errors import SaeInputError, name_some
 from sae.indicators import Indicator, IndicatorArrays
-from sae.numerics.design_replicates import replicate_deviations, replicate_totals
+from sae.numerics.design.replicates import replicate_deviations, replicate_totals
 from sae.tables import EstimateTable
 
 __all__ = [

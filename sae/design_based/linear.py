@@ -18,8 +18,8 @@ from scipy import sparse
 from sae.design_based.design import Design, UnitScores
 from sae.design_based.parts import Part
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.design_levels import domain_moments
-from sae.numerics.design_replicates import replicate_deviations, replicate_totals
+from sae.numerics.design.replicates import replicate_deviations, replicate_totals
+from sae.numerics.design.units import domain_moments
 
 if TYPE_CHECKING:
     from sae.indicators import Indicator, IndicatorArrays

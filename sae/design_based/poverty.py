@@ -13,7 +13,7 @@ import numpy as np
 
 from sae.errors import SaeInputError
 from sae.indicators import Indicator
-from sae.numerics.quantiles import bandwidths, densities, gini, quantiles, sort_segments
+from sae.numerics.design.quantiles import bandwidths, densities, gini, quantiles, sort_segments
 
 __all__ = ["PovertyEstimates", "estimate", "replicate"]
 

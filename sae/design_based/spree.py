@@ -33,8 +33,8 @@ from sae.design_based.indirect import (
 )
 from sae.design_based.task import check_mse
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, name_some
-from sae.numerics.interactions import Moves, fit_slope, moves
-from sae.numerics.ipf import conflicts, ipf
+from sae.numerics.design.interactions import Moves, fit_slope, moves
+from sae.numerics.design.ipf import conflicts, ipf
 from sae.survey import Survey
 from sae.tables import EstimateTable
 

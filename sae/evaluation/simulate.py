@@ -15,8 +15,8 @@ from sae.datasets import Country
 from sae.design_based import direct
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.indicators import Indicator, arrays, resolve
-from sae.numerics.streams import generator, seed_of
-from sae.planning.oversample_plan import OversamplePlan
+from sae.numerics.random.streams import generator, seed_of
+from sae.planning.with_model.plan import OversamplePlan
 from sae.survey import Survey
 from sae.tables import Allocation
 

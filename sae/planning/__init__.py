@@ -1,8 +1,7 @@
 """What to sample, where, at what price: precision rules, allocations, and what they reach."""
 
-from sae.planning.allocate import allocate
-from sae.planning.confirm import confirm, national_check
-from sae.planning.methods import (
+from sae.planning.direct.allocating import allocate
+from sae.planning.direct.methods import (
     Costa,
     CostOptimal,
     Density,
@@ -13,13 +12,14 @@ from sae.planning.methods import (
     Power,
     Proportional,
 )
-from sae.planning.oversample import oversample
-from sae.planning.oversample_plan import OversamplePlan
+from sae.planning.direct.two_stage import TwoStage
 from sae.planning.precision import CV, RMSE, EffectiveSize, HalfWidth, Published, Regulation, Target
-from sae.planning.report import Report, report
-from sae.planning.report_table import About
-from sae.planning.tradeoffs import best_covariates, best_interviews, frontier, interview_value
-from sae.planning.two_stage import TwoStage
+from sae.planning.reporting.report import Report, report
+from sae.planning.reporting.tables import About
+from sae.planning.with_model.confirmation import confirm, national_check
+from sae.planning.with_model.oversampling import oversample
+from sae.planning.with_model.plan import OversamplePlan
+from sae.planning.with_model.tradeoffs import best_covariates, best_interviews, frontier, interview_value
 
 __all__ = [
     "CV",

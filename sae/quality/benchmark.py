@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, name_some
-from sae.numerics.streams import normals, seed_of, stream_keys
+from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.quality.adjust import linear_gain, link_gain, moved, rake
 from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.streams import generator, seed_of
+from sae.numerics.random.streams import generator, seed_of
 
 __all__ = ["SpatialTest", "gearys_c", "morans_i"]
 

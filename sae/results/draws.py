@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError
-from sae.numerics.joint_error import JointError
-from sae.numerics.streams import normals, seed_of, stream_keys
-from sae.numerics.transforms import Transform
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.transforms import Transform
+from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.samplers import Posterior
 
 __all__ = ["DrawSource", "Draws", "NormalDraws", "PosteriorDraws"]

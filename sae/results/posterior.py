@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import sae
-from sae.numerics.joint_error import JointError
+from sae.numerics.inference.joint_error import JointError
 from sae.results.draws import PosteriorDraws
 from sae.results.result import Result
 from sae.samplers import Posterior

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError
-from sae.numerics.streams import seed_of
+from sae.numerics.random.streams import seed_of
 from sae.results.draws import PosteriorDraws
 from sae.samplers import Posterior
 from sae.samplers.checks import predictive_check

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.joint_error import JointError
-from sae.numerics.streams import seed_of
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.random.streams import seed_of
 from sae.quality import Benchmark, assess, benchmark_estimates
 from sae.results.draws import Draws, DrawSource
 from sae.results.posterior_checks import arviz_of, loo_table, predictive_table

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.grid_dispersion import DispersionFit, fit_dispersion
-from sae.numerics.grid_likelihoods import BetaBinomial
-from sae.numerics.grid_mixture import Mixed, conditional_means, sampled_mixture, unsampled_mixture
-from sae.numerics.grid_posterior import GridFit, GridProblem, draw_all_effects, log_marginals
-from sae.numerics.psis import psis_loo
-from sae.numerics.streams import generator, normals, stream_keys
+from sae.numerics.glmm.dispersion import DispersionFit, fit_dispersion
+from sae.numerics.glmm.likelihoods import BetaBinomial
+from sae.numerics.glmm.posterior import GridFit, GridProblem, draw_all_effects, log_marginals
+from sae.numerics.glmm.predictors import Mixed, conditional_means, sampled_mixture, unsampled_mixture
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.grid import JOINT, GridPosterior, times_rows
 from sae.samplers.posterior import Sample
 

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit, ndtri
 
-from sae.numerics.cells_kernels import draws, expected, likelihoods, shares, uniforms
-from sae.numerics.cells_logit import Cells, weighted_points
-from sae.numerics.grid_points import WeightedPoints
-from sae.numerics.psis import psis_loo
-from sae.numerics.streams import generator, stream_keys
+from sae.numerics.glmm.sobol import WeightedPoints
+from sae.numerics.glmm.unit_kernels import draws, expected, likelihoods, shares, uniforms
+from sae.numerics.glmm.unit_logit import Cells, weighted_points
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.random.streams import generator, stream_keys
 from sae.samplers.grid import centred_basis, times_rows
 from sae.samplers.posterior import Sample
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sae.numerics.psis import psis_loo
-from sae.numerics.streams import generator
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.random.streams import generator
 from sae.samplers.posterior import Sample
 
 __all__ = ["ChainPosterior", "taken"]

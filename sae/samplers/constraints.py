@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.psis import K_LIMIT, psis
-from sae.numerics.streams import generator
+from sae.numerics.inference.psis import K_LIMIT, psis
+from sae.numerics.random.streams import generator
 from sae.samplers.chains import taken
 from sae.samplers.posterior import Sample
 

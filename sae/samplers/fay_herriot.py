@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numba import config
 
-from sae.numerics.fay_herriot_posterior import (
+from sae.numerics.fay_herriot.mixture import Mixture, area_mixture, leave_one_out
+from sae.numerics.fay_herriot.posterior import (
     Areas,
     HyperDraws,
     Nodes,
@@ -21,10 +22,9 @@ from sae.numerics.fay_herriot_posterior import (
     place_nodes,
     tiles_of,
 )
-from sae.numerics.hyperprior import SPARE
-from sae.numerics.posterior import Mixture, area_mixture, leave_one_out
-from sae.numerics.streams import stream_keys
-from sae.numerics.transforms import Transform, normal_mean
+from sae.numerics.inference.priors import SPARE
+from sae.numerics.inference.transforms import Transform, normal_mean
+from sae.numerics.random.streams import stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["FayHerriotPosterior", "Spread"]

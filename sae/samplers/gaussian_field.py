@@ -14,12 +14,12 @@ from itertools import product
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
-from sae.numerics.posterior import Mixture
-from sae.numerics.psis import K_LIMIT, psis
-from sae.numerics.spatial_posterior import AreaField, Conditional, condition, log_posterior, solve
-from sae.numerics.spatial_posterior_draws import FieldDraws, draw_fields
-from sae.numerics.spatial_posterior_nodes import Lattice, Proposal, find_mode, lattice, spread_of
-from sae.numerics.streams import generator, stream_keys
+from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.inference.lattice import Lattice, Proposal, find_mode, lattice, spread_of
+from sae.numerics.inference.psis import K_LIMIT, psis
+from sae.numerics.random.streams import generator, stream_keys
+from sae.numerics.spacetime.posterior import AreaField, Conditional, condition, log_posterior, solve
+from sae.numerics.spacetime.posterior_draws import FieldDraws, draw_fields
 from sae.samplers.posterior import Sample
 
 __all__ = ["GaussianField", "gaussian_field"]

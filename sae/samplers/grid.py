@@ -8,12 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
-from sae.numerics.grid_likelihoods import Likelihood
-from sae.numerics.grid_mixture import Mixed, NormalPart, conditional_means, sampled_mixture, unsampled_mixture
-from sae.numerics.grid_posterior import GridFit, GridProblem, draw_all_effects, fit_grid, log_marginals
-from sae.numerics.psis import psis_loo
-from sae.numerics.streams import generator, normals, stream_keys
-from sae.numerics.transforms import Transform
+from sae.numerics.glmm.likelihoods import Likelihood
+from sae.numerics.glmm.posterior import GridFit, GridProblem, draw_all_effects, fit_grid, log_marginals
+from sae.numerics.glmm.predictors import (
+    Mixed,
+    NormalPart,
+    conditional_means,
+    sampled_mixture,
+    unsampled_mixture,
+)
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.inference.transforms import Transform
+from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["JOINT", "GridPosterior", "centred_basis", "times_rows"]

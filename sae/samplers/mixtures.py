@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.block_importance import BlockAreas, Conditionals, CovarianceNodes, condition_blocks
-from sae.numerics.posterior import Mixture
-from sae.numerics.psis import psis_loo
-from sae.numerics.streams import generator, normals, stream_keys
+from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.multivariate.importance import BlockAreas, Conditionals, CovarianceNodes, condition_blocks
+from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["BlockMixture", "lkj_log_density", "partial_correlations", "weighted_quantiles"]

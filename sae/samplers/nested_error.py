@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from sae.numerics.nested_error_draws import JointDraws, draw_nested_error
-from sae.numerics.nested_error_loo import leave_area_out
-from sae.numerics.nested_error_mixture import AreaMixture, area_mixture
-from sae.numerics.nested_error_mse import AreaMeans
-from sae.numerics.nested_error_posterior import HyperPrior, NestedErrorPosterior, nested_error_posterior
-from sae.numerics.nested_error_profile import AreaSums
-from sae.numerics.streams import normals, stream_keys
+from sae.numerics.nested_error.loo import leave_area_out
+from sae.numerics.nested_error.mse import AreaMeans
+from sae.numerics.nested_error.posterior import HyperPrior, NestedErrorPosterior, nested_error_posterior
+from sae.numerics.nested_error.posterior_draws import JointDraws, draw_nested_error
+from sae.numerics.nested_error.posterior_means import AreaMixture, area_mixture
+from sae.numerics.nested_error.profile import AreaSums
+from sae.numerics.random.streams import normals, stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["ExactNestedError"]

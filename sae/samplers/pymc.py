@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from sae.errors import ConvergenceWarning, SaeConvergenceError
-from sae.numerics.psis import ess, r_hat
-from sae.numerics.streams import stream_keys
+from sae.numerics.inference.psis import ess, r_hat
+from sae.numerics.random.streams import stream_keys
 
 __all__ = ["CHAINS", "R_HAT_ERROR", "R_HAT_WARNING", "Chains", "sample_chains"]
 

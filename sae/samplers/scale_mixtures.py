@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaincinv, logsumexp, ndtr
 
-from sae.numerics.posterior import Mixture
-from sae.numerics.psis import psis_loo
-from sae.numerics.scale_mixture import run_chain
-from sae.numerics.streams import generator, normals, stream_keys
+from sae.numerics.fay_herriot.gibbs import run_chain
+from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.inference.psis import psis_loo
+from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.posterior import Sample
 from sae.samplers.pymc import CHAINS, Chains
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from sae.errors import SaeSpecError
-from sae.numerics import hyperprior
+from sae.numerics.inference import priors as hyperprior
 
 __all__ = ["PC", "FlatSd", "FlatVariance", "HalfCauchy", "HalfNormal", "Prior", "prior_of"]
 

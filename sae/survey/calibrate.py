@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.calibration import CalibrationSolution
-from sae.numerics.calibration import calibrate as solve
+from sae.numerics.design.calibration import CalibrationSolution
+from sae.numerics.design.calibration import calibrate as solve
 from sae.survey.checks import column_of, counted, rows_text
 from sae.survey.codes import as_text, encode
 from sae.survey.expressions import evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sae.numerics.nested_error_posterior import HyperPrior
+from sae.numerics.nested_error.posterior import HyperPrior
 from sae.specs.priors import FlatVariance, Prior, prior_of
 
 __all__ = ["FlatRatio", "hyper_prior", "unit_prior"]

@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import cumulative_simpson
 
 import sae
-from sae.area_level.bayes import resolved_prior
+from sae.area_level.fay_herriot.bayes import resolved_prior
 from sae.errors import SaeInputError, SaeSpecError
 from sae.specs.priors import HalfNormal
 

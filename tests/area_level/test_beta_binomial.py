@@ -8,9 +8,9 @@ from scipy.stats import betabinom
 
 import sae
 from sae.errors import SaeSpecError
-from sae.numerics.grid_likelihoods import BetaBinomial
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.glmm.likelihoods import BetaBinomial
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.inference.transforms import TRANSFORMS
 from sae.samplers.beta_binomial import BetaBinomialPosterior
 
 RISING = 1e-9  # of a log-likelihood: sums of rounding in scipy's log-gammas of 1e3

@@ -9,10 +9,10 @@ from scipy.stats import norm
 
 from sae.area_level import FayHerriot
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_log import log_mse
-from sae.numerics.fay_herriot_mse import predict
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.mse import predict
+from sae.numerics.fay_herriot.mse_log import log_mse
+from sae.numerics.inference.transforms import TRANSFORMS
 
 TIGHT = 1e-7  # maximisers of the same likelihoods, to the kernel's own tolerance
 EMDI = 1e-6  # emdi's variance on incomes is off by 4e-7 (absolute tolerance of its search)

@@ -7,8 +7,8 @@ from scipy.optimize import fminbound
 
 from sae.area_level import FayHerriot
 from sae.errors import SaeInputError
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_jackknife import jackknife_mse
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.jackknife import jackknife_mse
 
 # emdi's 94 line searches end where ours do but for rounding, which 94 differences of g1 amplify
 EMDI = 1e-7
@@ -59,7 +59,7 @@ def test_jackknife_is_its_definition(rng, monkeypatch, weighted, method):
     sampled = np.arange(n) > 1
     y[0], D[0] = np.nan, np.nan
     fits = fit_batch(y[2:], D[2:], X[:, 2:], [0, n - 2], method)
-    monkeypatch.setattr("sae.numerics.fay_herriot_jackknife._ELEMENTS", 7 * n * 2)  # in blocks
+    monkeypatch.setattr("sae.numerics.fay_herriot.jackknife._ELEMENTS", 7 * n * 2)  # in blocks
     mse, corrected = jackknife_mse(
         fits.variance[0, 0], fits.coefficients[0, 0], y, D, X, sampled, method=method, weighted=weighted
     )

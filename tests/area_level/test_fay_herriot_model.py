@@ -14,10 +14,10 @@ from sae.errors import (
     SaeSpecError,
     SmallSampleWarning,
 )
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_posterior import Areas, place_nodes
-from sae.numerics.hyperprior import FLAT_VARIANCE
-from sae.numerics.posterior import area_mixture
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.mixture import area_mixture
+from sae.numerics.fay_herriot.posterior import Areas, place_nodes
+from sae.numerics.inference.priors import FLAT_VARIANCE
 from sae.tables import DirectEstimates
 
 EXACT = 1e-10

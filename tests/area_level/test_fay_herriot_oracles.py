@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from sae.area_level import FayHerriot
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_mse import predict
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.mse import predict
 
 TIGHT = 1e-7  # sae with PRECISION = 1e-12; our own maximisers
 # emdi searches the variance on [0, var(direct)] with an absolute tolerance of 1.2e-4 (reference README):

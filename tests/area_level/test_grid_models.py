@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 import sae
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.grid_likelihoods import Binomial
+from sae.numerics.glmm.likelihoods import Binomial
 from sae.samplers.grid import GridPosterior
 
 LIMIT = 0.02  # of a posterior deviation: what is left of non-normality with 40 000 trials an area
@@ -244,7 +244,7 @@ def test_a_design_without_a_constant_is_fitted(frame):
     X = np.column_stack([frame["x"], np.abs(frame["x"]) + 1.0])
     posterior = GridPosterior(
         Binomial(frame["y"].to_numpy(float)[inside], frame["n"].to_numpy(float)[inside]), X, inside, (2, 0.6),
-        sae.area_level.fay_herriot.TRANSFORMS["logit"], list(frame["area"]),
+        sae.area_level.fay_herriot.model.TRANSFORMS["logit"], list(frame["area"]),
     )  # fmt: skip
     mean, sd = posterior.moments()
     assert np.isfinite(mean).all() and (sd > 0).all()

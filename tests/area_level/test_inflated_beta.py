@@ -7,12 +7,18 @@ from scipy.special import expit, gammaln, logit
 from scipy.stats import beta as beta_law
 from scipy.stats import norm
 
-from sae.area_level import inflated_beta_fit
-from sae.area_level.inflated_beta import InflatedBetaFayHerriot
-from sae.area_level.inflated_beta_fit import _log_density, beta_parts, map_root, read_shares, sample_inflated
-from sae.area_level.structure import AR1, BYM2, CAR, RW1
+from sae.area_level.effects.options import AR1, BYM2, CAR, RW1
+from sae.area_level.glmm import inflated_beta_nuts as inflated_beta_fit
+from sae.area_level.glmm.inflated_beta import InflatedBetaFayHerriot
+from sae.area_level.glmm.inflated_beta_nuts import (
+    _log_density,
+    beta_parts,
+    map_root,
+    read_shares,
+    sample_inflated,
+)
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.hyperprior import HALF_NORMAL
+from sae.numerics.inference.priors import HALF_NORMAL
 from sae.samplers import pymc as adapter
 
 EXACT = 1e-8
@@ -144,7 +150,7 @@ def test_what_is_read_is_checked():
     with pytest.raises(SaeInputError, match="one period"):
         read_shares(spec, frame[frame["year"] == 2014], None)
     with pytest.raises(SaeSpecError, match="BYM2"):
-        from sae.area_level.structure import Leroux
+        from sae.area_level.effects.options import Leroux
 
         InflatedBetaFayHerriot("poor ~ x", spatial=Leroux(EDGES))
     with pytest.raises(SaeSpecError, match="no seed"):

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.area_level.measurement_error_bayes import MeasuredModel, _joined
-from sae.area_level.measurement_error_inputs import read_errors
-from sae.area_level.problem import AreaProblem
+from sae.area_level.arrays import AreaProblem
+from sae.area_level.measurement_error.bayes import MeasuredModel, _joined
+from sae.area_level.measurement_error.errors import read_errors
 from sae.errors import SaeSpecError
-from sae.numerics.hyperprior import HALF_NORMAL
+from sae.numerics.inference.priors import HALF_NORMAL
 
 NODES_ERROR = 0.01  # of 2,048 quasi-random nodes, in posterior standard deviations
 MONTE_CARLO = 0.07  # four standard errors of 4,000 draws
@@ -35,7 +35,7 @@ def spec(**options):
 
 def test_without_error_it_is_fay_herriot(monkeypatch):
     frame, _ = simulated(1, error=0.0)
-    monkeypatch.setattr("sae.area_level.measurement_error_bayes._WIDE", 1e6)
+    monkeypatch.setattr("sae.area_level.measurement_error.bayes._WIDE", 1e6)
     monkeypatch.setattr(MeasuredModel.__init__, "__defaults__", (1e6,))
     fit = spec().fit(frame)
     exact = sae.FayHerriot("y ~ x + z", method="bayes").fit(frame)
@@ -102,8 +102,8 @@ def test_two_covariates_correlated_with_the_outcome_error():
 def test_a_mean_of_the_covariate_is_there_without_an_intercept():
     frame, _ = simulated(3, areas=20)
     model = sae.MeasurementErrorFayHerriot("y ~ 0 + x", errors={"x": "x_var"})
-    from sae.area_level.inputs import read_rows
-    from sae.numerics.transforms import TRANSFORMS
+    from sae.area_level.rows import read_rows
+    from sae.numerics.inference.transforms import TRANSFORMS
 
     rows = read_rows(frame, None, outcome="y", domain="domain", vardir="vardir", n_eff="n_eff", per=())
     problem = AreaProblem.build(rows, TRANSFORMS["identity"], "0 + x")

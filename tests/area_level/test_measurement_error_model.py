@@ -9,7 +9,7 @@ import pytest
 import sae
 from sae.area_level import FayHerriot, MeasurementErrorFayHerriot
 from sae.errors import BoundaryVarianceWarning, SaeConvergenceError, SaeInputError, SaeSpecError
-from sae.numerics.measurement_error import fit_measurement_error, jackknife_measurement_error
+from sae.numerics.fay_herriot.measurement_error import fit_measurement_error, jackknife_measurement_error
 
 EXACT = 1e-9  # the same equations on the same numbers
 DROPPED = 5e-3  # emdi with its intercept of 0.0009 against a model without one
@@ -203,7 +203,7 @@ def test_traps_in_the_data_are_refused_by_name():
 
 
 def test_equations_that_do_not_settle_are_an_error(monkeypatch):
-    from sae.numerics import measurement_error
+    from sae.numerics.fay_herriot import measurement_error
 
     monkeypatch.setattr(measurement_error, "_MAX_STEPS", 2)
     with pytest.raises(SaeConvergenceError, match="do not settle"):

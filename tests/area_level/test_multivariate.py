@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from sae.area_level import FayHerriot
-from sae.area_level.multivariate import MultivariateFayHerriot
+from sae.area_level.multivariate.model import MultivariateFayHerriot
 from sae.errors import BoundaryVarianceWarning, ExtrapolationWarning, SaeInputError, SaeSpecError
-from sae.numerics.blocks import mse_blocks
+from sae.numerics.multivariate.fit import mse_blocks
 from sae.tables import DirectEstimates
 
 EXACT = 1e-8  # same maximum, another climb
@@ -257,10 +257,10 @@ def test_contrast_is_matrix_algebra(frame, fitted):
 
 
 def test_joint_error_is_the_mse_matrix_within_areas_and_the_coefficients_between(fitted):
-    from sae.area_level.multivariate import _designs  # the designs of the same rows
+    from sae.area_level.multivariate.model import _designs  # the designs of the same rows
 
     X, _ = _designs(fitted.rows, ("x", "x"))
-    from sae.numerics.blocks import fit_blocks
+    from sae.numerics.multivariate.fit import fit_blocks
 
     fit = fit_blocks(fitted.rows.direct, X, fitted.rows.psi, "unstructured")
     parts = mse_blocks(fit, fitted.rows.direct, X, fitted.rows.psi)

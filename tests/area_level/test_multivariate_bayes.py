@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.area_level.multivariate_bayes import effect_posterior
+from sae.area_level.multivariate.bayes import effect_posterior
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.block_importance import BlockAreas, condition_blocks, marginal_blocks
-from sae.numerics.hyperprior import HALF_NORMAL
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.multivariate.importance import BlockAreas, condition_blocks, marginal_blocks
 
 NODES_ERROR = 0.02  # of 2,048 quasi-random nodes in three dimensions, in posterior standard deviations
 FLAT_ERROR = 0.02  # the same in two, where a standard deviation may be 0

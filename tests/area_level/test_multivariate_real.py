@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sae.area_level import FayHerriot
-from sae.area_level.multivariate import MultivariateFayHerriot
+from sae.area_level.multivariate.model import MultivariateFayHerriot
 from sae.errors import BoundaryVarianceWarning, ExtrapolationWarning, SaeInputError
 
 SAME_MODEL = 1e-6  # one model in other coordinates, climbed on another path

@@ -342,7 +342,7 @@ def test_rows_and_units_do_not_matter():
 
 
 def test_no_solution_is_an_error(monkeypatch):
-    from sae.area_level import robust_fit
+    from sae.area_level.robust import reblup as robust_fit
 
     class Lost:
         status, residual = "not converged", 0.5

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.area_level.horseshoe import HorseshoeFayHerriot
-from sae.area_level.student import StudentFayHerriot
+from sae.area_level.scale_mixtures.horseshoe import HorseshoeFayHerriot
+from sae.area_level.scale_mixtures.student import StudentFayHerriot
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.scale_mixture import run_chain
+from sae.numerics.fay_herriot.gibbs import run_chain
+from sae.numerics.inference.priors import HALF_NORMAL
 from sae.samplers.scale_mixtures import sample_mixture
 
 MONTE_CARLO = 0.06  # four standard errors of 4,000 draws, in posterior standard deviations

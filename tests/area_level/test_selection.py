@@ -6,7 +6,7 @@ import pytest
 
 from sae.area_level import FayHerriot, criteria_table, select
 from sae.errors import SaeSpecError
-from sae.numerics.fay_herriot import fit_batch
+from sae.numerics.fay_herriot.fit import fit_batch
 
 EMDI = 1e-8  # emdi's variance is off by 4e-7 relative; the likelihood is flat there
 SAE = 2e-6  # this fit has sae's default precision of 1e-4 in the variance

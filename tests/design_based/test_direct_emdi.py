@@ -7,7 +7,7 @@ import pytest
 import sae
 from sae.design_based import poverty
 from sae.indicators import Indicator
-from sae.numerics.quantiles import weighted_quantile
+from sae.numerics.design.quantiles import weighted_quantile
 from sae.survey import Survey
 
 EXACT = 1e-9  # same formula, same file: only the order of summation differs

@@ -215,8 +215,8 @@ def test_income_distribution_over_the_full_design(kind):
     """The variance is that of the total of the scores over the full file, dense."""
     from sae.design_based import poverty
     from sae.indicators import arrays
-    from sae.numerics.design import variance_of_totals
-    from sae.numerics.design_levels import design_levels
+    from sae.numerics.design.units import design_levels
+    from sae.numerics.design.variance import variance_of_totals
 
     indicator = sae.Indicator("income", kind=kind, id=kind)
     data = survey()
@@ -238,8 +238,8 @@ def test_income_distribution_over_the_full_design(kind):
 def test_income_distribution_with_calibrated_weights():
     from sae.design_based import poverty
     from sae.indicators import arrays
-    from sae.numerics.design import variance_of_totals
-    from sae.numerics.design_levels import design_levels
+    from sae.numerics.design.units import design_levels
+    from sae.numerics.design.variance import variance_of_totals
 
     indicator = sae.Indicator("income", kind="arpr", id="arpr")
     plain = survey()

@@ -9,8 +9,8 @@ import sae
 from sae.design_based.spree import gspree, spree
 from sae.design_based.synthetic import synthetic
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError
-from sae.numerics.interactions import fit_slope
-from sae.numerics.ipf import conflicts, ipf
+from sae.numerics.design.interactions import fit_slope
+from sae.numerics.design.ipf import conflicts, ipf
 from sae.survey import Survey
 
 EXACT = 1e-11  # IPF stops at 1e-12 relative to each margin

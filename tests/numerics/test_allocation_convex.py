@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sae.numerics import allocation_convex
-from sae.numerics.allocation_budget import allocate_within
-from sae.numerics.allocation_convex import allocate_convex, unreachable
-from sae.numerics.allocation_integer import round_feasible
+from sae.numerics.allocation import convex as allocation_convex
+from sae.numerics.allocation.budget import allocate_within
+from sae.numerics.allocation.convex import allocate_convex, unreachable
+from sae.numerics.allocation.integer import round_feasible
 
 KKT = 1e-8  # the promise of the issue
 REFERENCE_COST = 1e-11  # the references are certified by their dual value to about 5e-14

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, sparse
 
-from sae.numerics.allocation import (
+from sae.numerics.allocation.closed_form import (
     choudhry_rao_hidiroglou,
     costa_weights,
     fill,
@@ -18,8 +18,8 @@ from sae.numerics.allocation import (
     power_weights,
     round_to_total,
 )
-from sae.numerics.allocation_convex import allocate_convex
-from sae.numerics.allocation_rare import (
+from sae.numerics.allocation.convex import allocate_convex
+from sae.numerics.allocation.rare_groups import (
     flagged_density,
     group_interviews,
     kalton_anderson,
@@ -27,7 +27,7 @@ from sae.numerics.allocation_rare import (
     screening_size,
     two_phase_variance,
 )
-from sae.numerics.allocation_two_stage import self_representing, two_stage_deff
+from sae.numerics.allocation.two_stage import self_representing, two_stage_deff
 
 PRINTED = 0.0051  # the golden numbers have two decimals
 EXACT = 1e-9  # the same formula in another order of operations

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 
-from sae.numerics.block_importance import BlockAreas, condition_blocks, marginal_blocks
+from sae.numerics.multivariate.importance import BlockAreas, condition_blocks, marginal_blocks
 
 EXACT = 1e-9  # the same algebra in another order
 

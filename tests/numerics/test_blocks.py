@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from sae.numerics import block_structures
-from sae.numerics.block_structures import STRUCTURES
-from sae.numerics.blocks import fit_blocks, mse_blocks
-from sae.numerics.fay_herriot import fit_batch
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.multivariate import covariances as block_structures
+from sae.numerics.multivariate.covariances import STRUCTURES
+from sae.numerics.multivariate.fit import fit_blocks, mse_blocks
 
 FIVE_DIGITS = 6e-5  # msae rounds every figure to five significant digits
 EXACT = 1e-9  # same arithmetic, other order

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from sae.numerics import blocks
-from sae.numerics.blocks import BlockData, fit_blocks, mse_blocks, root_of, solve_gls
-from sae.numerics.blocks_bootstrap import bootstrap_blocks
-from sae.numerics.blocks_posterior import BlockPosterior, block_posterior
-from sae.numerics.fay_herriot_posterior import Areas, place_nodes
-from sae.numerics.hyperprior import FLAT_VARIANCE
-from sae.numerics.posterior import area_mixture
+from sae.numerics.fay_herriot.mixture import area_mixture
+from sae.numerics.fay_herriot.posterior import Areas, place_nodes
+from sae.numerics.inference.priors import FLAT_VARIANCE
+from sae.numerics.multivariate import fit as blocks
+from sae.numerics.multivariate.bootstrap import bootstrap_blocks
+from sae.numerics.multivariate.fit import BlockData, fit_blocks, mse_blocks, root_of, solve_gls
+from sae.numerics.multivariate.posterior import BlockPosterior, block_posterior
 
 NODES = 0.01  # 512 Sobol nodes against exact quadrature, in widths of the interval
 

@@ -9,9 +9,9 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.cells_kernels import derivatives, draws, expected, shares
-from sae.numerics.cells_logit import Cells, logistic, maximise, weighted_points
-from sae.numerics.hyperprior import HALF_CAUCHY, HALF_NORMAL
+from sae.numerics.glmm.unit_kernels import derivatives, draws, expected, shares
+from sae.numerics.glmm.unit_logit import Cells, logistic, maximise, weighted_points
+from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL
 
 QUADRATURE = 1e-8  # relative: what scipy.quad is asked for
 LME4 = (

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sae.numerics.design import (
+from sae.numerics.design.replicates import replicate_deviations, replicate_totals
+from sae.numerics.design.residuals import domain_coefficients, regression, residuals, shared_variance
+from sae.numerics.design.units import design_levels, domain_cells, domain_moments
+from sae.numerics.design.variance import (
     cell_variance,
     covariance_of_units,
     unit_totals,
     units_variance,
     variance_of_totals,
 )
-from sae.numerics.design_levels import design_levels, domain_cells, domain_moments
-from sae.numerics.design_replicates import replicate_deviations, replicate_totals
-from sae.numerics.design_residuals import domain_coefficients, regression, residuals, shared_variance
 
 EXACT = 1e-11  # the same sums in another order, over at most 120 records
 
@@ -225,7 +225,7 @@ def test_kernels_compile_where_no_cache_folder_can_be_written(tmp_path):
     # a file in the place of both folders: permissions would not stop a test that runs as root
     source = tmp_path / "kernel.py"
     source.write_text(
-        "from sae.numerics._jit import jit\n@jit\ndef double(x):\n    return 2 * x\nprint(double(21))\n",
+        "from sae.numerics.raising import jit\n@jit\ndef double(x):\n    return 2 * x\nprint(double(21))\n",
         encoding="utf-8",
     )
     (tmp_path / "__pycache__").write_text("", encoding="utf-8")
@@ -239,7 +239,7 @@ def test_kernels_compile_where_no_cache_folder_can_be_written(tmp_path):
     assert done.stdout == "42\n", done.stderr
     plain = (
         source.read_text(encoding="utf-8")
-        .replace("from sae.numerics._jit import jit", "import numba")
+        .replace("from sae.numerics.raising import jit", "import numba")
         .replace("@jit", "@numba.njit(cache=True)")
     )
     source.write_text(plain, encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize_scalar
 
-from sae.numerics.fay_herriot import METHODS, fit_batch
+from sae.numerics.fay_herriot.fit import METHODS, fit_batch
 
 EXACT = 1e-9  # closed forms and equations that the kernel solves to its own tolerance
 TWIN = 1e-7  # scipy's bounded search stops near the square root of the machine precision

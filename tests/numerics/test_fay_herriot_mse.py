@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sae.numerics.fay_herriot import METHODS, fit_batch
-from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
-from sae.numerics.fay_herriot_mse import predict
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.fay_herriot.bootstrap import bootstrap_mse
+from sae.numerics.fay_herriot.fit import METHODS, fit_batch
+from sae.numerics.fay_herriot.mse import predict
+from sae.numerics.inference.transforms import TRANSFORMS
 
 EXACT = 1e-10
 # second-order MSE formulas at m = 40 leave o(1/m); the mean over areas of 20,000 simulations has 0.2 % noise
@@ -135,7 +135,7 @@ def test_bootstrap_does_not_depend_on_order_or_blocks(rng, monkeypatch):
     order = rng.permutation(40)
     again = bootstrap(y[order], D[order], X[:, order], everywhere, [labels[k] for k in order], replicates=50)
     np.testing.assert_allclose(again, mse[order], rtol=1e-8)
-    monkeypatch.setattr("sae.numerics.fay_herriot_bootstrap._ELEMENTS", 40 * 7)
+    monkeypatch.setattr("sae.numerics.fay_herriot.bootstrap._ELEMENTS", 40 * 7)
     in_blocks = bootstrap(y, D, X, everywhere, labels, replicates=50)
     np.testing.assert_allclose(in_blocks, mse, rtol=1e-12)
     assert not np.allclose(bootstrap(y, D, X, everywhere, labels, replicates=50, seed=2), mse)

@@ -11,8 +11,8 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import kstest, norm
 
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.fay_herriot_posterior import (
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.posterior import (
     Areas,
     area_exceedance,
     area_moments,
@@ -22,8 +22,8 @@ from sae.numerics.fay_herriot_posterior import (
     place_nodes,
     tiles_of,
 )
-from sae.numerics.hyperprior import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
-from sae.numerics.streams import stream_keys
+from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
+from sae.numerics.random.streams import stream_keys
 
 ORACLE = 1e-10  # what doubling the nodes may change
 ADAPTIVE = 1e-8  # adaptive quadrature's own request is 1e-10, cancellation in its second moments takes two
@@ -329,7 +329,7 @@ def test_threads_batches_and_numbers_of_draws_change_no_bit(rng):
 def test_separate_processes_draw_the_same(rng):
     script = (
         "import numpy as np\n"
-        "from sae.numerics.fay_herriot_posterior import *\n"
+        "from sae.numerics.fay_herriot.posterior import *\n"
         "y = np.arange(20.0) % 7; areas = Areas.of(y, 0.5 + y / 9, np.ones((1, 20)))\n"
         "hyper = draw_hyper(place_nodes(areas, [(2, 1.0)], fine=True), np.array([3], np.uint64), 5)\n"
         "print(draw_areas(hyper, areas, np.array([4], np.uint64)).tobytes().hex())"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sae.numerics.fay_herriot_posterior import Areas, area_moments, place_nodes
-from sae.numerics.hyperprior import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
-from sae.numerics.posterior import Mixture
+from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.fay_herriot.posterior import Areas, area_moments, place_nodes
+from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
 
 AGREE = 1e-10  # the twin stops where doubling its nodes changes less
 

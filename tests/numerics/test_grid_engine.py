@@ -6,15 +6,15 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from sae.numerics.grid_effects import area_marginals, area_moments, draw_effects, expected, holds, marginals
-from sae.numerics.grid_likelihoods import Beta, Binomial, Poisson, StudentVariance, Unmatched
-from sae.numerics.grid_mixture import conditional_means, sampled_mixture, unsampled_mixture
-from sae.numerics.grid_narrow import NARROW, narrow_posterior
-from sae.numerics.grid_posterior import GridProblem, draw_all_effects, fit_grid, log_marginals
-from sae.numerics.grid_tables import build_tables
-from sae.numerics.hyperprior import HALF_CAUCHY, HALF_NORMAL
-from sae.numerics.streams import stream_keys
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.glmm.integrals import area_marginals, area_moments, draw_effects, expected, holds, marginals
+from sae.numerics.glmm.likelihoods import Beta, Binomial, Poisson, StudentVariance, Unmatched
+from sae.numerics.glmm.posterior import GridProblem, draw_all_effects, fit_grid, log_marginals
+from sae.numerics.glmm.predictors import conditional_means, sampled_mixture, unsampled_mixture
+from sae.numerics.glmm.small_effects import NARROW, narrow_posterior
+from sae.numerics.glmm.tables import build_tables
+from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL
+from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.random.streams import stream_keys
 
 MARGINAL = (
     2e-8  # of an area's log integral: strides err by 6e-9 at most where all is normal, twice that next to 1

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sae.numerics.joint_error import JointError
-from sae.numerics.streams import normals, stream_keys
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.random.streams import normals, stream_keys
 
 EXACT = 1e-12
 

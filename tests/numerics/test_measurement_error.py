@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 
-from sae.numerics.measurement_error import fit_measurement_error, jackknife_measurement_error
+from sae.numerics.fay_herriot.measurement_error import fit_measurement_error, jackknife_measurement_error
 
 EXACT = 1e-10  # same equations, solved another way
 PINV_CUT = np.sqrt(np.finfo(float).eps)  # singular values below this share of the largest are dropped by emdi

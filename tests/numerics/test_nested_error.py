@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sae.numerics.nested_error import fit_nested_error
-from sae.numerics.nested_error_bootstrap import bootstrap_mse, simulate
-from sae.numerics.nested_error_mse import AreaMeans, predict, variance_information
-from sae.numerics.nested_error_profile import AreaSums, Profile, area_sums
+from sae.numerics.nested_error.bootstrap import bootstrap_mse, simulate
+from sae.numerics.nested_error.fit import fit_nested_error
+from sae.numerics.nested_error.mse import AreaMeans, predict, variance_information
+from sae.numerics.nested_error.profile import AreaSums, Profile, area_sums
 
 EXACT = 1e-9  # the same numbers by dense matrices of 25 to 60 units: rounding only
 OPTIMUM = 1e-7  # a maximum is flat: the root of the score is known far better than the top of a grid

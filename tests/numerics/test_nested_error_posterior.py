@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sae.numerics.hyperprior import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
-from sae.numerics.nested_error_draws import draw_nested_error
-from sae.numerics.nested_error_loo import leave_area_out
-from sae.numerics.nested_error_mixture import area_mixture, coefficient_mixture, sd_quantiles
-from sae.numerics.nested_error_mse import AreaMeans
-from sae.numerics.nested_error_posterior import HyperPrior, nested_error_posterior
-from sae.numerics.nested_error_profile import area_sums
+from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
+from sae.numerics.nested_error.loo import leave_area_out
+from sae.numerics.nested_error.mse import AreaMeans
+from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
+from sae.numerics.nested_error.posterior_draws import draw_nested_error
+from sae.numerics.nested_error.posterior_means import area_mixture, coefficient_mixture, sd_quantiles
+from sae.numerics.nested_error.profile import area_sums
 
 QUADRATURE = 1e-6  # the dense trapezoid is good to 1e-7 where a flat prior leaves long tails
 SIGMAS = 4.5  # Monte-Carlo errors that a mean of seeded draws may be off
@@ -191,10 +191,10 @@ def test_streams_are_named_by_content(problem):
 _HASH = """
 import hashlib, numpy as np
 from concurrent.futures import ThreadPoolExecutor
-from sae.numerics.nested_error_draws import draw_nested_error
-from sae.numerics.nested_error_mse import AreaMeans
-from sae.numerics.nested_error_posterior import HyperPrior, nested_error_posterior
-from sae.numerics.nested_error_profile import area_sums
+from sae.numerics.nested_error.posterior_draws import draw_nested_error
+from sae.numerics.nested_error.mse import AreaMeans
+from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
+from sae.numerics.nested_error.profile import area_sums
 rng = np.random.default_rng(3)
 area = np.repeat(np.arange(8), 3)
 X = np.column_stack([np.ones(24), rng.normal(size=24)])

@@ -6,10 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from sae.numerics.fay_herriot import FayHerriotFits
-from sae.numerics.fay_herriot_bootstrap import bootstrap_mse
-from sae.numerics.fay_herriot_mse import predict
-from sae.numerics.planning_fay_herriot import (
+from sae.numerics.allocation.with_model import (
     PlannedModel,
     best_sizes,
     best_sizes_of_g1,
@@ -19,7 +16,10 @@ from sae.numerics.planning_fay_herriot import (
     reach_targets,
     total_and_gain,
 )
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.fay_herriot.bootstrap import bootstrap_mse
+from sae.numerics.fay_herriot.fit import FayHerriotFits
+from sae.numerics.fay_herriot.mse import predict
+from sae.numerics.inference.transforms import TRANSFORMS
 
 ROUNDED = 0.05  # golden numbers are printed with one decimal
 EXACT = 1e-10  # the same formula by another way

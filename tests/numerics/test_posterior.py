@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from sae.numerics.fay_herriot_posterior import Areas, draw_areas, draw_hyper, place_nodes
-from sae.numerics.hyperprior import FLAT_VARIANCE, HALF_NORMAL, log_prior
-from sae.numerics.posterior import area_mixture, leave_one_out, shared_columns
+from sae.numerics.fay_herriot.mixture import area_mixture, leave_one_out, shared_columns
+from sae.numerics.fay_herriot.posterior import Areas, draw_areas, draw_hyper, place_nodes
+from sae.numerics.inference.priors import FLAT_VARIANCE, HALF_NORMAL, log_prior
 
 BRUTE = 1e-8  # the trapezoidal rule of the test, 1,201 points on log σ
 MONTE_CARLO = 0.03  # of 40,000 draws: six standard errors of a correlation

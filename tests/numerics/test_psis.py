@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sae.numerics.psis import effective_draws, ess, fit_pareto, psis, psis_loo, r_hat
+from sae.numerics.inference.psis import effective_draws, ess, fit_pareto, psis, psis_loo, r_hat
 
 # arviz computes the same definitions; its own copies differ in rounding only
 SAME = 1e-8

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from scipy.stats import gaussian_kde
 
-from sae.numerics.quantiles import bandwidths, densities, gini, quantiles, sort_segments, weighted_quantile
+from sae.numerics.design.quantiles import (
+    bandwidths,
+    densities,
+    gini,
+    quantiles,
+    sort_segments,
+    weighted_quantile,
+)
 
 EXACT = 1e-9  # laeken's printed doubles, same definition
 ROUNDING = 1e-12  # the same sums in another order

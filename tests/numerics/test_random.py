@@ -5,9 +5,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sae.numerics._fast import jit_scalar
-from sae.numerics.random import _HEIGHT, _UNIT, exponential, gamma, new_stream, normal, normals_of, uniform
-from sae.numerics.streams import stream_keys
+from sae.numerics.compile import jit_scalar
+from sae.numerics.random.normals import (
+    _HEIGHT,
+    _UNIT,
+    exponential,
+    gamma,
+    new_stream,
+    normal,
+    normals_of,
+    uniform,
+)
+from sae.numerics.random.streams import stream_keys
 
 SIZE = 1_000_000
 ALMOST_NEVER = 1e-4  # of a p-value: seeds are fixed, so that this cannot flicker
@@ -59,7 +68,7 @@ def test_streams_and_blocks_are_apart():
 def test_same_name_same_numbers_in_another_process():
     code = """
 import numpy as np
-from sae.numerics.random import normals_of
+from sae.numerics.random.normals import normals_of
 print(normals_of(np.uint64(9), 4, 3).tolist())
 """
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

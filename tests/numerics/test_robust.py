@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq, minimize
 
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.robust import (
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.robust.bootstrap import bootstrap_robust
+from sae.numerics.robust.fit import (
     HUBER_K,
     fit_robust,
     huber_variance,
@@ -18,8 +19,7 @@ from sae.numerics.robust import (
     robust_batch,
     variance_of_variance,
 )
-from sae.numerics.robust_bootstrap import bootstrap_robust
-from sae.numerics.robust_error import pseudo_joint, synthetic_share
+from sae.numerics.robust.mse import pseudo_joint, synthetic_share
 
 # saeRobust and emdi at tol 1e-9: they stop when the relative step is small, 1.3e-7 off in A at worst
 OWN = 1e-7

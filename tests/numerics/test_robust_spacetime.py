@@ -10,18 +10,18 @@ import pytest
 from scipy import sparse
 
 from sae.errors import SaeSpecError
-from sae.numerics.robust import HUBER_K, fit_robust, huber_variance, reblup
-from sae.numerics.robust_bootstrap import bootstrap_robust_spacetime
-from sae.numerics.robust_error import pseudo_joint, synthetic_share
-from sae.numerics.robust_spacetime import (
+from sae.numerics.robust.bootstrap import bootstrap_robust_spacetime
+from sae.numerics.robust.fit import HUBER_K, fit_robust, huber_variance, reblup
+from sae.numerics.robust.mse import pseudo_joint, synthetic_share
+from sae.numerics.robust.spacetime import (
     _gain,
     fit_robust_spacetime,
     robust_at,
     robust_equations,
 )
-from sae.numerics.robust_spacetime_error import own_weight, pseudo_root
-from sae.numerics.spacetime import fit_spacetime
-from sae.numerics.spacetime_likelihood import PARAMETERS, ar1, spacetime_problem
+from sae.numerics.robust.spacetime_mse import own_weight, pseudo_root
+from sae.numerics.spacetime.fit import fit_spacetime
+from sae.numerics.spacetime.likelihood import PARAMETERS, ar1, spacetime_problem
 
 STEP = 1e-5  # saeRobust at its default tolerance of 1e-6 on a slowly converging fixed point
 LOOSE = 1e-4  # its area effects: the equations there hold to 4e-5 only (asserted below), ours to 1e-11

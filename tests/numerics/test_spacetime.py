@@ -6,9 +6,9 @@ import pytest
 from scipy import sparse
 from scipy.stats import multivariate_normal
 
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.spacetime import PARAMETERS, ar1, fit_spacetime, loglik, spacetime_problem
-from sae.numerics.spacetime_mse import _along, _curvatures, mse_spacetime
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.spacetime.fit import PARAMETERS, ar1, fit_spacetime, loglik, spacetime_problem
+from sae.numerics.spacetime.mse import _along, _curvatures, mse_spacetime
 
 TIGHT = 1e-7  # the reference iterates to 1e-12 on its own parameters
 EXACT = 1e-9  # same arithmetic, other order

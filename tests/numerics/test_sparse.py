@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.sparse import analyse, factorise
+from sae.numerics.linalg.cholesky import analyse, factorise
 
 TOL = 1e-11  # two factorisations of well-conditioned matrices of order 60 in double precision
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sae.numerics.hyperprior import HALF_CAUCHY, HALF_NORMAL, log_prior
-from sae.numerics.spatial_posterior import area_field, condition, log_posterior, prior_variance, solve
-from sae.numerics.spatial_posterior_draws import draw_fields
-from sae.numerics.spatial_posterior_nodes import Proposal, find_mode, lattice
-from sae.numerics.structures import independent, map_structure, walk_covariance
+from sae.numerics.inference.lattice import Proposal, find_mode, lattice
+from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL, log_prior
+from sae.numerics.spacetime.posterior import area_field, condition, log_posterior, prior_variance, solve
+from sae.numerics.spacetime.posterior_draws import draw_fields
+from sae.numerics.spacetime.precision import independent, map_structure, walk_covariance
 from sae.samplers.gaussian_field import gaussian_field
 
 PER_NODE = 1e-9  # sparse against dense algebra at one value of the hyperparameters

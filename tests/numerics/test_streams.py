@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from sae.numerics.streams import generator, normals, seed_of, stream_keys
+from sae.numerics.random.streams import generator, normals, seed_of, stream_keys
 
 LEVEL = 1e-4  # fixed seeds: these tests pass or fail for good, and one in ten thousand seeds would fail
 

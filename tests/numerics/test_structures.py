@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sae.numerics.sparse import factorise
-from sae.numerics.structures import (
+from sae.numerics.linalg.cholesky import factorise
+from sae.numerics.spacetime.precision import (
     generalised_variance,
     independent,
     map_structure,

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.inference.transforms import TRANSFORMS
 
 
 @pytest.mark.parametrize("t", [-0.1, 0.05, 0.6, 1.2, 1.7])

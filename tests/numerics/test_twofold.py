@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
-from sae.numerics.fay_herriot import fit_batch
-from sae.numerics.spacetime import fit_spacetime, spacetime_problem
-from sae.numerics.spacetime_mse import mse_spacetime
-from sae.numerics.twofold import TwoFoldProblem, bootstrap_twofold, fit_twofold, loglik, mse_twofold
+from sae.numerics.fay_herriot.fit import fit_batch
+from sae.numerics.fay_herriot.two_fold import (
+    TwoFoldProblem,
+    bootstrap_twofold,
+    fit_twofold,
+    loglik,
+    mse_twofold,
+)
+from sae.numerics.spacetime.fit import fit_spacetime, spacetime_problem
+from sae.numerics.spacetime.mse import mse_spacetime
 
 EXACT = 1e-8  # same maximum, other route
 BOTH = ("sigma2_u", "sigma2_v")  # of the space-time kernel: between areas, and between periods of one

@@ -11,7 +11,7 @@ import pytest
 import sae
 from sae.errors import SaeInputError, SaeSpecError
 from sae.planning import CV, HalfWidth, Regulation, confirm, national_check, oversample
-from sae.planning.fitted import FittedModel
+from sae.planning.with_model.fitted import FittedModel
 
 EXACT = 1e-9  # recovered from the residuals of the fit
 FRACTION = 1e-3  # quantiles interpolated between nodes

@@ -9,8 +9,8 @@ import pytest
 
 from sae.errors import SaeInputError, SaeSpecError
 from sae.planning import CV, RMSE, EffectiveSize, HalfWidth, Published, Regulation, Target, allocate
-from sae.planning.problem import constraints
-from sae.planning.strata import strata_of
+from sae.planning.direct.constraints import constraints
+from sae.planning.direct.strata import strata_of
 
 
 def largest_se(rule, N, p):

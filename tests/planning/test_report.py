@@ -11,7 +11,7 @@ import pytest
 import sae
 from sae.errors import SaeSpecError
 from sae.planning import CV, About, Regulation, Target, allocate, national_check, oversample, report
-from sae.planning.report_table import shown
+from sae.planning.reporting.tables import shown
 
 D = 24
 ABOUT = About(

@@ -9,7 +9,7 @@ import pytest
 
 import sae
 from sae.errors import SaeInputError
-from sae.numerics.planning_fay_herriot import total_and_gain
+from sae.numerics.allocation.with_model import total_and_gain
 from sae.planning import best_covariates, best_interviews, frontier, interview_value, oversample
 
 SLOPE = 1e-5  # difference quotients of one interview in a thousand

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.fay_herriot import METHODS, fit_batch
+from sae.numerics.fay_herriot.fit import METHODS, fit_batch
 from sae.quality import conditional_aic, fay_herriot_r2, information_criteria
 
 ORACLE = 1e-9  # figures of emdi with 15 digits, from data with fewer

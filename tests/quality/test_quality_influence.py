@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 
 from sae.errors import SaeInputError
-from sae.numerics.fay_herriot import fit_batch
+from sae.numerics.fay_herriot.fit import fit_batch
 from sae.quality import influence
 
 ALGEBRA = 1e-9  # two routes through the same least squares

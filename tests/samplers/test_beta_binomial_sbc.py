@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sae.numerics.grid_likelihoods import BetaBinomial
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.glmm.likelihoods import BetaBinomial
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.inference.transforms import TRANSFORMS
 from sae.samplers.beta_binomial import BetaBinomialPosterior
 
 AREAS = 6

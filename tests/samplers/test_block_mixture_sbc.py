@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sae.area_level.measurement_error_bayes import MeasuredModel
-from sae.area_level.multivariate_bayes import effect_posterior
-from sae.numerics.block_importance import BlockAreas
-from sae.numerics.hyperprior import HALF_NORMAL
+from sae.area_level.measurement_error.bayes import MeasuredModel
+from sae.area_level.multivariate.bayes import effect_posterior
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.multivariate.importance import BlockAreas
 
 REPLICATES, DRAWS, NODES = 500, 31, 256
 AREAS = 8

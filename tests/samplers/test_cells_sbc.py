@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sae.numerics.cells_kernels import draws, shares, uniforms
-from sae.numerics.cells_logit import Cells, weighted_points
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.streams import stream_keys
+from sae.numerics.glmm.unit_kernels import draws, shares, uniforms
+from sae.numerics.glmm.unit_logit import Cells, weighted_points
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.random.streams import stream_keys
 from sae.samplers.cells import CellsPosterior, Population
 
 AREAS, SAMPLED = 8, 7

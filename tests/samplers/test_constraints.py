@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sae.numerics.fay_herriot_posterior import Areas
-from sae.numerics.hyperprior import HALF_NORMAL, log_prior
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.fay_herriot.posterior import Areas
+from sae.numerics.inference.priors import HALF_NORMAL, log_prior
+from sae.numerics.inference.transforms import TRANSFORMS
 from sae.samplers import Sample
 from sae.samplers.constraints import area_conditionals, constrain, krige
 from sae.samplers.fay_herriot import FayHerriotPosterior

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sae.numerics.fay_herriot_posterior import Areas, draw_areas, draw_hyper, place_nodes, tiles_of
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.streams import stream_keys
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.fay_herriot.posterior import Areas, draw_areas, draw_hyper, place_nodes, tiles_of
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.random.streams import stream_keys
 from sae.samplers.fay_herriot import FayHerriotPosterior
 
 REPLICATES, DRAWS, AREAS = 4000, 99, 20
@@ -119,7 +119,7 @@ def test_loo_agrees_with_importance_from_the_draws(posterior):
 
 def test_moments_by_quadrature_on_the_reported_scale(posterior):
     """The mixture of one area on a dense grid of its normal scale."""
-    from sae.numerics.posterior import area_mixture
+    from sae.numerics.fay_herriot.mixture import area_mixture
 
     mixture = area_mixture(posterior.nodes, posterior.areas, 1)
     grid = np.linspace(-12.0, 10.0, 200_001)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sae.numerics.grid_likelihoods import Beta, Binomial, Poisson, StudentVariance, Unmatched
-from sae.numerics.grid_posterior import GridProblem, draw_all_effects, fit_grid
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.streams import stream_keys
-from sae.numerics.transforms import TRANSFORMS
+from sae.numerics.glmm.likelihoods import Beta, Binomial, Poisson, StudentVariance, Unmatched
+from sae.numerics.glmm.posterior import GridProblem, draw_all_effects, fit_grid
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.random.streams import stream_keys
 
 AREAS = 8
 DRAWS = 39

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.nested_error_mse import AreaMeans
-from sae.numerics.nested_error_posterior import HyperPrior
-from sae.numerics.nested_error_profile import area_sums
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.nested_error.mse import AreaMeans
+from sae.numerics.nested_error.posterior import HyperPrior
+from sae.numerics.nested_error.profile import area_sums
 from sae.samplers.nested_error import ExactNestedError
 
 DRAWS = 63  # ranks 0 .. 63, binned by eights
@@ -107,7 +107,7 @@ def test_agreement_with_pymc():
         "sigma_e": (np.exp(posterior["log_e"].to_numpy()), exact.posterior.mean(0, 1)),
         **{f"mean {d}": (values[..., d], mean[d]) for d in range(12)},
     }
-    from sae.numerics.psis import ess
+    from sae.numerics.inference.psis import ess
 
     for name, (chains, ours) in draws.items():
         error = chains.std() / np.sqrt(ess(chains))

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from sae.area_level import inflated_beta_fit
-from sae.area_level.inflated_beta import InflatedBetaFayHerriot
-from sae.area_level.inflated_beta_fit import beta_parts, read_shares, sample_inflated
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.unit_level.multinomial_fit import sample_multinomial
+from sae.area_level.glmm import inflated_beta_nuts as inflated_beta_fit
+from sae.area_level.glmm.inflated_beta import InflatedBetaFayHerriot
+from sae.area_level.glmm.inflated_beta_nuts import beta_parts, read_shares, sample_inflated
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.unit_level.glmm.multinomial_nuts import sample_multinomial
 
 
 @pytest.mark.slow

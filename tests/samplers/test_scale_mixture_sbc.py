@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.scale_mixture import DF_FLOOR, DF_RATE, DF_SHAPE, run_chain
-from sae.numerics.streams import stream_keys
+from sae.numerics.fay_herriot.gibbs import DF_FLOOR, DF_RATE, DF_SHAPE, run_chain
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.random.streams import stream_keys
 
 REPLICATES, DRAWS = 500, 31
 AREAS = 12

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sae.numerics.hyperprior import HALF_NORMAL
-from sae.numerics.spatial_posterior import area_field
-from sae.numerics.structures import independent, map_structure
+from sae.numerics.inference.priors import HALF_NORMAL
+from sae.numerics.spacetime.posterior import area_field
+from sae.numerics.spacetime.precision import independent, map_structure
 from sae.samplers.gaussian_field import gaussian_field
 
 DRAWS, SCALE = 39, 1.0

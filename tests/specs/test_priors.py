@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from sae.errors import SaeSpecError
-from sae.numerics._fast import jit_scalar
-from sae.numerics.hyperprior import log_prior, log_prior_sd
+from sae.numerics.compile import jit_scalar
+from sae.numerics.inference.priors import log_prior, log_prior_sd
 from sae.specs.priors import PC, FlatSd, FlatVariance, HalfCauchy, HalfNormal, prior_of
 
 

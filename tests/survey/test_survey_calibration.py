@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 import sae
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.calibration import calibrate, weighted_gram
+from sae.numerics.design.calibration import calibrate, weighted_gram
 from sae.survey import Survey
 from sae.survey.calibrate import recalibrate
 

@@ -7,11 +7,11 @@ from scipy.special import log_softmax
 from scipy.stats import norm
 
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.hyperprior import HALF_NORMAL
+from sae.numerics.inference.priors import HALF_NORMAL
 from sae.samplers import pymc as adapter
-from sae.unit_level import multinomial_fit
-from sae.unit_level.multinomial import MultinomialMixed
-from sae.unit_level.multinomial_fit import Counts, _sample, read_counts, sample_multinomial
+from sae.unit_level.glmm import multinomial_nuts as multinomial_fit
+from sae.unit_level.glmm.multinomial import MultinomialMixed
+from sae.unit_level.glmm.multinomial_nuts import Counts, _sample, read_counts, sample_multinomial
 
 EXACT = 1e-8
 CATEGORIES = ("employed", "unemployed", "inactive")

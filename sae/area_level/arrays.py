@@ -1,0 +1,212 @@
+"""The rows of an area-level model as arrays on the model's scale, fit by fit."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+import sae
+from sae.area_level.rows import AreaRows
+from sae.errors import SaeInputError, name_some
+from sae.numerics.fay_herriot.fit import FayHerriotFits, fewest_areas, fit_batch
+from sae.numerics.inference.transforms import Transform
+from sae.specs import Design
+from sae.specs.design import check_rank
+
+__all__ = ["AreaProblem"]
+
+_ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
+
+
+@dataclass(frozen=True, eq=False)
+class AreaProblem:
+    """Concatenated fits: the areas of fit k stand at offsets[k] .. offsets[k + 1].
+
+    Attributes
+    ----------
+    rows : AreaRows
+        The rows in the order of the table.
+    order : ndarray of int, shape (M,)
+        Row of the table of each position.
+    y, D : ndarray of float, shape (M,)
+        Direct estimates and sampling variances on the model's scale; read only where `sampled`.
+    X : ndarray of float, shape (p, M)
+        Designs, transposed.
+    sampled : ndarray of bool, shape (M,)
+    offsets : ndarray of int64, shape (F + 1,)
+    design : Design
+    """
+
+    rows: AreaRows
+    order: np.ndarray
+    y: np.ndarray
+    D: np.ndarray
+    X: np.ndarray
+    sampled: np.ndarray
+    offsets: np.ndarray
+    design: Design
+
+    @classmethod
+    def build(cls, rows: AreaRows, transform: Transform, covariates: str) -> AreaProblem:
+        """Check the rows, transform them and build the design.
+
+        Raises
+        ------
+        SaeInputError
+            If a direct estimate has no usable variance or no covariates, or a fit has no more areas than
+            coefficients or columns that explain each other.
+        """
+        y, D = model_scale(rows, transform)
+        design, _ = Design.learn(covariates, rows.covariates[rows.sampled], list(rows.names[rows.sampled]))
+        X = design.rebuild(rows.covariates, list(rows.names))
+        order = np.argsort(rows.fit, kind="stable")
+        counts = np.bincount(rows.fit, minlength=len(rows.fits))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        problem = cls(
+            rows, order, y[order], D[order], np.ascontiguousarray(X[order].T), rows.sampled[order], offsets,
+            design,
+        )  # fmt: skip
+        for k, areas in enumerate(problem.inside):
+            check_rank(problem.X[:, areas].T, design.columns, rows.where(k))
+        return problem
+
+    @cached_property
+    def inside(self) -> list[np.ndarray]:
+        """Positions with a sample, one array per fit."""
+        bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        return [start + np.flatnonzero(self.sampled[start:stop]) for start, stop in bounds]
+
+    @property
+    def blocks(self) -> list[slice]:
+        """Positions of each fit."""
+        return [slice(*bounds) for bounds in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of the areas in the order of the positions."""
+        return self.rows.names[self.order]
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the areas' random streams in the order of the positions."""
+        return [self.rows.labels[row] for row in self.order]
+
+    @property
+    def coefficient_labels(self) -> tuple[str, ...]:
+        """Names of the coefficients' random streams, fit by fit."""
+        fits = ["\x1f".join(map(str, values)) for values in self.rows.fits.to_numpy()]
+        return tuple(f"{fit}\x1f{column}" for fit in fits for column in self.design.columns)
+
+    @property
+    def index(self) -> pd.Index | None:
+        """Labels of the fits; None where there is only one."""
+        fits = self.rows.fits
+        if not len(fits.columns):
+            return None
+        return pd.Index(fits.iloc[:, 0]) if len(fits.columns) == 1 else pd.MultiIndex.from_frame(fits)
+
+    def fit(self, method: str) -> FayHerriotFits:
+        """Fit all problems in one kernel call.
+
+        Raises
+        ------
+        SaeInputError
+            If a fit has fewer areas than the method needs.
+        """
+        few = fewest_areas(method, len(self.X))
+        for k, areas in enumerate(self.inside):
+            if len(areas) < few:
+                raise SaeInputError(
+                    f'method="{method}" needs {few} areas with a direct estimate for {len(self.X)} '
+                    f"coefficients; there are {len(areas)}{self.rows.where(k)}.",
+                    hint='Use method="reml", or fewer covariates.',
+                )
+        offsets = np.concatenate([[0], np.cumsum(self.sampled)])[self.offsets]
+        return fit_batch(self.y[self.sampled], self.D[self.sampled], self.X[:, self.sampled], offsets, method)
+
+    def extrapolated(self) -> tuple[np.ndarray, list[str]]:
+        """Return which positions have covariates outside the range of their fit, and which columns do."""
+        outside = np.zeros(self.X.shape, dtype=bool)
+        for k, areas in enumerate(self.inside):
+            block = slice(self.offsets[k], self.offsets[k + 1])
+            low, high = self.X[:, areas].min(axis=1)[:, None], self.X[:, areas].max(axis=1)[:, None]
+            slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
+            outside[:, block] = (self.X[:, block] < low - slack) | (self.X[:, block] > high + slack)
+        columns = [self.design.columns[j] for j in np.flatnonzero(outside.any(axis=1))]
+        return np.asarray(outside.any(axis=0)), columns
+
+    def run_id(self, options: str, seed: int | None) -> str:
+        """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
+        texts = (sae.__version__, options, str(seed), *self.design.columns, *self.rows.labels, "")
+        digest = hashlib.sha256("\0".join(texts).encode())
+        for array in (self.order, self.y, self.D, self.X):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:12]
+
+
+def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
+    """Return direct estimates and sampling variances on the model's scale; refuse unusable ones by name."""
+    y, sampled = rows.direct, rows.sampled
+    low, high = transform.range
+    with np.errstate(invalid="ignore"):
+        outside = sampled & ((y < low) | (y > high))
+    if outside.any():
+        raise SaeInputError(
+            f"{int(outside.sum())} of {int(sampled.sum())} direct estimates lie outside [{low:g}, {high:g}], "
+            f'where transform="{transform.name}" is defined: {_values(rows.names, y, outside)}.',
+            hint="Shares lie between 0 and 1; divide percentages by 100." if high == 1.0 else "",
+            areas=rows.names[outside],
+        )
+    if transform.name == "arcsin" and np.isfinite(rows.n_eff[sampled]).any():
+        bad = sampled & ~((rows.n_eff > 0) & np.isfinite(rows.n_eff))
+        if bad.any():
+            raise SaeInputError(
+                f"{int(bad.sum())} of {len(y)} areas have a direct estimate but no positive effective sample "
+                f"size: {_values(rows.names, rows.n_eff, bad)}.",
+                hint='Smooth it with sae.direct(..., smoothing="deff"), or leave n_eff out to use vardir.',
+                areas=rows.names[bad],
+                column="n_eff",
+            )
+        return transform.forward(np.where(sampled, y, 0.5)), 0.25 / np.where(sampled, rows.n_eff, 1.0)
+    with np.errstate(invalid="ignore"):  # 1e-33 is a 0 that rounding has touched
+        bad = sampled & ~((rows.vardir > (_ROUNDING * y) ** 2) & np.isfinite(rows.vardir))
+    if bad.any():
+        raise SaeInputError(
+            f"{int(bad.sum())} of {len(y)} areas have a sampling variance that is not positive: "
+            f"{_values(rows.names, rows.vardir, bad)}. Fay–Herriot needs vardir > 0.",
+            hint='Smooth the variances with sae.direct(..., smoothing="gvf"), or drop the direct estimate so '
+            "that these areas are predicted without a sample.",
+            areas=rows.names[bad],
+            column="vardir",
+        )
+    y, vardir = np.where(sampled, y, 0.5), np.where(sampled, rows.vardir, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        D, z = transform.variance(y, vardir), transform.forward(y)
+    flat = ~(np.isfinite(D) & np.isfinite(z))
+    if flat.any():
+        ends = " or ".join(f"{end:g}" for end in transform.range if np.isfinite(end))
+        left_out = "leave these direct estimates out: the areas are then predicted without a sample."
+        hints = {
+            "arcsin": "Give the effective sample sizes in the column n_eff.",
+            "log": f"Model them without transformation, or {left_out}",
+            "logit": f'Use transform="arcsin" with effective sample sizes in the column n_eff, or {left_out}',
+        }
+        raise SaeInputError(
+            f"Direct estimates of exactly {ends} have no variance by the delta method on the "
+            f"{transform.name} scale: {name_some(rows.names[flat])}.",
+            hint=hints[transform.name],
+            areas=rows.names[flat],
+        )
+    return z, D
+
+
+def _values(names: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> str:
+    words = [
+        f"{name} ({value:g})" if np.isfinite(value) else f"{name} (missing)"
+        for name, value in zip(names[chosen], values[chosen], strict=True)
+    ]
+    return name_some(words)

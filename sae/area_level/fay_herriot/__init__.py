@@ -1,0 +1,1 @@
+"""The Fay–Herriot model: its estimates, errors, posterior and structured forms."""

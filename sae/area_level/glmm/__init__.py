@@ -1,0 +1,1 @@
+"""Area-level models of counts and shares whose likelihood is not normal."""

@@ -1,0 +1,1 @@
+"""The Fay–Herriot model whose covariates are themselves estimates."""

@@ -1,0 +1,1 @@
+"""The robust Fay–Herriot model."""

@@ -1,0 +1,1 @@
+"""Fay–Herriot models whose effects or coefficients are scale mixtures of normals."""

@@ -1,0 +1,1 @@
+"""Allocations: closed forms, convex programmes, integers, budgets, with a model."""

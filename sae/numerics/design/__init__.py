@@ -1,0 +1,1 @@
+"""Design-based variances: units, residuals, replicates, calibration, quantiles."""

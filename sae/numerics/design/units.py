@@ -1,0 +1,253 @@
+"""The design on arrays: stages of selection as levels of units, and the unit × domain cells of the records.
+
+An estimator enters as its linearised variable z: the estimator behaves like the total of w z. Only the
+totals of w z per sampling unit matter, so records are reduced to unit × domain cells (sparse: a unit
+touches few domains), once per set of domains; each indicator is then one pass over the records.
+
+References
+----------
+Särndal, Swensson and Wretman (1992), Model Assisted Survey Sampling, ch. 4 (stages) and 10 (domains).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sae.numerics.raising import jit
+
+__all__ = ["Cells", "Level", "SampledStage", "design_levels", "domain_cells", "domain_moments"]
+
+
+class SampledStage(Protocol):
+    """What the variance needs of one stage of selection; the arrays run along the records."""
+
+    @property
+    def strata(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def psu(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def fpc(self) -> np.ndarray | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One stage of selection, its units renumbered so that those of a stratum are neighbours.
+
+    Attributes
+    ----------
+    unit : ndarray of int32, shape (n,)
+        Unit of each record.
+    starts : ndarray of int64, shape (n_strata + 1,)
+        First unit of each stratum; the number of units of stratum h is ``starts[h + 1] - starts[h]``.
+    factor : ndarray of float, shape (n_strata,)
+        Product of the sampling fractions of the stages above × (1 - f_h) n_h / (n_h - 1); 0 where lonely.
+    lonely : ndarray of bool, shape (n_strata,)
+        True where one unit stands for a population of more: its contribution cannot be estimated.
+    record : ndarray of int64, shape (n_strata,)
+        One record of each stratum, so that the caller can name it.
+    """
+
+    unit: np.ndarray
+    starts: np.ndarray
+    factor: np.ndarray
+    lonely: np.ndarray
+    record: np.ndarray
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return int(self.starts[-1])
+
+    @property
+    def lonely_records(self) -> np.ndarray:
+        """One record of each lonely stratum."""
+        return self.record[self.lonely]
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Unit × domain cells that hold at least one record, in the order of the units.
+
+    Attributes
+    ----------
+    record : ndarray of int32, shape (n,)
+        Cell of each record, -1 for a record in no domain.
+    starts : ndarray of int64, shape (n_units + 1,)
+        First cell of each unit.
+    domain : ndarray of int32, shape (n_cells,)
+        Domain of each cell.
+    """
+
+    record: np.ndarray
+    starts: np.ndarray
+    domain: np.ndarray
+
+
+# ---------------------------------------------------------------- the design
+
+
+def design_levels(stages: Sequence[SampledStage]) -> tuple[Level, ...]:
+    """Reduce the stages of a design to the levels that contribute to the variance.
+
+    A stage drawn with replacement (no fpc) is the last one that contributes: its units carry the
+    variance of everything below (ultimate clusters). With an fpc the next stage adds f × its own.
+
+    Parameters
+    ----------
+    stages : sequence of objects with ``strata``, ``psu``, ``fpc``
+        First stage first; codes from 0, `psu` unique over the file, `fpc` the population number of
+        units in the record's stratum. Strata of later stages are taken within the unit above.
+
+    Returns
+    -------
+    tuple of Level
+    """
+    levels: list[Level] = []
+    above: np.ndarray | None = None  # fraction by which the stages above scale this one, by record
+    parent: np.ndarray | None = None
+    for stage in stages:
+        psu = np.asarray(stage.psu)
+        strata = np.asarray(stage.strata)
+        n_units = int(psu.max()) + 1
+        first = _first_record(psu, n_units)
+        if parent is None:
+            stratum = strata[first].astype(np.int64)
+        else:
+            key = parent[first].astype(np.int64) * (int(strata.max()) + 1) + strata[first]
+            stratum = np.unique(key, return_inverse=True)[1].reshape(-1)
+        if np.bincount(stratum).min() == 0:  # codes with gaps
+            stratum = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+        order = np.argsort(stratum, kind="stable")
+        rank = np.empty(n_units, dtype=np.int32)
+        rank[order] = np.arange(n_units, dtype=np.int32)
+        size = np.bincount(stratum)
+        starts = np.concatenate(([0], np.cumsum(size)))
+        record = first[order][starts[:-1]]
+        population = np.full(size.size, np.inf) if stage.fpc is None else np.asarray(stage.fpc, float)[record]
+        fraction = np.minimum(size / population, 1.0)
+        scale = np.ones(size.size) if above is None else above[record]
+        spread = np.where(size > 1, size / np.maximum(size - 1, 1), 0.0)
+        factor = scale * (1.0 - fraction) * spread
+        lonely = (size == 1) & (fraction < 1.0) & (scale > 0.0)
+        unit = rank[psu]
+        levels.append(Level(unit, starts, factor, lonely, record))
+        if stage.fpc is None:
+            break
+        of_unit = np.repeat(scale * fraction, size)
+        above = of_unit[unit]
+        parent = unit
+    return tuple(levels)
+
+
+@jit
+def _first_record(psu, n_units):
+    first = np.full(n_units, -1, np.int64)
+    for i in range(psu.size):
+        if first[psu[i]] < 0:
+            first[psu[i]] = i
+    return first
+
+
+# ---------------------------------------------------------------- cells and moments
+
+
+def domain_cells(level: Level, domain: np.ndarray, n_domains: int) -> Cells:
+    """Group the records into unit × domain cells, in the order of the units.
+
+    Parameters
+    ----------
+    level : Level
+    domain : ndarray of int32, shape (n,)
+        Domain of each record, -1 for none.
+    n_domains : int
+    """
+    record, starts, cell_domain = _cells(level.unit, domain, level.n_units, n_domains)
+    return Cells(record, starts, cell_domain)
+
+
+@jit
+def _cells(unit, domain, n_units, n_domains):
+    begin = np.zeros(n_units + 1, np.int64)
+    for i in range(unit.size):
+        if domain[i] >= 0:
+            begin[unit[i] + 1] += 1
+    for u in range(n_units):
+        begin[u + 1] += begin[u]
+    n_used = begin[n_units]
+    order = np.empty(n_used, np.int32)
+    at = begin[:-1].copy()
+    for i in range(unit.size):
+        if domain[i] >= 0:
+            order[at[unit[i]]] = i
+            at[unit[i]] += 1
+    record = np.full(unit.size, -1, np.int32)
+    cell_domain = np.empty(n_used, np.int32)
+    starts = np.zeros(n_units + 1, np.int64)
+    seen = np.full(n_domains, -1, np.int64)  # last cell of each domain
+    n_cells = 0
+    for u in range(n_units):
+        first = n_cells
+        for k in range(begin[u], begin[u + 1]):
+            i = order[k]
+            d = domain[i]
+            if seen[d] < first:
+                seen[d] = n_cells
+                cell_domain[n_cells] = d
+                n_cells += 1
+            record[i] = seen[d]
+        starts[u + 1] = n_cells
+    return record, starts, cell_domain[:n_cells].copy()
+
+
+@jit
+def domain_moments(cell, cell_domain, n_domains, weights, y, x, inside):
+    """Sum what an indicator needs, in one pass over the records.
+
+    Parameters
+    ----------
+    cell : ndarray of int32, shape (n,)
+        Cell of each record, -1 for none.
+    cell_domain : ndarray of int32, shape (n_cells,)
+    n_domains : int
+    weights, y, x : ndarray of float, shape (n,)
+        Weight, numerator and denominator of each record.
+    inside : ndarray of bool, shape (n,)
+        Whether the record belongs to the universe with nothing missing.
+
+    Returns
+    -------
+    cell_sums : ndarray, shape (n_cells, 3)
+        Σwy, Σwx and the number of records of each cell.
+    moments : ndarray, shape (n_domains, 8)
+        n, Σw, Σw², Σwy, Σwx, Σwyy, Σwxy, Σwxx of each domain.
+    """
+    cell_sums = np.zeros((cell_domain.size, 3))
+    moments = np.zeros((n_domains, 8))
+    for i in range(cell.size):
+        c = cell[i]
+        if c < 0 or not inside[i]:
+            continue
+        w = weights[i]
+        wy = w * y[i]
+        wx = w * x[i]
+        sums = cell_sums[c]
+        sums[0] += wy
+        sums[1] += wx
+        sums[2] += 1.0
+        m = moments[cell_domain[c]]
+        m[0] += 1.0
+        m[1] += w
+        m[2] += w * w
+        m[5] += wy * y[i]
+        m[6] += wy * x[i]
+        m[7] += wx * x[i]
+    # the totals are summed over cells: fewer and larger terms, so less rounding
+    for c in range(cell_domain.size):
+        m = moments[cell_domain[c]]
+        m[3] += cell_sums[c, 0]
+        m[4] += cell_sums[c, 1]
+    return cell_sums, moments

@@ -1,0 +1,1 @@
+"""Kernels of the Fay–Herriot model: fit, error, bootstrap, posterior."""

@@ -1,0 +1,419 @@
+"""The Fay–Herriot kernel: model variance and coefficients of many problems in one call.
+
+Problem k owns the positions offsets[k] .. offsets[k + 1] of concatenated arrays; each problem may be
+fitted to several replicates of its direct estimates (bootstrap) that share design and variances.
+
+The likelihood is profiled over the coefficients, so that only p × p matrices appear. The score of the
+profile is scanned over the whole range in which it can change sign, every maximum is polished, and the
+highest one, the boundary A = 0 included, wins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.linalg.gram import (
+    BLOCK,
+    back_solve,
+    cholesky_inverse,
+    fill_column,
+    fill_products,
+    gram_sums,
+    orthonormalise,
+    project_out,
+)
+
+__all__ = ["METHODS", "FayHerriotFits", "fewest_areas", "fit_batch"]
+
+METHODS = ("reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml")
+_LIKELIHOOD, _FH, _PR, _LI_LAHIRI, _YOSHIMORI = range(5)
+_KINDS = {"fh": _FH, "pr": _PR, "ll": _LI_LAHIRI, "yl": _YOSHIMORI}
+# The profile bends on the scale of the sampling variances: steps of this factor meet every maximum.
+_SCAN_RATIO = 3.0
+_TOLERANCE = 1e-11
+_MAX_STEPS = 100
+_SCAN, _POLISH, _MOMENT, _LAST = range(4)
+
+
+@dataclass(frozen=True)
+class FayHerriotFits:
+    """Fits of P problems to R replicates each, with p coefficients.
+
+    Attributes
+    ----------
+    variance : ndarray, shape (R, P)
+        Model variance A, squared units; exactly 0 where the boundary is the maximum.
+    coefficients : ndarray, shape (R, P, p)
+        Generalised least squares at A.
+    root : ndarray, shape (R, P, p, p)
+        Square root of the covariance of the coefficients: Q = (X' V^-1 X)^-1 = root root'.
+    loglik : ndarray, shape (R, P)
+        Full Gaussian log-likelihood (not the restricted one) at the estimates.
+    maxima : ndarray of int, shape (R, P)
+        Number of local maxima of the profile met, the boundary included; 1 for the moment estimators.
+    """
+
+    variance: np.ndarray
+    coefficients: np.ndarray
+    root: np.ndarray
+    loglik: np.ndarray
+    maxima: np.ndarray
+
+
+@jit_inner
+def _sum_log(A, vardir, start, n, smallest, largest):
+    """Sum log(A + D) with one logarithm per eight areas where no product of eight can underflow."""
+    scale = A + largest
+    step = 8 if (A + smallest) / scale > 1e-35 else 1
+    over = 1.0 / scale
+    total = n * math.log(scale)
+    for i in range(0, n, step):
+        product = 1.0
+        for value in vardir[0, start + i : start + min(i + step, n)]:
+            product *= (A + value) * over
+        total += math.log(product)
+    return total
+
+
+@jit_inner
+def _profile(A, Z, products, n, restricted, scratch, first, second, inverse, delta):
+    """Evaluate the profile at A.
+
+    The columns of Z are the orthonormal design, the residuals of y on it, and D. `delta` receives the
+    coefficients of the residuals at A, `inverse` the Cholesky factor of X'WX and its inverse.
+
+    Returns
+    -------
+    tuple of float
+        tr P (tr V^-1 where not `restricted`), y'P²y, y'Py, sum of the weights and of their squares.
+    """
+    p = len(delta)
+    s1, s2 = gram_sums(A, Z, products, n, scratch, first, second)
+    cholesky_inverse(first, inverse)
+    last = p * (p + 1) // 2
+    quadratic = first[last + p]
+    for j in range(p):  # delta first holds L^-1 X'Wy
+        total = 0.0
+        for k in range(j + 1):
+            total += inverse[0, j, k] * first[last + k]
+        delta[j] = total
+        quadratic -= total * total
+    for j in range(p):
+        total = 0.0
+        for k in range(j, p):
+            total += inverse[0, k, j] * delta[k]
+        delta[j] = total
+    trace, squared = s1, second[last + p]
+    row = 0
+    for j in range(p):
+        squared -= 2.0 * delta[j] * second[last + j]
+        for k in range(j + 1):
+            entry = second[row] if j == k else 2.0 * second[row]
+            squared += delta[j] * delta[k] * entry
+            if restricted:
+                q = 0.0
+                for s in range(j, p):
+                    q += inverse[0, s, j] * inverse[0, s, k]
+                trace -= q * entry
+            row += 1
+    return trace, squared, quadratic, s1, s2
+
+
+@jit_inner
+def _variance(
+    kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
+    scratch, first, second, inverse, delta, points,
+):  # fmt: skip
+    """Estimate the model variance of one problem; `inverse` and `delta` are left at the estimate.
+
+    Likelihoods: the sign of the score is that of S / T - 1 with S = y'P²y and T = tr P. The eigenvalues of P
+    lie between 1 / (A + max D) and 1 / (A + min D), so that going up from a, S/T <= (S/T)(a) f(A) / f(a)
+    with f(A) = (A + min D) / (A + max D)², and going down from b, S/T >= (S/T)(b) f(A) / f(b). So both ends
+    of the scan are proven; between them it steps by a factor, as the profile bends on the scale of log A. A
+    maximum lies at 0 if the score is not positive there, and wherever it falls through 0. These brackets are
+    closed by secants on score / information, a straight line in A where the sampling variances are equal,
+    with bisection as guard. The highest maximum wins.
+
+    Adjusted likelihoods add the positive slope a of log A (Li and Lahiri) or of log atan(tr γ) / n (Yoshimori
+    and Lahiri): a = 1 / A, or a <= 1 / (nA) everywhere and a >= 2 (1 - 1/n) / (π nA) where tr γ <= 1 and
+    A <= min D / (n - 1). Against T <= k / (A + min D), T >= k / (A + max D) and S <= rss / A² with k = n - p,
+    or n where not `restricted`, both prove an interval outside which the score is positive below and negative
+    above.
+
+    Moments: y'P(A)y = n - p by Newton on 1 / y'Py, which is concave in A, so that it climbs to the root from
+    0; Prasad and Rao's is closed: `expected` is what the sampling errors put into the residual sum of
+    squares.
+
+    Everything asks for one function of A at a time: the loop has one call, and phases that say what for.
+
+    Returns
+    -------
+    tuple
+        A, number of maxima, y'Py at A.
+    """
+    p = len(delta)
+    adjusted = kind >= _LI_LAHIRI
+    spread = largest - smallest
+    bottom, ratio = 0.0, _SCAN_RATIO
+    if adjusted:
+        k = float(n - p if restricted else n)
+        lift = 2.0 if kind == _LI_LAHIRI else 2.0 / n
+        half = 0.5 * (rss + lift * largest) / (k - lift)
+        top = (half + math.sqrt(half * half + rss * largest / (k - lift))) * (1.0 + 1e-9)
+        bottom = smallest / max(k - 2.0, 4.0)
+        if kind == _YOSHIMORI:
+            bottom = 0.6 * smallest * (n - 1) / (k * n * n)
+        A = min(0.5 * smallest, 0.5 * top)
+        ratio = max(ratio, (top / bottom) ** (1.0 / (len(points) - 3)))
+    else:
+        # beyond `top` S < T, since S <= rss / (A + min D)² and T >= (n - p) / (A + max D)
+        s = rss / (n - p)
+        top = (0.5 * (s + math.sqrt(s * s + 4.0 * s * spread)) - smallest) * (1.0 + 1e-9)
+        A = min(0.5 * smallest, 0.5 * top)
+        if top > 0.0:
+            ratio = max(ratio, (top / A) ** (1.0 / (len(points) - 3)))
+    phase, row, highest, falls, proven = _SCAN, 1, 0, False, False
+    points[0, 0], points[0, 1] = 0.0, 1.0
+    best, best_value, found = 0.0, 0.0, 0
+    low, high, now, now_step, before, before_step = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    width, count, closing = 0.0, 0, False
+    if kind in (_FH, _PR):
+        phase = _MOMENT
+        A = max((rss - expected) / (n - p), 0.0) if kind == _PR else 0.0
+    elif not top > 0.0:
+        phase, A = _LAST, 0.0
+    while True:
+        if phase == _POLISH and not closing:
+            A = now - now_step * (now - before) / (now_step - before_step)
+            if count % 4 == 3:
+                if high - low > 0.5 * width:
+                    A = low
+                width = high - low
+            count += 1
+            secant = low < A < high
+            if not secant:
+                A = math.sqrt(low * high) if 4.0 * low < high and low > 0.0 else 0.5 * (low + high)
+            # the error after a secant step is of the order of the product of the last two steps
+            closing = secant and abs((A - now) * (now - before)) <= _TOLERANCE * now * now
+            before, before_step = now, now_step
+        trace, squared, quadratic, s1, s2 = _profile(
+            A, Z, products, n, restricted, scratch, first, second, inverse, delta
+        )
+        if phase == _LAST:
+            return A, max(found, 1), quadratic
+        if phase == _MOMENT:
+            climb = quadratic * (quadratic - (n - p)) / ((n - p) * squared)
+            if kind == _PR or not climb > _TOLERANCE * A:
+                return A, 1, quadratic
+            A += climb
+            continue
+        step = (squared - trace) / s2
+        if adjusted:
+            slope = 1.0 / A
+            if kind == _YOSHIMORI:
+                shrink = A * s1
+                slope = (s1 - A * s2) / (n * (1.0 + shrink * shrink) * math.atan(shrink))
+            step = (step + 2.0 * slope / s2) * A / (A + smallest)
+        if phase == _SCAN:
+            points[row, 0] = A
+            points[row, 1] = step if top > A else -abs(step)
+            if row > 0:
+                highest = row
+                shape = (A + largest) * (A + largest) / (A + smallest)
+                peak = 4.0 * spread if spread - smallest > A else shape
+                falls = top <= A or (not adjusted and squared < trace and squared * shape < trace * peak)
+                if not proven and not squared * shape * smallest > trace * largest * largest:
+                    proven, row, A = True, 0, bottom  # not proven to rise up to here
+                    if adjusted:
+                        highest, falls = 0, False
+                    continue
+                proven = True
+            if not falls and highest < len(points) - 1:
+                row = highest + 1
+                A = min(ratio * points[highest, 0], top)
+                continue
+            phase, row = _POLISH, -1
+        else:
+            now, now_step = A, step
+            if now_step > 0.0:
+                low = now
+            else:
+                high = now
+            if not (closing or now_step == 0.0 or high - low <= _TOLERANCE * now or count > _MAX_STEPS):
+                continue
+            value = -0.5 * (_sum_log(now, vardir, start, n, smallest, largest) + quadratic)
+            if restricted:
+                for j in range(p):
+                    value -= math.log(inverse[1, j, j])
+            if kind == _LI_LAHIRI:
+                value += math.log(now)
+            elif kind == _YOSHIMORI:
+                value += math.log(math.atan(now * s1)) / n
+            found += 1
+            if found == 1 or value > best_value:
+                best, best_value = now, value
+        # the next maximum, or the end
+        row += 1
+        while row <= highest and not (points[row, 1] <= 0.0 and (row == 0 or points[row - 1, 1] > 0.0)):
+            row += 1
+        if row > highest:
+            if found > 0 and now == best:
+                return best, found, quadratic
+            phase, A = _LAST, best
+            continue
+        high, before, before_step = points[row, 0], points[row, 0], points[row, 1]
+        closing = row == 0
+        low, now_step = points[max(row - 1, 0), 0], points[max(row - 1, 0), 1]
+        now = low
+        if abs(before_step) < abs(now_step):
+            now, now_step, before, before_step = before, before_step, now, now_step
+        A, width, count = low, high - low, 0
+
+
+@jit_scalar
+def _fit(
+    y, vardir, X, offsets, ends, kind, restricted,
+    Z, products, square, inverse, first, second, delta, initial, scratch, points,
+    variance, coefficients, root, loglik, maxima,
+):  # fmt: skip
+    """Fill the outputs; return -1, or the problem × p + column at fault where a design is deficient.
+
+    `ends` holds the smallest and the largest sampling variance of each problem; the arrays from `Z` to
+    `points` are work space for the largest problem.
+    """
+    p = X.shape[0]
+    for problem in range(len(offsets) - 1):
+        start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
+        smallest, largest = ends[0, problem], ends[1, problem]
+        fill_column(vardir[0], start, n, Z, p + 1)
+        fault, expected = orthonormalise(X, start, n, Z, square, initial)
+        if fault >= 0:
+            return problem * p + fault
+        known = np.int64(0)  # columns whose products are there
+        for replicate in range(y.shape[0]):
+            fill_column(y[replicate], start, n, Z, p)
+            for j in range(p):
+                initial[j] = 0.0
+            rss = project_out(Z, n, p, p, initial)
+            fill_products(Z, n, known, p + 1, products)
+            known = p
+            A, found, quadratic = _variance(
+                kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
+                scratch, first, second, inverse, delta, points,
+            )  # fmt: skip
+            variance[replicate, problem] = A
+            maxima[replicate, problem] = found
+            if len(loglik):
+                logs = _sum_log(A, vardir, start, n, smallest, largest)
+                loglik[replicate, problem] = -0.5 * (n * math.log(2.0 * math.pi) + logs + quadratic)
+                for j in range(p):  # Q = root root' with root = R^-1 (L^-1)'
+                    for k in range(p):
+                        first[k] = inverse[0, j, k]
+                    back_solve(square, p, first)
+                    for k in range(p):
+                        root[replicate, problem, j, k] = first[k]
+            for j in range(p):
+                delta[j] += initial[j]
+            back_solve(square, p, delta)
+            for j in range(p):
+                coefficients[replicate, problem, j] = delta[j]
+    return -1
+
+
+def fit_batch(
+    y: np.ndarray,
+    vardir: np.ndarray,
+    X: np.ndarray,
+    offsets: np.ndarray,
+    method: str = "reml",
+    *,
+    full: bool = True,
+) -> FayHerriotFits:
+    """Fit many Fay–Herriot models y = X β + u + e, u ~ N(0, A), e ~ N(0, D), in one call.
+
+    Parameters
+    ----------
+    y : ndarray of float, shape (N,) or (R, N)
+        Direct estimates of all problems, concatenated; R replicates share design and variances.
+    vardir : ndarray of float, shape (N,)
+        Sampling variances D, strictly positive, squared units.
+    X : ndarray of float, shape (p, N)
+        Designs, transposed, of full column rank in every problem.
+    offsets : ndarray of int64, shape (P + 1,)
+        Problem k owns the positions offsets[k] .. offsets[k + 1]; each must hold more than p areas.
+    method : {"reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml"}
+        Restricted or full maximum likelihood, Fay–Herriot moment, Prasad–Rao moment; likelihoods adjusted by
+        Li and Lahiri (times A) or by Yoshimori and Lahiri (times atan(tr γ)^(1/n)), which are never 0.
+    full : bool
+        Also fill log-likelihood and root; a bootstrap does without.
+
+    Returns
+    -------
+    FayHerriotFits
+
+    Raises
+    ------
+    ValueError
+        If a problem has too few areas (no more than coefficients; adjusted likelihoods need some more, see
+        `fewest_areas`), or a design is rank deficient; ``args[1]`` is the index of the problem, ``args[2]``
+        of the column.
+
+    References
+    ----------
+    Fay and Herriot (1979), JASA 74, 269–277; Prasad and Rao (1990), JASA 85, 163–171, eq. 3.5;
+    Datta and Lahiri (2000), Statistica Sinica 10, 613–627; Rao and Molina (2015), section 6.1.2; Li and
+    Lahiri (2010), J. Multivariate Anal. 101, 882–892; Yoshimori and Lahiri (2014), same journal 124, 281–294.
+
+    Examples
+    --------
+    >>> y = np.array([1.0, 3.0, 2.0, 6.0, 4.0])
+    >>> fits = fit_batch(y, np.full(5, 0.5), np.ones((1, 5)), np.array([0, 5]))
+    >>> bool(np.isclose(fits.variance[0, 0], y.var(ddof=1) - 0.5))  # equal variances: closed form
+    True
+    """
+    y = np.atleast_2d(np.ascontiguousarray(y, dtype=np.float64))
+    X = np.ascontiguousarray(X, dtype=np.float64)
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    vardir = np.atleast_2d(np.ascontiguousarray(vardir, dtype=np.float64))
+    p, problems = X.shape[0], len(offsets) - 1
+    counts = np.diff(offsets)
+    short = np.flatnonzero(counts < fewest_areas(method, p))
+    if len(short):
+        raise ValueError("a problem has too few areas for its coefficients", int(short[0]), -1)
+    shape = (y.shape[0], problems)
+    kept = shape if full else (0, 0)
+    variance, maxima = np.empty(shape), np.empty(shape, dtype=np.int64)
+    coefficients, root, loglik = np.empty((*shape, p)), np.empty((*kept, p, p)), np.empty(kept)
+    most = int(counts.max(initial=1))
+    ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum)])
+    pairs = (p + 1) * (p + 2) // 2
+    kind = _KINDS.get(method.partition("-")[0], _LIKELIHOOD)
+    fault = _fit(
+        y, vardir, X, offsets, ends, kind, method.endswith("reml"),
+        np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
+        np.empty((-(-most // BLOCK), pairs, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
+        np.empty(pairs), np.empty(pairs), np.empty(p), np.empty(p), np.empty((2, BLOCK)), np.empty((64, 2)),
+        variance, coefficients, root, loglik, maxima,
+    )  # fmt: skip
+    if fault >= 0:
+        raise ValueError("a design is rank deficient", fault // p, fault % p)
+    return FayHerriotFits(variance, coefficients, root.swapaxes(-1, -2), loglik, maxima)
+
+
+def fewest_areas(method: str, coefficients: int) -> int:
+    """Return the number of areas from which on the model variance can be estimated.
+
+    Times A the likelihood falls only with two degrees of freedom more; times atan(tr γ)^(1/n) with three
+    areas.
+
+    Examples
+    --------
+    >>> fewest_areas("reml", 2), fewest_areas("ll-reml", 2), fewest_areas("ll-ml", 2)
+    (3, 5, 3)
+    """
+    more = {"ll-reml": coefficients + 3, "ll-ml": 3, "yl-reml": 3}
+    return max(coefficients + 1, more.get(method, 0))

@@ -1,0 +1,330 @@
+"""Kernels of the Fay–Herriot posterior: its density over the one standard deviation, and equidistant nodes.
+
+The variable is t with σ = unit · exp(t - exp(-t)): logarithmic where the data speak, and running down to 0
+double-exponentially, so that the density in t falls off at both ends whatever the prior does at σ = 0. The
+likelihood is singular only at σ² = -D, which lies π/2 from the real line on this scale however much the
+sampling variances differ; so the trapezoidal rule converges exponentially, and every second node
+tells how far.
+
+References
+----------
+Trefethen and Weideman (2014), SIAM Review 56, 385–458; Takahasi and Mori (1974), Publ. RIMS 9, 721–741.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.inference.priors import FLAT_SD, log_prior_sd
+from sae.numerics.linalg.gram import (
+    back_solve,
+    cholesky_inverse,
+    fill_column,
+    orthonormalise,
+    project_out,
+)
+
+__all__ = ["MOST_NODES", "posterior_nodes"]
+
+MOST_NODES = 2048
+_DROP = 28.0  # nats below the top at which the density is taken for nothing
+_SPACING = 0.55  # of the nodes, in standard deviations at the top
+_WIDEST = 0.4
+_HALVED = 3e-5  # what leaving out every second node may change: all of them are then off by its square
+_SCAN, _CLIMB, _RIGHT, _LEFT, _FILL, _REFINE = range(6)
+_TOP = 1.357  # the t of the top: the density falls to 0 double-exponentially over the next five units
+
+
+@jit_inner_sums
+def _gram_and_logs(A, Z, n, smallest, largest, scratch, first):
+    """Fill the packed Gram matrix Z W Z', W = diag(1 / (A + D)); return the sum of log(A + D).
+
+    `Z`, shape (blocks, q + 1, length), holds the columns and D in the last; one logarithm serves eight areas
+    where no product of eight can underflow.
+    """
+    length = Z.shape[2]
+    q = Z.shape[1] - 1
+    inverse = 1.0 / (A + largest)
+    groups = 8 if (A + smallest) * inverse > 1e-35 else 1
+    logs = -n * math.log(inverse)
+    for row in range(q * (q + 1) // 2):
+        first[row] = 0.0
+    for c in range((n + length - 1) // length):
+        m = min(length, n - c * length)
+        weights, product, half = scratch[0, :m], scratch[1, :m], scratch[2, :m]
+        D = Z[c, q, :m]
+        for i in range(m):
+            weights[i] = 1.0 / (A + D[i])
+        width = (m + groups - 1) // groups
+        for i in range(width):
+            product[i] = (A + D[i]) * inverse
+        for g in range(1, groups):
+            part = D[g * width : m]
+            for i in range(min(width, len(part))):
+                product[i] *= (A + part[i]) * inverse
+        for i in range(width):
+            logs += math.log(product[i])
+        row = 0
+        for j in range(q):
+            column = Z[c, j, :m]
+            for i in range(m):
+                half[i] = weights[i] * column[i]
+            k = 0
+            while k + 2 < j:  # three columns at a time share the loads
+                u, v, w = Z[c, k, :m], Z[c, k + 1, :m], Z[c, k + 2, :m]
+                a, b, d = 0.0, 0.0, 0.0
+                for i in range(m):
+                    a += half[i] * u[i]
+                    b += half[i] * v[i]
+                    d += half[i] * w[i]
+                first[row] += a
+                first[row + 1] += b
+                first[row + 2] += d
+                row += 3
+                k += 3
+            while k <= j:
+                u = Z[c, k, :m]
+                a = 0.0
+                for i in range(m):
+                    a += half[i] * u[i]
+                first[row] += a
+                row += 1
+                k += 1
+    return logs
+
+
+@jit_inner
+def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta):
+    """Return the log posterior density of u = log σ up to a constant.
+
+    `delta` receives the coefficients of the residuals, `inverse` the inverse of the Cholesky factor of the
+    Gram matrix, both for the orthonormal design in Z.
+    """
+    p = len(delta)
+    sd = math.exp(u)
+    logs = _gram_and_logs(sd * sd, Z, n, smallest, largest, scratch, first)
+    cholesky_inverse(first, inverse)
+    last = p * (p + 1) // 2
+    rss, half_log = first[last + p], 0.0
+    for j in range(p):
+        total = 0.0
+        for k in range(j + 1):
+            total += inverse[0, j, k] * first[last + k]
+        delta[j] = total
+        rss -= total * total
+        half_log += math.log(inverse[0, j, j])
+    for j in range(p):
+        total = 0.0
+        for k in range(j, p):
+            total += inverse[0, k, j] * delta[k]
+        delta[j] = total
+    return half_log - 0.5 * (logs + rss) + log_prior_sd(code, scale, sd) + u
+
+
+@jit_inner
+def _climb(a, fa, b, fb, c, fc):
+    """Propose where the top lies between three points, by a parabola with bisection as guard.
+
+    a < b < c are places, fa, fb and fc their heights, fb the highest. Returns the place, the width of the
+    parabola, and whether both are known well enough.
+    """
+    left, right = (fb - fa) / (b - a), (fc - fb) / (c - b)
+    bend = 2.0 * (left - right) / (c - a)  # minus the second derivative
+    if not 0.0 < bend < np.inf:
+        return (0.5 * (a + b) if b - a > c - b else 0.5 * (b + c)), c - a, False
+    width = 1.0 / math.sqrt(bend)
+    top = b + (left * (c - b) + right * (b - a)) / ((c - a) * bend)
+    if abs(top - b) < 0.1 * width:
+        if max(b - a, c - b) < 4.0 * width:
+            return b, width, True
+        top = b - width if b - a > c - b else b + width  # the arms are too long to tell the width
+    if not a < top < c:
+        top = 0.5 * (a + b) if b - a > c - b else 0.5 * (b + c)
+    return top, width, False
+
+
+@jit_inner
+def _error(t, heights, highest, order, count, log_unit, smallest, middle, largest):
+    """Compare all nodes with every second one: the largest change of the weight of a direct estimate."""
+    error = 0.0
+    for D in (smallest, middle, largest):
+        whole, half, every, second = 0.0, 0.0, 0.0, 0.0
+        for place in range(count):
+            k = order[place]
+            value = math.exp(heights[k] - highest)
+            A = math.exp(2.0 * (log_unit + t[k] - math.exp(-t[k])))
+            whole += value
+            every += value * A / (A + D)
+            if place % 2 == 0:
+                half += value
+                second += value * A / (A + D)
+        error = max(error, abs(2.0 * half - whole) / whole, abs(second / half - every / whole))
+    return error
+
+
+@jit_scalar
+def posterior_nodes(
+    problem, y, vardir, X, offsets, ends, codes, scales, finite, fine,
+    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse,
+    counts, spacings, units, errors, places, heights, coefficients, roots,
+):  # fmt: skip
+    """Place the nodes of the problems from `problem` on, as far as the room for nodes reaches.
+
+    Parameters
+    ----------
+    y, vardir : ndarray, shape (N,)
+    X : ndarray, shape (p, N)
+    offsets : ndarray of int64, shape (P + 1,)
+    ends : ndarray, shape (3, P)
+        Smallest, mean and largest sampling variance.
+    codes, scales : ndarray, shape (P,)
+        Prior.
+    finite : ndarray of bool, shape (P,)
+        Whether the posterior mean of the variance exists.
+    fine : bool
+        Halve the spacing once more, for interpolation.
+    Z .. row_inverse
+        Work space for the largest problem.
+    counts, spacings, units, errors : ndarray, shape (P,)
+        Receive number and spacing of the nodes, unit of σ and error of each problem.
+    places, heights, coefficients, roots : ndarray, shapes (K,), (K,), (K, p) and (K, p, p)
+        Receive t, log density, its top being 0, coefficients and roots of all nodes, from 0 on.
+
+    Returns
+    -------
+    tuple of int
+        The first problem not done, the number of nodes used, and the fault that stopped there: -1 for none,
+        the column of a deficient design, -2 without convergence.
+    """
+    p, used = X.shape[0], 0
+    while problem < len(counts) and used + len(t) <= len(places):
+        start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
+        smallest, middle, largest = ends[0, problem], ends[1, problem], ends[2, problem]
+        code, scale = codes[problem], scales[problem]
+        fill_column(vardir, start, n, Z, p + 1)
+        deficient, _ = orthonormalise(X, start, n, Z, R, initial)
+        if deficient >= 0:
+            return problem, used, deficient
+        fill_column(y, start, n, Z, p)
+        for j in range(p):
+            initial[j] = 0.0
+        rss = project_out(Z, n, p, p, initial)
+        u = math.log(0.02 * math.sqrt(smallest / n))  # the likelihood is flat below
+        if code > FLAT_SD:
+            u = min(u, math.log(0.01 * scale))
+        bends = math.log(0.1 * math.sqrt(smallest))
+        far = math.log(2.0 * math.sqrt(max(largest, rss / max(n - p - 2.0, 0.5))))
+        # scan for the top, climb it, walk right and left of it, fill in until every second node would do
+        phase, scanned, best, tries, count, known, halvings = _SCAN, 0, 0, 0, 0, 0, 0
+        now, log_unit, step, error = 0.0, 0.0, 0.0, 0.0
+        a, fa, b, fb, c, fc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        low, high, highest, steepest, before = 0.0, 0.0, 0.0, 0.0, 0.0
+        while count < len(t):
+            if phase >= _RIGHT:
+                u = log_unit + now - math.exp(-now)
+            height = _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta)
+            if phase == _SCAN:
+                scan[scanned, 0], scan[scanned, 1] = u, height
+                if height > scan[best, 1]:
+                    best = scanned
+                scanned += 1
+                if scanned < len(scan) and not (u > far and height < scan[scanned - 2, 1]):
+                    u += 0.5 if u > bends else 1.0
+                    continue
+                best = min(max(best, 1), scanned - 2)
+                a, fa, b, fb = scan[best - 1, 0], scan[best - 1, 1], scan[best, 0], scan[best, 1]
+                c, fc = scan[best + 1, 0], scan[best + 1, 1]
+                phase = _CLIMB
+            elif phase == _CLIMB:
+                if height > fb:  # the new point becomes the middle one
+                    if u < b:
+                        c, fc = b, fb
+                    else:
+                        a, fa = b, fb
+                    b, fb = u, height
+                elif u < b:
+                    a, fa = u, height
+                else:
+                    c, fc = u, height
+            if phase == _CLIMB:
+                u, width, done = _climb(a, fa, b, fb, c, fc)
+                tries += 1
+                if not done and tries < 60:
+                    continue
+                log_unit = b - _TOP + math.exp(-_TOP)
+                step = min(_SPACING * width / (1.0 + math.exp(-_TOP)), _WIDEST)
+                low, high = np.inf, -np.inf
+                for k in range(scanned):
+                    if scan[k, 1] > fb - _DROP:
+                        low, high = min(low, scan[k, 0]), max(high, scan[k, 0])
+                phase, now, highest, steepest = _RIGHT, _TOP, -np.inf, -np.inf
+                continue
+            height += math.log1p(math.exp(-now))
+            t[count], value[count] = now, height
+            for j in range(p):
+                row_delta[count, j] = delta[j]
+                for k in range(j + 1):
+                    row_inverse[count, j, k] = inverse[0, j, k]
+            count += 1
+            highest = max(highest, height)
+            if phase == _RIGHT:
+                # the mean of the variance is to converge too, where it exists
+                tail = height + 2.0 * u if finite[problem] else height
+                steepest = max(steepest, tail)
+                ends_here = height < min(highest - _DROP, before) and tail < steepest - _DROP
+                before = height
+                if u < high or not ends_here:
+                    now += step
+                    continue
+                phase, now, known = _LEFT, _TOP - step, count
+                continue
+            if phase == _LEFT:
+                if u > low or height > highest - _DROP:
+                    now -= step
+                    continue
+                phase = _FILL
+                for k in range(count - known):  # in the order of t: the left ones backwards, the right ones
+                    order[k] = count - 1 - k
+                for k in range(known):
+                    order[count - known + k] = k
+            else:
+                now += 2.0 * step
+                if count < 2 * known - 1:
+                    continue
+                for k in range(known - 1, -1, -1):
+                    order[2 * k] = order[k]
+                    if k < known - 1:
+                        order[2 * k + 1] = known + k
+            known = count
+            error = _error(t, value, highest, order, count, log_unit, smallest, middle, largest)
+            if error < _HALVED or halvings == 8:
+                if phase == _REFINE or not fine:
+                    break
+                phase = _REFINE  # once more, for interpolation only
+            halvings += 1
+            step *= 0.5
+            now = t[order[0]] + step
+        if count == len(t):
+            return problem, used, -2
+        for place in range(count):
+            position = order[place]
+            places[used], heights[used] = t[position], value[position] - highest
+            for j in range(p + 1):  # Q = root root' with root = R^-1 (L^-1)'; the coefficients come last
+                for k in range(p):
+                    first[k] = initial[k] + row_delta[position, k]
+                    if j < p:
+                        first[k] = row_inverse[position, j, k] if k <= j else 0.0
+                back_solve(R, p, first)
+                for k in range(p):
+                    if j < p:
+                        roots[used, k, j] = first[k]
+                    else:
+                        coefficients[used, k] = first[k]
+            used += 1
+        counts[problem], spacings[problem], errors[problem] = count, step, error
+        units[problem] = math.exp(log_unit)
+        problem += 1
+    return problem, used, -1

@@ -1,0 +1,1 @@
+"""Kernels of generalised linear mixed models: nodes over the hyperparameters, one integral an area."""

@@ -1,0 +1,1 @@
+"""What several families integrate, transform and weigh with."""

@@ -1,0 +1,1 @@
+"""Gram sums and sparse Cholesky factors."""

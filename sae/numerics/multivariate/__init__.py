@@ -1,0 +1,1 @@
+"""Kernels of the multivariate Fay–Herriot model."""

@@ -1,0 +1,1 @@
+"""Random streams named by content, and the normals drawn from them."""

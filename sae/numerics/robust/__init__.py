@@ -1,0 +1,1 @@
+"""Kernels of the robust Fay–Herriot models."""

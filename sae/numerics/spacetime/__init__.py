@@ -1,0 +1,1 @@
+"""Kernels of effects over space and time: likelihood and posterior."""

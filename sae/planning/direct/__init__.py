@@ -1,0 +1,1 @@
+"""Allocations for direct estimates."""

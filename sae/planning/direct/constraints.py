@@ -1,0 +1,173 @@
+"""From strata and targets to the arrays of the convex programme: one column per target and domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.planning.direct.strata import Strata
+from sae.planning.precision import Target
+
+__all__ = ["Constraints", "constraints"]
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """J constraints Σ_h a_hj / n_h - fixed_j <= allowed_j on the variances of J estimates.
+
+    Attributes
+    ----------
+    a : sparse matrix, shape (H, J)
+    fixed, allowed : ndarray, shape (J,)
+        What the finite population correction takes off; largest variance, infinite where nothing is asked.
+    labels : DataFrame
+        indicator, by, domain, group, rule, population, mean, unit_variance, least_n.
+    members : sparse matrix, shape (H, J)
+        Expected interviews with the group of constraint j per interview in stratum h (1, or P_h).
+    """
+
+    a: sparse.csr_matrix
+    fixed: np.ndarray
+    allowed: np.ndarray
+    labels: pd.DataFrame
+    members: sparse.csr_matrix
+
+    def __len__(self) -> int:
+        return len(self.fixed)
+
+    def variance(self, n: np.ndarray) -> np.ndarray:
+        """Variance of each estimate under sizes `n`, shape (J,)."""
+        return np.maximum(self.a.T @ (1.0 / n) - self.fixed, 0.0)
+
+    def scaled(self, loosen: float = 1.0) -> sparse.csr_matrix:
+        """Return a scaled to right sides 1, standard errors `loosen` times those allowed; 0 if none is."""
+        right = self.fixed + loosen**2 * self.allowed
+        return self.a.multiply(np.where(np.isfinite(right), 1.0 / right, 0.0)).tocsr()
+
+    @property
+    def names(self) -> list[str]:
+        """Constraints in words: "employment_rate in AT13 of foreign (CV <= 10 %)"."""
+        parts = (self.labels[name].tolist() for name in ("indicator", "domain", "group", "rule"))
+        return [
+            f"{indicator} in {domain}{f' of {group}' if group else ''} ({rule})"
+            for indicator, domain, group, rule in zip(*parts, strict=True)
+        ]
+
+
+def constraints(strata: Strata, targets: Target | Sequence[Target]) -> Constraints:
+    """Build the constraints of `targets` on `strata`.
+
+    The variance of a stratum's part is that of the linearised mean, deff · [P S² + P (1 - P)(ȳ_h - ȳ)²]
+    with P the density of the group (for everybody: deff · S²), times (N_h / M)² (1/n_h - 1/N_h).
+
+    Raises
+    ------
+    SaeInputError
+        If a column is missing, a group is absent from a domain, or a mean is 0 under a CV.
+    """
+    targets = [targets] if isinstance(targets, Target) else list(targets)
+    wrong = [target for target in targets if not isinstance(target, Target)]
+    if wrong:
+        raise SaeSpecError(
+            f"{wrong[0]!r} is no target.", hint='Use Target("rate", CV(0.1), by="region"), or a list of them.'
+        )
+    parts = [_of_target(strata, target) for target in targets]
+    none = sparse.csr_matrix((len(strata), 0))
+    if not parts:
+        return Constraints(none, np.empty(0), np.empty(0), pd.DataFrame(columns=_LABELS), none)
+    return Constraints(
+        sparse.hstack([part.a for part in parts], format="csr"),
+        np.concatenate([part.fixed for part in parts]),
+        np.concatenate([part.allowed for part in parts]),
+        pd.concat([part.labels for part in parts], ignore_index=True),
+        sparse.hstack([part.members for part in parts], format="csr"),
+    )
+
+
+_LABELS = [
+    "indicator", "by", "domain", "group", "rule", "population", "mean", "unit_variance", "least_n",
+]  # fmt: skip
+
+
+def _of_target(strata: Strata, target: Target) -> Constraints:
+    here, code, domains = _domains(strata, target)
+    moments = strata.moments(target.indicator, target.group)
+    size, mean, P = moments.size[here], moments.mean[here], moments.density[here]
+    N, count = strata.population[here], len(domains)
+    total = np.bincount(code, size, count)
+    _refuse(total <= 0, domains, f"nobody of the group {target.group!r} lives in", target)
+    level = np.bincount(code, size * mean, count) / total
+    away = (mean - level[code]) ** 2
+    spread = np.bincount(code, size * (moments.sd[here] ** 2 + away), count) / total
+    unit = P * moments.sd[here] ** 2 + P * (1.0 - P) * away
+    a = moments.deff[here] * unit * (N / total[code]) ** 2
+    place = np.flatnonzero(here)
+    shape = (len(strata), count)
+    rule = target.rule
+    base = strata.column(rule.size, least=0.0)[here] if rule.size else size
+    allowed = rule.bound(level, spread, np.bincount(code, base, count))
+    _refuse(allowed <= 0, domains, "the mean is 0, so no CV can be asked for, in", target)
+    labels = pd.DataFrame(
+        {
+            "indicator": target.indicator, "by": " × ".join(target.by), "domain": domains,
+            "group": target.group,
+            "rule": rule.text, "population": total, "mean": level, "unit_variance": spread,
+            "least_n": rule.least_n,
+        }
+    )  # fmt: skip
+    return Constraints(
+        sparse.csr_matrix((a, (place, code)), shape=shape),
+        np.bincount(code, a / N, count),
+        allowed,
+        labels,
+        sparse.csr_matrix((P, (place, code)), shape=shape),
+    )
+
+
+def _domains(strata: Strata, target: Target) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return which strata the target is about, the domain of each of those, and the domains' names."""
+    frame = strata.frame
+    here = np.ones(len(frame), bool)
+    for name in (*target.by, *(target.only or {})):
+        if name not in frame:
+            raise SaeInputError(
+                f"The target on {target.indicator} names the column {name!r}, which the frame lacks; "
+                f"it has {name_some(frame, 20)}.",
+                column=name,
+            )
+    for name, values in (target.only or {}).items():
+        wanted = [values] if isinstance(values, str) else list(values)
+        absent = [value for value in wanted if value not in set(frame[name])]
+        if absent:
+            raise SaeInputError(
+                f"{name} never takes the values {name_some(absent)}.", areas=absent, column=name
+            )
+        here &= frame[name].isin(wanted).to_numpy()
+    if not here.any():
+        raise SaeInputError(f"No stratum is left for the target on {target.indicator}.")
+    if not target.by:
+        return here, np.zeros(int(here.sum()), int), ["all"]
+    kept = frame.loc[here, list(target.by)]
+    if kept.isna().to_numpy().any():
+        raise SaeInputError(
+            f"Strata without a value of {' or '.join(target.by)}.", column=target.by[0],
+            hint="Give every stratum its domain, or confine the target with only=.",
+        )  # fmt: skip
+    words = kept.astype(str).agg(" / ".join, axis=1)
+    code, names = pd.factorize(words)
+    return here, code, [str(name) for name in names]
+
+
+def _refuse(bad: np.ndarray, domains: list[str], what: str, target: Target) -> None:
+    if bad.any():
+        names = [domain for domain, wrong in zip(domains, bad, strict=True) if wrong]
+        raise SaeInputError(
+            f"Target on {target.indicator}: {what} {len(names)} domains: {name_some(names)}.",
+            hint="Confine the target with only=, or correct the frame.",
+            areas=names,
+        )

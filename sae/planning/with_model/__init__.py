@@ -1,0 +1,1 @@
+"""Plans from a fitted model: oversampling, frontier, confirmation."""

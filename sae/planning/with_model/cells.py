@@ -1,0 +1,234 @@
+"""The frame of an oversample: cells of stratum × domain with members of the group, costs and response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sae.errors import SaeInputError, name_some
+from sae.numerics.allocation.convex import allocate_convex
+
+__all__ = ["Cells", "cheapest", "sampling_variances"]
+
+_DEFAULTS = {
+    "density": 1.0, "cost": 1.0, "screening_cost": 0.0, "response": 1.0, "screening_response": 1.0,
+    "minimum": 0.0,
+}  # fmt: skip
+_BELOW = 0.5  # share of such an n that is no bound, so that the demand and not the bound binds
+_SHARES = ("density", "response", "screening_response")
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """H strata, D domains of the group; an interview of the group is completed at the cost of its stratum.
+
+    Attributes
+    ----------
+    strata, domains : ndarray of str, shapes (H,) and (D,)
+    members : sparse matrix, shape (H, D)
+        Members of the group in each cell.
+    persons : ndarray, shape (H,)
+        Population of each stratum, whoever they are.
+    cost : ndarray, shape (H,)
+        Of one completed interview with the persons screened to find it.
+    contacts : ndarray, shape (H,)
+        Persons contacted per completed interview: 1 / (density × response × screening response).
+    lower, upper : ndarray, shape (H,)
+        Fewest and most interviews, whole numbers; no more than members × response, but at least 1.
+    n_now : ndarray, shape (H,)
+        Interviews of the present design; NaN where it is not told.
+    screened : bool
+        Whether members must be found among the others.
+    """
+
+    strata: np.ndarray
+    domains: np.ndarray
+    members: sparse.csr_matrix
+    persons: np.ndarray
+    cost: np.ndarray
+    contacts: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    n_now: np.ndarray
+    screened: bool
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, known: Sequence[str]) -> Cells:
+        """Check the frame and sum it up by stratum.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            One row per stratum and domain: ``domain``, ``stratum`` (by default the domain itself),
+            ``population`` (persons), ``density`` (share of the group among them, default 1), ``cost`` of an
+            interview, ``screening_cost`` of a person contacted (default 0), ``response`` and
+            ``screening_response`` (default 1), ``minimum`` and ``maximum`` (interviews), ``n_now``.
+        known : sequence of str
+            Domains of the fit.
+
+        Raises
+        ------
+        SaeInputError
+            If a column or figure is missing or out of range, a cell appears twice, or a domain is none of the
+            fit's; names are given.
+        """
+        frame = _checked(frame, known)
+        strata, row = np.unique(frame["stratum"].to_numpy(dtype=str), return_inverse=True)
+        present = set(frame["domain"])
+        domains = np.array([name for name in known if name in present])
+        column = pd.Index(domains).get_indexer(frame["domain"])
+        size = len(strata)
+
+        def summed(values: np.ndarray) -> np.ndarray:
+            return np.bincount(row, values, size)
+
+        persons = frame["population"].to_numpy(dtype=float)
+        member = persons * frame["density"].to_numpy(dtype=float)
+        rate = frame["response"].to_numpy(dtype=float) * frame["screening_response"].to_numpy(dtype=float)
+        answering = summed(member * rate)  # members who would be found and answer
+        contacts = summed(persons) / answering
+        paid = summed(member * rate * frame["cost"].to_numpy(dtype=float)) / answering
+        screened = summed(persons * frame["screening_cost"].to_numpy(dtype=float)) / answering
+        most = summed(frame["maximum"].to_numpy(dtype=float))
+        upper = np.maximum(np.floor(np.minimum(most, answering)), 1.0)
+        lower = np.minimum(np.ceil(summed(frame["minimum"].to_numpy(dtype=float))), upper)
+        members = sparse.csr_matrix((member, (row, column)), shape=(size, len(domains)))
+        n_now = summed(frame["n_now"].to_numpy(dtype=float))
+        return cls(
+            strata, domains, members, summed(persons), paid + screened, contacts, lower, upper, n_now,
+            bool((frame["screening_cost"].to_numpy(dtype=float) > 0).any()),
+        )  # fmt: skip
+
+    @property
+    def group(self) -> np.ndarray:
+        """Members of the group by stratum, shape (H,)."""
+        return np.asarray(self.members.sum(axis=1)).ravel()
+
+    @property
+    def of_domain(self) -> np.ndarray:
+        """Members of the group by domain, shape (D,)."""
+        return np.asarray(self.members.sum(axis=0)).ravel()
+
+    def variances(self, unit: np.ndarray) -> sparse.csr_matrix:
+        """Return a, shape (H, D), with which the direct estimates have variances Σ_h a_hd / n_h.
+
+        n_h interviews spread over the domains of a stratum as its members do: M_hd n_h / M_h of them in d.
+        """
+        members = self.members.tocoo()
+        values = members.data * self.group[members.row] / self.of_domain[members.col] ** 2 * unit[members.col]
+        return sparse.csr_matrix((values, (members.row, members.col)), shape=members.shape)
+
+    def interviews(self, n: np.ndarray) -> np.ndarray:
+        """Return the expected interviews in each domain, shape (D,)."""
+        return np.asarray(self.members.T @ (n / self.group)).ravel()
+
+
+def cheapest(
+    a: sparse.csr_matrix, bound: np.ndarray, cost: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cheapest real-valued n with Σ_h a_hd / n_h <= bound_d, and the price of each bound.
+
+    Parameters
+    ----------
+    a : sparse matrix, shape (H, D)
+    bound : ndarray, shape (D,)
+        Variances allowed; infinite: no demand.
+    cost, lower, upper : ndarray, shape (H,)
+        `lower` may be 0.
+
+    Returns
+    -------
+    n : ndarray, shape (H,)
+    price : ndarray, shape (D,)
+        What the cost falls by per unit of relative relaxation of the bound.
+    """
+    n, price = lower.astype(float).copy(), np.zeros(len(bound))
+    strata = np.asarray((a != 0).sum(axis=0)).ravel()
+    alone = np.flatnonzero(np.isfinite(bound) & (strata == 1))  # one stratum: the demand is a lower bound
+    single = sparse.csr_matrix(a[:, alone] @ sparse.diags(1.0 / bound[alone]))
+    least = np.maximum(n, single.max(axis=1).toarray().ravel() if len(alone) else 0.0)
+    n = np.minimum(least, upper)
+    several = np.flatnonzero(np.isfinite(bound) & (strata > 1))
+    if len(several):
+        # a demand that a fraction of an interview meets would only spoil the scale
+        root = np.asarray(a[:, several].sqrt().sum(axis=0)).ravel()
+        scaled = sparse.csr_matrix(a[:, several] @ sparse.diags(1.0 / np.minimum(bound[several], root**2)))
+        needed = scaled.max(axis=1).toarray().ravel()  # n_h below the largest of its a_hd fails by itself
+        inside = np.flatnonzero(needed > 0.0)
+        low = np.minimum(np.maximum(n[inside], _BELOW * needed[inside]), upper[inside])
+        found = allocate_convex(scaled[inside], cost[inside], low, upper[inside])
+        n[inside], price[several] = found.n, found.price
+    entry = single.tocoo()
+    stratum, place = entry.row, entry.col
+    binding = (n[stratum] <= entry.data * (1.0 + 1e-12)) & (n[stratum] > lower[stratum])
+    pull = a[:, several] @ (price[several] / bound[several])
+    spare = np.maximum(cost - pull / np.maximum(n, 1e-9) ** 2, 0.0)[stratum]
+    price[alone[place[binding]]] = (spare * n[stratum])[binding]
+    return n, price
+
+
+def sampling_variances(a: sparse.csr_matrix, n: np.ndarray) -> np.ndarray:
+    """Return a' (1/n); infinite in a domain with a stratum that has no sample."""
+    with np.errstate(divide="ignore"):
+        inverse = 1.0 / np.asarray(n, dtype=float)
+    if np.isfinite(inverse).all():
+        return np.asarray(a.T @ inverse)
+    empty = np.asarray((a != 0).T @ ~np.isfinite(inverse)) > 0
+    return np.where(empty, np.inf, a.T @ np.where(np.isfinite(inverse), inverse, 0.0))
+
+
+def _checked(frame: pd.DataFrame, known: Sequence[str]) -> pd.DataFrame:
+    lacking = [name for name in ("domain", "population") if name not in frame]
+    if lacking:
+        raise SaeInputError(
+            f"The frame lacks the columns {name_some(lacking)}.",
+            hint="Give one row per stratum and domain with domain, population and, of a rare group, density.",
+            column=lacking[0],
+        )
+    frame = frame.reset_index(drop=True).assign(domain=frame["domain"].astype(str).to_numpy())
+    stratum = frame["stratum"] if "stratum" in frame else frame["domain"]
+    defaults = {name: value for name, value in _DEFAULTS.items() if name not in frame}
+    frame = frame.assign(stratum=stratum.astype(str), **defaults)
+    frame = frame.assign(
+        maximum=frame.get("maximum", np.inf),
+        n_now=frame.get("n_now", np.nan),
+    )
+    cell = frame["stratum"] + " × " + frame["domain"]
+    if cell.duplicated().any():
+        twice = list(dict.fromkeys(cell[cell.duplicated()]))
+        raise SaeInputError(f"Cells of the frame appear twice: {name_some(twice)}.", areas=twice)
+    strange = [name for name in dict.fromkeys(frame["domain"]) if name not in set(known)]
+    if strange:
+        raise SaeInputError(
+            f"{len(strange)} domains of the frame are not in the fit: {name_some(strange)}.",
+            hint=f"The fit has {name_some(known)}.",
+            areas=strange,
+            column="domain",
+        )
+    for name in ("population", *_DEFAULTS, "maximum"):
+        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float)
+        wrong = ~(values >= 0)
+        if name in _SHARES:
+            wrong |= ~((values > 0) & (values <= 1))
+        if name in ("population", "cost"):
+            wrong |= ~(values > 0)
+        if wrong.any():
+            want = (
+                "in (0, 1]"
+                if name in _SHARES
+                else "positive"
+                if name in ("population", "cost")
+                else "0 or more"
+            )
+            raise SaeInputError(
+                f"{name} of {int(wrong.sum())} of {len(frame)} cells is not {want}: "
+                f"{name_some(cell[wrong])}.",
+                hint="Leave a cell without members of the group out." if name == "density" else "",
+                areas=cell[wrong],
+                column=name,
+            )
+    return frame

@@ -1,0 +1,1 @@
+"""Unit-level models of classes."""

@@ -1,0 +1,171 @@
+"""The nested error model: units of a sample and population means of areas, joined by an area effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeSpecError
+from sae.numerics.random.streams import seed_of
+from sae.results import Result
+from sae.specs import Specification, one_of, split_formula
+from sae.specs.priors import Prior
+from sae.survey import Survey
+from sae.unit_level.nested_error.bayes import fit_posterior
+from sae.unit_level.nested_error.eblup import fit_likelihood
+from sae.unit_level.priors import unit_prior
+from sae.unit_level.rows import UnitProblem
+
+__all__ = ["NestedError"]
+
+METHODS = ("reml", "ml", "bayes")
+MSES = ("auto", "analytical", "bootstrap")
+
+
+@dataclass(frozen=True, repr=False)
+class NestedError(Specification):
+    """Nested error model of units, after Battese, Harter and Fuller.
+
+    y_di = x_di'β + u_d + e_di, u_d ~ N(0, σu²), e_di ~ N(0, σe²).
+
+    Parameters
+    ----------
+    formula : str
+        "outcome ~ covariates": columns of the units.
+    domain : str
+        Column of the area labels, in the units and in the areas.
+    method : {"reml", "ml", "bayes"}
+        Restricted or full maximum likelihood and the EBLUP, or the exact posterior.
+    mse : {"auto", "analytical", "bootstrap"}
+        "auto" is the analytical MSE of Prasad and Rao; the parametric bootstrap needs a seed.
+    prior : Prior or str, optional
+        For "bayes", of σu itself: an object of `sae.priors` or its text; by default half-normal with the
+        standard deviation of the outcome for its scale. "flat-ratio" is flat on σu²/σe². σe² has density
+        1/σe², the coefficients are flat.
+    population : str, optional
+        Column of the areas with population sizes N_d: the predictions are then means of these N_d units,
+        f ȳ + (1 - f) (prediction of the others) with f = n_d / N_d. Without sizes they are x̄'β + u, as if
+        the populations were infinite. A census of units brings its own sizes; in a census of cells the
+        column says how many units each stands for.
+    level : float
+        Of the intervals.
+    replicates : int
+        Of the bootstrap.
+
+    Examples
+    --------
+    >>> units = pd.DataFrame({"area": list("AAABBBCCCC"), "x": [1, 2, 3, 2, 3, 4, 1, 3, 5, 4],
+    ...                       "y": [2.1, 4.2, 5.9, 5.0, 7.1, 8.8, 1.2, 4.9, 9.1, 7.2]})
+    >>> means = pd.DataFrame({"area": ["A", "B", "C", "D"], "x": [2.5, 3.0, 2.0, 4.0], "N": [90, 80, 70, 60]})
+    >>> fit = NestedError("y ~ x", domain="area", population="N").fit(units, areas=means)
+    >>> fit.coefficients["coef"].round(2).to_dict()
+    {'Intercept': 0.15, 'x': 1.96}
+    >>> fit.estimates["estimate"].round(1).tolist()  # D has no units
+    [5.0, 7.0, 3.2, 8.0]
+    """
+
+    kind: ClassVar[str] = "nested_error"
+
+    formula: str
+    domain: str = "domain"
+    method: str = "reml"
+    mse: str = "auto"
+    prior: Prior | str | None = None
+    population: str | None = None
+    level: float = 0.95
+    replicates: int = 200
+
+    def __post_init__(self) -> None:
+        split_formula(self.formula)
+        one_of("method", self.method, METHODS)
+        one_of("mse", self.mse, MSES)
+        if not 0.0 < self.level < 1.0:
+            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+        if self.replicates < 2:
+            raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
+        if self.method == "bayes" and self.mse != "auto":
+            raise SaeSpecError(
+                f'mse={self.mse!r} has no meaning with method="bayes".',
+                hint="The posterior variance takes its place.",
+            )
+        if self.prior is not None:
+            if self.method != "bayes":
+                raise SaeSpecError(
+                    f"prior={str(self.prior)!r} has no meaning with method={self.method!r}.",
+                    hint='Use method="bayes".',
+                )
+            object.__setattr__(self, "prior", unit_prior(self.prior))
+
+    @property
+    def words(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        method = "Bayes" if self.method == "bayes" else self.method.upper()
+        return f"nested error, {method}: {self.formula}"
+
+    def _words(self) -> str:
+        outcome, covariates = split_formula(self.formula)
+        what = f"models {outcome} of units by {covariates} and an effect of {self.domain}"
+        if self.method == "bayes":
+            return f"{what}; exact posterior, prior of σu {unit_prior(self.prior)}"
+        mse = f"parametric bootstrap, {self.replicates} replicates"
+        return f"{what}; {self.method.upper()}; MSE: {mse if self.mse == 'bootstrap' else 'analytical'}"
+
+    def fit(
+        self,
+        data: pd.DataFrame | Survey,
+        *,
+        areas: pd.DataFrame | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> Result:
+        """Fit the model and predict the mean of every area, those without a sample included.
+
+        Parameters
+        ----------
+        data : DataFrame or Survey
+            One row per unit. Of a survey only the records are used: the model does not use weights, and is
+            right where the design tells nothing of the outcome beyond the covariates.
+        areas : DataFrame
+            Population means, one row per area: a column per column of the design, by its name (``x``,
+            ``sex[T.2]`` or ``sex[2]`` for the share of a level; a level that holds for a whole area as text).
+            Or a census: several rows per area with the covariates of the formula, averaged here.
+            Not needed for a formula without covariates.
+        seed : int or Generator, optional
+            Of the bootstrap.
+
+        Returns
+        -------
+        Result
+            ``direct`` is the plain mean of an area's units, ``direct_se`` its standard error under simple
+            random sampling.
+
+        Raises
+        ------
+        SaeInputError
+            If an area, a mean, a level or a size is missing, or the units cannot tell the model; named.
+        SaeSpecError
+            If the bootstrap has no seed.
+
+        References
+        ----------
+        Battese, Harter and Fuller (1988), JASA 83, 28–36; Prasad and Rao (1990), JASA 85, 163–171.
+        """
+        if self.mse == "bootstrap" and seed is None:
+            raise SaeSpecError(
+                "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
+                hint="Call fit(..., seed=1), with any number.",
+            )
+        outcome, covariates = split_formula(self.formula)
+        problem = UnitProblem.build(
+            data,
+            areas,
+            outcome=outcome,
+            covariates=covariates,
+            domain=self.domain,
+            population=self.population,
+        )
+        if self.method == "bayes":
+            return fit_posterior(self, problem)
+        return fit_likelihood(self, problem, None if seed is None else seed_of(seed))
