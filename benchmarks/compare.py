@@ -3,8 +3,9 @@
 python benchmarks/compare.py main                  main against the working tree
 python benchmarks/compare.py v0.1.0 HEAD fh_reml_100 --rounds 5
 
-Each commit is checked out into a temporary git worktree. The cases are always those of this checkout, so both
-sides run the same work; a case that the older side cannot run yet is reported and skipped.
+Each commit is checked out into a temporary git worktree. The cases are those of this checkout, so both sides
+run the same work; a case that the older side cannot run yet is reported and skipped. Where a change has moved
+modules use --own-cases: each side then runs its own file of the same cases.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def measured(tree: Path, case: str, folder: Path) -> dict:
-    """Run one case on the package of `tree` and return its row."""
+def measured(tree: Path, case: str, folder: Path, cases: Path) -> dict:
+    """Run one case of the checkout `cases` on the package of `tree` and return its row."""
     out = folder / "row.json"
     out.unlink(missing_ok=True)
     subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "run.py"), case, "--json", str(out)],
+        [sys.executable, str(cases / "benchmarks" / "run.py"), case, "--json", str(out)],
         env={**os.environ, "PYTHONPATH": str(tree)},  # stands before any installed copy
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -37,12 +38,17 @@ def measured(tree: Path, case: str, folder: Path) -> dict:
     return row
 
 
-def compare(base: Path, head: Path, cases: list[str], rounds: int, folder: Path) -> int:
+def compare(
+    base: Path, head: Path, cases: list[str], rounds: int, folder: Path, own_cases: bool = False
+) -> int:
     """Print one line per case; return how many the head cannot run."""
     print(f"{'case':<24}{'base cpu s':>12}{'head cpu s':>12}{'head/base':>11}{'spread':>16}")
     broken = 0
     for case in cases:
-        pairs = [(measured(base, case, folder), measured(head, case, folder)) for _ in range(rounds)]
+        pairs = [
+            tuple(measured(side, case, folder, side if own_cases else ROOT) for side in (base, head))
+            for _ in range(rounds)
+        ]
         sides = ["base", "head"]
         failed = [side for k, side in enumerate(sides) if any("failed" in pair[k] for pair in pairs)]
         if failed:
@@ -67,7 +73,8 @@ def main() -> int:
     parser.add_argument("head", nargs="?", help="a commit; left out: the working tree")
     parser.add_argument("cases", nargs="*", help="names of cases; none means all")
     parser.add_argument("--rounds", type=int, default=3, help="times each side is run, in turn")
-    asked = parser.parse_args()
+    parser.add_argument("--own-cases", action="store_true", help="each side runs its own file of cases")
+    given = parser.parse_args()
 
     listed = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--list"],
@@ -76,17 +83,19 @@ def main() -> int:
         check=True,
     )
     names = listed.stdout.split()
-    if asked.head in names:  # "compare.py main fh_reml_100": the second word is a case, not a commit
-        asked.cases, asked.head = [asked.head, *asked.cases], None
+    if given.head in names:  # "compare.py main fh_reml_100": the second word is a case, not a commit
+        given.cases, given.head = [given.head, *given.cases], None
     with tempfile.TemporaryDirectory(prefix="sae-compare-") as temporary:
         folder = Path(temporary)
-        trees = {"base": asked.base} | ({"head": asked.head} if asked.head else {})
+        trees = {"base": given.base} | ({"head": given.head} if given.head else {})
         git = ["git", "-C", str(ROOT), "worktree"]
         try:
             for side, commit in trees.items():
                 subprocess.run([*git, "add", "--quiet", "--detach", str(folder / side), commit], check=True)
-            head = folder / "head" if asked.head else ROOT
-            return 1 if compare(folder / "base", head, asked.cases or names, asked.rounds, folder) else 0
+            head = folder / "head" if given.head else ROOT
+            cases = given.cases or names
+            broken = compare(folder / "base", head, cases, given.rounds, folder, given.own_cases)
+            return 1 if broken else 0
         finally:
             for side in trees:
                 if (folder / side).exists():

@@ -104,11 +104,20 @@ def measure(case: Case, repeat: int | None = None) -> dict[str, Any]:
         statistics.median(pair[who][what] for pair in pairs) for who in (0, 1) for what in (0, 1)
     )
     return {
-        "name": case.name, "unit": case.unit, "units": case.units, "threads": case.threads,
-        "repeat": len(pairs), "cpu_s": cpu, "wall_s": wall,
+        "name": case.name,
+        "unit": case.unit,
+        "units": case.units,
+        "threads": case.threads,
+        "repeat": len(pairs),
+        "cpu_s": cpu,
+        "wall_s": wall,
         "units_per_cpu_s": case.units / cpu if cpu > 0 else None,
-        "peer": case.peer_name, "peer_units": case.peer_units,
-        "peer_cpu_s": peer_cpu, "peer_wall_s": peer_wall,
+        "peer": case.peer_name,
+        "peer_units": case.peer_units,
+        "peer_cpu_s": peer_cpu,
+        "peer_wall_s": peer_wall,
         "ratio": (cpu / case.units) / (peer_cpu / case.peer_units) if peer_cpu > 0 else None,
-        "peak_rss_mb": peak, "rss_before_mb": before, "target": case.target,
-    }  # fmt: skip
+        "peak_rss_mb": peak,
+        "rss_before_mb": before,
+        "target": case.target,
+    }

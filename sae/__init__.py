@@ -6,9 +6,9 @@ Public names load on first use, so ``import sae`` itself stays light.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from sae._version import __version__ as __version__
 
 # public name -> module that holds it
 _PUBLIC = {
@@ -47,16 +47,36 @@ _ROOMS = {
     **{
         name: f"sae.{name}"
         for name in (
-            "area_level", "auxiliary", "datasets", "design_based", "errors", "evaluation", "indicators",
-            "planning", "plots", "quality", "unit_level",
+            "area_level",
+            "auxiliary",
+            "datasets",
+            "design_based",
+            "errors",
+            "evaluation",
+            "indicators",
+            "planning",
+            "plots",
+            "quality",
+            "unit_level",
         )
     },
     "priors": "sae.specs.priors",
-}  # fmt: skip
+}
 
 __all__ = sorted([*_PUBLIC, *_ROOMS, "__version__"])
 
 if TYPE_CHECKING:
+    from sae import area_level as area_level
+    from sae import auxiliary as auxiliary
+    from sae import datasets as datasets
+    from sae import design_based as design_based
+    from sae import errors as errors
+    from sae import evaluation as evaluation
+    from sae import indicators as indicators
+    from sae import planning as planning
+    from sae import plots as plots
+    from sae import quality as quality
+    from sae import unit_level as unit_level
     from sae.area_level import AR1 as AR1
     from sae.area_level import BYM2 as BYM2
     from sae.area_level import CAR as CAR
@@ -80,6 +100,7 @@ if TYPE_CHECKING:
     from sae.area_level import YouChapman as YouChapman
     from sae.design_based import direct as direct
     from sae.indicators import Indicator as Indicator
+    from sae.specs import priors as priors
     from sae.survey import Survey as Survey
     from sae.survey import read_survey as read_survey
     from sae.tables import DirectEstimates as DirectEstimates
@@ -87,17 +108,17 @@ if TYPE_CHECKING:
     from sae.unit_level import LogitMixed as LogitMixed
     from sae.unit_level import MultinomialMixed as MultinomialMixed
     from sae.unit_level import NestedError as NestedError
+else:
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        value = getattr(import_module(_PUBLIC[name]), name)
-    elif name in _ROOMS:
-        value = import_module(_ROOMS[name])
-    else:
-        raise AttributeError(f"module 'sae' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        if name in _PUBLIC:
+            value = getattr(import_module(_PUBLIC[name]), name)
+        elif name in _ROOMS:
+            value = import_module(_ROOMS[name])
+        else:
+            raise AttributeError(f"module 'sae' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "BoundaryVarianceWarning",
+    "CollinearityWarning",
     "ConvergenceWarning",
     "ExtrapolationWarning",
     "SaeConvergenceError",
@@ -26,7 +27,7 @@ def name_some(names: Iterable[object], limit: int = 5) -> str:
 
     Examples
     --------
-    >>> name_some(["BE10", "ES63", "ES64"], limit=2)
+    >>> sae.errors.name_some(["BE10", "ES63", "ES64"], limit=2)
     'BE10, ES63 and 1 more'
     """
     listed = [str(name) for name in names]
@@ -48,6 +49,11 @@ class SaeError(ValueError):
         The areas, rows or PSUs at fault, for programs that read the error.
     column : str, optional
         The column at fault.
+
+    Attributes
+    ----------
+    fits : dict of int to SaeError
+        Where a model has several fits: the error of each that cannot be had, by its place.
     """
 
     def __init__(self, what: str, *, hint: str = "", areas: Iterable[object] = (), column: str | None = None):
@@ -56,6 +62,7 @@ class SaeError(ValueError):
         self.hint = hint
         self.areas = tuple(str(area) for area in areas)
         self.column = column
+        self.fits: dict[int, SaeError] = {}
 
 
 class SaeInputError(SaeError):
@@ -76,6 +83,10 @@ class SaeWarning(UserWarning):
 
 class BoundaryVarianceWarning(SaeWarning):
     """A variance component was estimated exactly 0: the model borrows all strength from the covariates."""
+
+
+class CollinearityWarning(SaeWarning):
+    """Covariates nearly explain each other, so that their coefficients are uncertain."""
 
 
 class ConvergenceWarning(SaeWarning):

@@ -18,8 +18,12 @@ def shell(*words, cwd=None, **environment):
     """Run the command in a process of its own, as a user would."""
     return subprocess.run(
         [sys.executable, "-m", "sae.cli", *map(str, words)],
-        capture_output=True, text=True, encoding="utf-8", cwd=cwd, env={**os.environ, **environment},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
 
 
 @pytest.mark.parametrize("words", ["['--help']", "['run', '--help']", "['--version']", "['models']"])

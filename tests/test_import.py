@@ -1,8 +1,11 @@
-"""`import sae` is light, and every public name leads somewhere."""
+"""`import sae` is light, every public name leads somewhere, and a type checker knows the same names."""
 
+import ast
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +45,35 @@ def test_unknown_name_is_an_attribute_error_that_lists_the_names():
     with pytest.raises(AttributeError, match=r"no attribute 'FayHeriot'; it offers .*FayHerriot"):
         _ = sae.FayHeriot
     assert not hasattr(sae, "nonsense")
+
+
+def test_type_checkers_see_the_same_names():
+    """The names under TYPE_CHECKING are those that load lazily: a third list that could drift."""
+    tree = ast.parse(Path(sae.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert getattr(block.test, "id", "") == "TYPE_CHECKING"
+    typed = {
+        alias.asname: f"{node.module}.{alias.name}" if node.module == "sae" else node.module
+        for node in block.body
+        for alias in node.names
+    }
+    assert typed == {**sae._PUBLIC, **{name: sae._ROOMS[name] for name in sae._ROOMS}} | {
+        "priors": "sae.specs"
+    }
+
+
+def test_a_misspelt_room_does_not_type_check(tmp_path):
+    code = "import sae\nsae.planing\nsae.planning.oversample\nsae.FayHeriot\n"
+    (tmp_path / "user.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--no-incremental", "user.py"]
+    root = str(Path(sae.__file__).parents[1])
+    done = subprocess.run(
+        [*command, "--cache-dir", str(tmp_path / "cache")],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert 'user.py:2: error: Module has no attribute "planing"' in done.stdout
+    assert 'user.py:4: error: Module has no attribute "FayHeriot"' in done.stdout
+    assert "user.py:3" not in done.stdout

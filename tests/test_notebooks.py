@@ -29,6 +29,10 @@ def test_notebook_runs(path, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         [sys.executable, "-W", "error::FutureWarning", str(path)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -25,9 +25,13 @@ def test_python_example_prints_what_the_readme_prints(tmp_path):
     code, printed = blocks("python")[0], blocks("text")[0]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
         encoding="utf-8",
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     ours, theirs = ([line.rstrip() for line in text.strip().splitlines()] for text in (done.stdout, printed))
     assert ours == theirs
@@ -50,9 +54,13 @@ def test_the_examples_of_the_family_run_after_the_first(tmp_path):
     asked += ["len(gap)", "len(nested.estimates), len(spatial.estimates)"]
     code = "\n".join([*blocks("python")[:2], *(f"print('>', {what})" for what in asked)])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True,
-        encoding="utf-8", env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+    )
     assert done.returncode == 0, done.stderr
     said = [line[2:] for line in done.stdout.splitlines() if line.startswith("> ")]
     assert said == ["employment_rate ~ register_employment", "True", "True", "120", "120 120"]

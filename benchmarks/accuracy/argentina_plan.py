@@ -53,10 +53,15 @@ def cities(survey: sae.Survey, names: list[str]) -> pd.DataFrame:
     city, born = people["city"].astype(str), people["birth"].astype(str) == "foreign"
     total, group = weight.groupby(city).sum(), weight[born].groupby(city[born]).sum()
     quarters = people["period"].nunique()
-    return pd.DataFrame({
-        "domain": names, "population": (total / quarters).reindex(names).to_numpy(),
-        "density": (group / total).reindex(names).to_numpy(), "cost": 40.0, "screening_cost": 2.0,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "domain": names,
+            "population": (total / quarters).reindex(names).to_numpy(),
+            "density": (group / total).reindex(names).to_numpy(),
+            "cost": 40.0,
+            "screening_cost": 2.0,
+        }
+    )
 
 
 def line(plan: OversamplePlan) -> dict[str, float]:

@@ -228,9 +228,12 @@ def take(population: Population, replication: int) -> dict[str, Sample]:
         N = population.truth[count].astype(float)
         own = (1.0 - direct["n"] / N) / (1.0 - FRACTION)
         frame = population.areas.set_index("geo").assign(
-            **{indicator: direct["estimate"]}, n=direct["n"], N=N, vardir=direct["vardir"] * own,
+            **{indicator: direct["estimate"]},
+            n=direct["n"],
+            N=N,
+            vardir=direct["vardir"] * own,
             n_eff=direct["n_eff"] / own,
-        )  # fmt: skip
+        )
         deff = float((direct["n"] / direct["n_eff"]).median()) / (1.0 - FRACTION)
         samples[indicator] = Sample(indicator, survey, direct, frame.reset_index(), deff)
     return samples
@@ -347,8 +350,12 @@ def by_area(error: pd.Series) -> float:
 
 def bands(errors: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the cells by the size of the sample."""
-    return {f"n {low}" if low == high else f"n {low}-{high}" if high < 10**9 else f"n {low}+":
-            errors[errors["n"].between(low, high)] for low, high in BANDS}  # fmt: skip
+    return {
+        f"n {low}" if low == high else f"n {low}-{high}" if high < 10**9 else f"n {low}+": errors[
+            errors["n"].between(low, high)
+        ]
+        for low, high in BANDS
+    }
 
 
 def coverage_error(covered: pd.Series) -> float:

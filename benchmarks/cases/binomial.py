@@ -38,9 +38,13 @@ def posterior_of(data):
     from sae.samplers.grid import GridPosterior
 
     return GridPosterior(
-        Binomial(data.y, data.n), data.X, data.np.ones(AREAS, dtype=bool), (HALF_NORMAL, 1.0),
-        TRANSFORMS["logit"], [str(d) for d in range(AREAS)],
-    )  # fmt: skip
+        Binomial(data.y, data.n),
+        data.X,
+        data.np.ones(AREAS, dtype=bool),
+        (HALF_NORMAL, 1.0),
+        TRANSFORMS["logit"],
+        [str(d) for d in range(AREAS)],
+    )
 
 
 def fit_and_draw(data):

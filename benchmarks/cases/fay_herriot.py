@@ -110,9 +110,17 @@ def bootstrap(data):
 
     fits = fit_batch(data.y, data.vardir, data.X, data.offsets, "reml")
     return bootstrap_mse(
-        fits, data.vardir, data.X, data.offsets, data.np.ones(len(data.y), dtype=bool), range(len(data.y)),
-        method="reml", transform=TRANSFORMS["identity"], replicates=BOOTSTRAP, seed=1,
-    )  # fmt: skip
+        fits,
+        data.vardir,
+        data.X,
+        data.offsets,
+        data.np.ones(len(data.y), dtype=bool),
+        range(len(data.y)),
+        method="reml",
+        transform=TRANSFORMS["identity"],
+        replicates=BOOTSTRAP,
+        seed=1,
+    )
 
 
 def normals_of_the_bootstrap(data):

@@ -47,9 +47,15 @@ def one_plan(plan):
 
 CASES = [
     Case(
-        name=f"planning_frontier_1000{name}", setup=partial(setup, shared), run=run, peer=one_plan, repeat=3,
-        peer_name="one solution with and one without the model", unit="budget", units=BUDGETS,
+        name=f"planning_frontier_1000{name}",
+        setup=partial(setup, shared),
+        run=run,
+        peer=one_plan,
+        repeat=3,
+        peer_name="one solution with and one without the model",
+        unit="budget",
+        units=BUDGETS,
         target="50 budgets under 10 s",
     )
     for name, shared in (("", False), ("_shared", True))
-]  # fmt: skip
+]

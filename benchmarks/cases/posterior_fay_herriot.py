@@ -78,18 +78,6 @@ def one_pass(s):
     return s.areas.X.sum() + s.areas.vardir.sum() + s.areas.y.sum()
 
 
-def reduced(s):
-    return s.posterior.draw_moments(hyper(s), s.areas, s.tiles)[:2]
-
-
-def normals_in_blocks(s):
-    """As many normals as all problems need, problem by problem into the same memory."""
-    from sae.numerics.random.normals import normals_of
-
-    for key in s.keys[: s.draws // 10]:
-        normals_of(key, 0, AREAS * 1000)
-
-
 def with_nutpie(areas):
     """Compile the same model, not centred, by PyMC and nutpie."""
     import nutpie
@@ -152,17 +140,6 @@ CASES = [
         units=BATCH,
         peer_units=BATCH,
         repeat=2,
-    ),
-    Case(
-        name="fh_batch_draws_reduced",
-        setup=lambda: problems(BATCH, AREAS, 1_000),
-        run=reduced,
-        peer=normals_in_blocks,
-        peer_name="the same number of its own normals, 100 problems",
-        unit="problem",
-        units=BATCH,
-        peer_units=100,
-        repeat=1,
     ),
 ]
 

@@ -114,25 +114,43 @@ CASES = [
     *(
         Case(
             name=f"{kind}_{way}_{rows * columns}",
-            setup=partial(grid, rows, columns, kind, draws, way == "nodes"), run=joint_draws,
-            peer=own_normals, peer_name="its own normals", unit="joint draw", units=draws, peer_units=draws,
+            setup=partial(grid, rows, columns, kind, draws, way == "nodes"),
+            run=joint_draws,
+            peer=own_normals,
+            peer_name="its own normals",
+            unit="joint draw",
+            units=draws,
+            peer_units=draws,
         )
         for kind, rows, columns, draws in (
-            ("bym2", 25, 40, 2000), ("bym2", 50, 100, 500),
-            ("leroux", 25, 40, 2000), ("leroux", 50, 100, 500),
+            ("bym2", 25, 40, 2000),
+            ("bym2", 50, 100, 500),
+            ("leroux", 25, 40, 2000),
+            ("leroux", 50, 100, 500),
         )
         for way in ("draws", "nodes")
     ),
     *(
         Case(
-            name=f"bym2_moments_{rows * columns}", setup=partial(grid, rows, columns, "bym2", 1),
-            run=fit_model, peer=factors, peer_name="a factorisation for each node", unit="fit",
+            name=f"bym2_moments_{rows * columns}",
+            setup=partial(grid, rows, columns, "bym2", 1),
+            run=fit_model,
+            peer=factors,
+            peer_name="a factorisation for each node",
+            unit="fit",
         )
         for rows, columns in ((25, 40), (50, 100))
     ),
     Case(
-        name="bym2_draws_1000_nutpie", setup=partial(grid, 25, 40, "bym2", 2000), run=joint_draws, peer=nuts,
-        repeat=1, peer_name="draws by nutpie, compiled once", check=agrees, unit="joint draw", units=2000,
+        name="bym2_draws_1000_nutpie",
+        setup=partial(grid, 25, 40, "bym2", 2000),
+        run=joint_draws,
+        peer=nuts,
+        repeat=1,
+        peer_name="draws by nutpie, compiled once",
+        check=agrees,
+        unit="joint draw",
+        units=2000,
         peer_units=2000,
     ),
-]  # fmt: skip
+]

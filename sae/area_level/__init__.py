@@ -1,6 +1,7 @@
 """Area-level models: one row per area, a direct estimate and its sampling variance."""
 
-from sae.area_level.effects.options import AR1, BYM2, CAR, RW1, RW2, SAR, Leroux
+from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux
+from sae.area_level.effects.temporal import AR1, RW1, RW2
 from sae.area_level.fay_herriot.change import change
 from sae.area_level.fay_herriot.model import FayHerriot
 from sae.area_level.fay_herriot.selection import Selection, criteria_table, select

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-import sae
-from sae.area_level.rows import AreaRows
+from sae.area_level.rows import AreaRows, checked, each_fit
 from sae.errors import SaeInputError, name_some
 from sae.numerics.fay_herriot.fit import FayHerriotFits, fewest_areas, fit_batch
 from sae.numerics.inference.transforms import Transform
-from sae.specs import Design
+from sae.results import FittedData, Message, covariate_messages, run_id
+from sae.specs import Design, Specification
 from sae.specs.design import check_rank
+from sae.tables import label_text
 
-__all__ = ["AreaProblem"]
+__all__ = ["AreaArrays"]
 
 _ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
 
 
 @dataclass(frozen=True, eq=False)
-class AreaProblem:
+class AreaArrays:
     """Concatenated fits: the areas of fit k stand at offsets[k] .. offsets[k + 1].
 
     Attributes
@@ -34,11 +34,12 @@ class AreaProblem:
         Row of the table of each position.
     y, D : ndarray of float, shape (M,)
         Direct estimates and sampling variances on the model's scale; read only where `sampled`.
-    X : ndarray of float, shape (p, M)
-        Designs, transposed.
+    X : ndarray of float, shape (M, p)
     sampled : ndarray of bool, shape (M,)
     offsets : ndarray of int64, shape (F + 1,)
     design : Design
+    scale : str
+        Name of the transformation.
     """
 
     rows: AreaRows
@@ -49,9 +50,10 @@ class AreaProblem:
     sampled: np.ndarray
     offsets: np.ndarray
     design: Design
+    scale: str
 
     @classmethod
-    def build(cls, rows: AreaRows, transform: Transform, covariates: str) -> AreaProblem:
+    def build(cls, rows: AreaRows, transform: Transform, covariates: str) -> AreaArrays:
         """Check the rows, transform them and build the design.
 
         Raises
@@ -60,19 +62,22 @@ class AreaProblem:
             If a direct estimate has no usable variance or no covariates, or a fit has no more areas than
             coefficients or columns that explain each other.
         """
-        y, D = model_scale(rows, transform)
-        design, _ = Design.learn(covariates, rows.covariates[rows.sampled], list(rows.names[rows.sampled]))
-        X = design.rebuild(rows.covariates, list(rows.names))
+        y, D = checked(rows, lambda some: model_scale(some, transform))
+        design, X = checked(rows, lambda some: _design(some, covariates))
         order = np.argsort(rows.fit, kind="stable")
         counts = np.bincount(rows.fit, minlength=len(rows.fits))
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        problem = cls(
-            rows, order, y[order], D[order], np.ascontiguousarray(X[order].T), rows.sampled[order], offsets,
-            design,
-        )  # fmt: skip
-        for k, areas in enumerate(problem.inside):
-            check_rank(problem.X[:, areas].T, design.columns, rows.where(k))
-        return problem
+        arrays = cls(
+            rows, order, y[order], D[order], X[order], rows.sampled[order], offsets, design, transform.name
+        )
+
+        def full_rank(k: int) -> None:
+            if not len(arrays.inside[k]):
+                raise SaeInputError(f"No area has a direct estimate{rows.where(k)}.", column="direct")
+            check_rank(arrays.X[arrays.inside[k]], design.columns, rows.where(k))
+
+        each_fit(len(arrays.inside), full_rank)
+        return arrays
 
     @cached_property
     def inside(self) -> list[np.ndarray]:
@@ -98,7 +103,7 @@ class AreaProblem:
     @property
     def coefficient_labels(self) -> tuple[str, ...]:
         """Names of the coefficients' random streams, fit by fit."""
-        fits = ["\x1f".join(map(str, values)) for values in self.rows.fits.to_numpy()]
+        fits = ["\x1f".join(map(label_text, values)) for values in self.rows.fits.to_numpy()]
         return tuple(f"{fit}\x1f{column}" for fit in fits for column in self.design.columns)
 
     @property
@@ -117,35 +122,63 @@ class AreaProblem:
         SaeInputError
             If a fit has fewer areas than the method needs.
         """
-        few = fewest_areas(method, len(self.X))
-        for k, areas in enumerate(self.inside):
-            if len(areas) < few:
+        few = fewest_areas(method, self.X.shape[1])
+
+        def enough(k: int) -> None:
+            if len(self.inside[k]) < few:
                 raise SaeInputError(
-                    f'method="{method}" needs {few} areas with a direct estimate for {len(self.X)} '
-                    f"coefficients; there are {len(areas)}{self.rows.where(k)}.",
+                    f'method="{method}" needs {few} areas with a direct estimate for {self.X.shape[1]} '
+                    f"coefficients; there are {len(self.inside[k])}{self.rows.where(k)}.",
                     hint='Use method="reml", or fewer covariates.',
                 )
+
+        each_fit(len(self.inside), enough)
         offsets = np.concatenate([[0], np.cumsum(self.sampled)])[self.offsets]
-        return fit_batch(self.y[self.sampled], self.D[self.sampled], self.X[:, self.sampled], offsets, method)
+        return fit_batch(
+            self.y[self.sampled],
+            self.D[self.sampled],
+            np.ascontiguousarray(self.X[self.sampled].T),
+            offsets,
+            method,
+        )
 
-    def extrapolated(self) -> tuple[np.ndarray, list[str]]:
-        """Return which positions have covariates outside the range of their fit, and which columns do."""
-        outside = np.zeros(self.X.shape, dtype=bool)
-        for k, areas in enumerate(self.inside):
-            block = slice(self.offsets[k], self.offsets[k + 1])
-            low, high = self.X[:, areas].min(axis=1)[:, None], self.X[:, areas].max(axis=1)[:, None]
-            slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
-            outside[:, block] = (self.X[:, block] < low - slack) | (self.X[:, block] > high + slack)
-        columns = [self.design.columns[j] for j in np.flatnonzero(outside.any(axis=1))]
-        return np.asarray(outside.any(axis=0)), columns
+    @property
+    def in_order(self) -> np.ndarray:
+        """Position of each row of the table."""
+        return np.argsort(self.order, kind="stable")
 
-    def run_id(self, options: str, seed: int | None) -> str:
-        """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
-        texts = (sae.__version__, options, str(seed), *self.design.columns, *self.rows.labels, "")
-        digest = hashlib.sha256("\0".join(texts).encode())
-        for array in (self.order, self.y, self.D, self.X):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:12]
+    @property
+    def data(self) -> FittedData:
+        """What is fitted, in the order of the table."""
+        rows, place = self.rows, self.in_order
+        return FittedData.of_areas(
+            self.y[place],
+            self.D[place],
+            self.X[place],
+            self.design.columns,
+            rows.sampled,
+            rows.names,
+            fit=rows.fit,
+            scale=self.scale,
+        )
+
+    def messages(self) -> list[Message]:
+        """Return what is to be said of the covariates."""
+        return covariate_messages(
+            self.X[self.in_order], self.design.columns, self.rows.sampled, self.rows.names, self.rows.fit
+        )
+
+    def run_id(self, spec: Specification, seed: int | None, *more: np.ndarray) -> str:
+        """Return the digest of a run on these rows; `more` numbers are fitted beside them."""
+        texts = (*self.design.columns, *self.rows.labels)
+        return run_id(spec, seed, texts, (self.order, self.y, self.D, self.X, *more))
+
+
+def _design(rows: AreaRows, covariates: str) -> tuple[Design, np.ndarray]:
+    """Learn the design on the rows with a sample, and build it for all."""
+    on = rows.sampled
+    design, _ = Design.learn(covariates, rows.covariates[on], list(rows.names[on]))
+    return design, design.rebuild(rows.covariates, list(rows.names))
 
 
 def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.ndarray]:

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
-from sae.tables import DirectEstimates
-from sae.tables.joins import join_by_name, unmatched
+from sae.errors import SaeError, SaeInputError, name_some
+from sae.tables import (
+    DirectEstimates,
+    cv_of,
+    join_by_name,
+    joined_labels,
+    label_text,
+    labels,
+    require,
+    to_numbers,
+)
 
-__all__ = ["AreaRows", "read_rows"]
+__all__ = ["AreaRows", "checked", "each_fit", "fit_kept", "read_rows"]
+
+T = TypeVar("T")
+RowsT = TypeVar("RowsT", bound="FitRows")
+
+
+class FitRows(Protocol):
+    """Rows that belong to one or several fits."""
+
+    @property
+    def fits(self) -> pd.DataFrame:
+        """One row per fit with the values that name it."""
+
+    def keep(self, fits: Collection[int]) -> Self:
+        """Return the rows of some of the fits."""
+
 
 # the columns of the estimate table that come from the direct estimates
 _SIDES = ("the direct estimates", "the areas")
@@ -45,8 +68,12 @@ class AreaRows:
         Names of the random streams: all that tells a row from every other row of any table.
     groups : tuple of str
         Group columns of the estimate table.
+    from_direct : bool
+        Whether the data are `DirectEstimates`; else they are a plain frame.
+    covariance : DataFrame or None
+        Of the direct estimates, by indicator, domain and time, where they have it.
     provenance : mapping
-        Where the direct estimates come from.
+        Where the direct estimates come from, under "direct".
     """
 
     table: pd.DataFrame
@@ -60,12 +87,99 @@ class AreaRows:
     names: np.ndarray
     labels: tuple[str, ...]
     groups: tuple[str, ...]
+    from_direct: bool = False
+    covariance: pd.DataFrame | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def keep(self, fits: Collection[int]) -> AreaRows:
+        """Return the rows of some of the fits."""
+        kept = np.flatnonzero(np.isin(self.fit, sorted(fits)))
+        place = np.full(len(self.fits), -1)
+        place[sorted(fits)] = np.arange(len(fits))
+        return replace(
+            self,
+            table=self.table.iloc[kept].reset_index(drop=True),
+            covariates=self.covariates.iloc[kept].reset_index(drop=True),
+            direct=self.direct[kept],
+            vardir=self.vardir[kept],
+            n_eff=self.n_eff[kept],
+            sampled=self.sampled[kept],
+            fit=place[self.fit[kept]],
+            fits=self.fits.iloc[sorted(fits)].reset_index(drop=True),
+            names=self.names[kept],
+            labels=tuple(self.labels[row] for row in kept),
+        )
 
     def where(self, fit: int) -> str:
         """Name a fit for a message, such as " in 2024Q1"; empty where there is only one."""
-        values = [str(value) for value in self.fits.iloc[fit]]
+        values = [label_text(value) for value in self.fits.iloc[fit]]
         return f" in {' / '.join(values)}" if values else ""
+
+
+def each_fit(count: int, check: Callable[[int], object], overall: SaeError | None = None) -> None:
+    """Check every fit, and raise the first error with the errors of all fits in its ``fits``.
+
+    Parameters
+    ----------
+    count : int
+        Number of fits.
+    check : callable
+        Called with the place of a fit; raises what is wrong with it.
+    overall : SaeError, optional
+        What is wrong with all rows together, to be raised in place of the first error.
+
+    Raises
+    ------
+    SaeError
+        If there is an error.
+    """
+    errors: dict[int, SaeError] = {}
+    for k in range(count):
+        try:
+            check(k)
+        except SaeError as error:
+            errors[k] = error
+    if overall is None and not errors:
+        return
+    raised = overall or next(iter(errors.values()))
+    raised.fits = errors
+    raise raised
+
+
+def checked(rows: RowsT, check: Callable[[RowsT], T]) -> T:
+    """Return ``check(rows)``; what it refuses is looked for in each of several fits alone.
+
+    Raises
+    ------
+    SaeError
+        With the errors of the fits in its ``fits``.
+    """
+    try:
+        return check(rows)
+    except SaeError as error:
+        several = len(rows.fits) if len(rows.fits) > 1 else 0
+        each_fit(several, lambda k: check(rows.keep([k])), error)
+        raise
+
+
+def fit_kept(rows: RowsT, fit: Callable[[RowsT], T]) -> tuple[T, dict[tuple[Any, ...], SaeError]]:
+    """Fit all of several fits that can be had; return the result and why the others cannot, by their labels.
+
+    Raises
+    ------
+    SaeError
+        If no fit can be had, or what is wrong is not that of single fits.
+    """
+    refused: dict[tuple[Any, ...], SaeError] = {}
+    while True:
+        try:
+            return fit(rows), refused
+        except SaeError as error:
+            keys = list(rows.fits.itertuples(index=False, name=None))
+            if not error.fits or len(error.fits) == len(keys):
+                raise
+            refused |= {keys[k]: reason for k, reason in error.fits.items()}
+            rows = rows.keep(set(range(len(keys))) - set(error.fits))
 
 
 def read_rows(
@@ -122,7 +236,8 @@ def _from_direct(
     by = list(data.by)
     rows = data.frame[data.frame["indicator"] == outcome].reset_index(drop=True)
     _refuse_twice(rows, [*by, "time"], rows["domain"])
-    _refuse_absent(rows, per, "per")
+    require(rows, per, role="(of per=)")
+    covariates = rows
     if areas is not None:
         on = [name for name in by if name in areas]
         if not on:
@@ -130,39 +245,45 @@ def _from_direct(
                 f"The areas have none of the columns {name_some(by)} that make the domains.",
                 hint="Name the column of their labels as it is named in the survey.",
             )
-        keys = rows[on].astype("object")
-        join_by_name(keys, areas[on], on, names=_SIDES)
-        rows = _append_unsampled(rows, areas, by, on)
         extra = areas.drop(columns=[name for name in areas if name in by and name not in on])
-        covariates = join_by_name(rows[on].astype("object"), extra, on, names=_SIDES)
+        covariates, absent = join_by_name(rows[on], extra, on, names=_SIDES)
+        if len(absent):
+            new = _crossed(absent, rows, by)
+            rows = _append_unsampled(rows, new[by], by)
+            covariates = pd.concat([covariates, new[list(extra)]], ignore_index=True)
+        covariates[on] = rows[on].astype("object")
         others = [name for name in rows if name not in covariates]
         covariates = pd.concat([covariates, rows[others]], axis=1)
-    else:
-        covariates = rows
     return _rows(
-        rows, covariates, rows["estimate"], rows["vardir"], rows["se"],
-        unit=data.units.get(outcome, ""), groups=tuple(by), per=per,
+        rows,
+        covariates,
+        to_numbers(rows, "estimate"),
+        to_numbers(rows, "vardir"),
+        to_numbers(rows, "se"),
+        unit=data.units.get(outcome, ""),
+        groups=tuple(by),
+        per=per,
         provenance={**data.provenance, "log": list(data.log)},
-    )  # fmt: skip
+        from_direct=True,
+        covariance=data.covariance,
+    )
 
 
-def _append_unsampled(rows: pd.DataFrame, areas: pd.DataFrame, by: list[str], on: list[str]) -> pd.DataFrame:
-    """Add the areas that the direct estimates lack, crossed with the levels of the other grouping columns."""
-    _, absent = unmatched(rows[on].astype("object"), areas[on], on)
-    if not absent:
-        return rows
-    labels = [label if isinstance(label, tuple) else (label,) for label in absent]
-    new = pd.DataFrame(labels, columns=on, dtype="object")
-    others = [name for name in by if name not in on]
-    if others:
-        new = new.merge(rows[others].drop_duplicates(), how="cross")
+def _crossed(absent: pd.DataFrame, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Repeat areas without a row for each combination of the columns that only the rows have."""
+    others = [name for name in columns if name not in absent]
+    return absent.merge(rows[others].drop_duplicates(), how="cross") if others else absent
+
+
+def _append_unsampled(rows: pd.DataFrame, new: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Add the areas that the direct estimates lack."""
+    new = new.astype("object")
     # the period is a grouping column of its own, or one and the same for all rows
-    text = rows[by].astype("string")
-    periods = [name for name in by if len(rows) and (text[name] == rows["time"]).all()]
-    new["time"] = new[periods[0]].astype("string") if periods else rows["time"].iloc[0]
-    new["geo"] = new[by[0]].astype("string")
+    periods = [name for name in by if len(rows) and (labels(rows[name]) == rows["time"]).all()]
+    new["time"] = labels(new[periods[0]]) if periods else rows["time"].iloc[0]
+    new["geo"] = labels(new[by[0]])
     parts = [name for name in by if name not in periods]
-    new["domain"] = new[parts].astype("string").agg(" / ".join, axis=1) if parts else "all"
+    new["domain"] = joined_labels(new, parts) if parts else "all"
     for name in ("indicator", "definition"):
         new[name] = rows[name].iloc[0]
     new["n"] = 0
@@ -182,9 +303,9 @@ def _from_frame(
     per: Sequence[str],
 ) -> AreaRows:
     rows = data.reset_index(drop=True)
-    _refuse_absent(rows, [outcome], "outcome")
-    _refuse_absent(rows, [domain], "domain")
-    _refuse_absent(rows, per, "per")
+    require(rows, [outcome], role="(the outcome of the formula)")
+    require(rows, [domain], role="with the labels of the areas", hint="Name it with domain=.")
+    require(rows, per, role="(of per=)")
     if not len(rows):
         raise SaeInputError("The data have no rows.")
     empty = rows[[domain, *per]].isna().any(axis=1).to_numpy()
@@ -194,46 +315,62 @@ def _from_frame(
             f"{name_some(np.flatnonzero(empty) + 1)}.",
             column=domain,
         )
-    if vardir not in rows and n_eff not in rows:
-        raise SaeInputError(
-            f"The data have no column {vardir!r} with sampling variances.",
-            hint=f"Name it with vardir=. The columns are {name_some(rows, 15)}.",
-            column=vardir,
-        )
+    if n_eff not in rows:
+        require(rows, [vardir], role="with sampling variances", hint="Name it with vardir=.")
     covariates = rows
     if areas is not None:
         on = [domain, *(name for name in per if name in areas)]
         clash = [name for name in areas if name in rows and name not in on]
-        join_by_name(rows[on], areas.drop(columns=clash), on, names=("the data", "the areas"))
-        _, absent = unmatched(rows[on], areas, on)
-        new = pd.DataFrame([label if isinstance(label, tuple) else (label,) for label in absent], columns=on)
-        others = [name for name in per if name not in on]
-        if others and len(new):
-            new = new.merge(rows[others].drop_duplicates(), how="cross")
-        rows = pd.concat([rows, new], ignore_index=True) if len(new) else rows
-        covariates = join_by_name(rows.drop(columns=clash), areas, on, names=("the data", "the areas"))
-    _refuse_twice(rows, [domain, *per], rows[domain])
-    vardirs = _numbers(rows, vardir) if vardir in rows else np.full(len(rows), np.nan)
+        covariates, absent = join_by_name(
+            rows.drop(columns=clash), areas, on, names=("the data", "the areas")
+        )
+        if len(absent):
+            new = _crossed(absent, rows, per)
+            rows = pd.concat([rows, new[[domain, *per]]], ignore_index=True)
+            covariates = pd.concat([covariates, new], ignore_index=True)
+    names = labels(rows[domain])
+    _refuse_twice(rows.assign(**{domain: names}), [domain, *per], names)
+    vardirs = to_numbers(rows, vardir, names=names) if vardir in rows else np.full(len(rows), np.nan)
     with np.errstate(invalid="ignore"):
         se = np.sqrt(np.where(vardirs > 0, vardirs, np.nan))
-    direct = _numbers(rows, outcome)
+    direct = to_numbers(rows, outcome, names=names)
     table = rows.assign(
         indicator=outcome,
-        domain=rows[domain].astype("string"),
-        geo=rows[domain].astype("string"),
-        n_eff=_numbers(rows, n_eff) if n_eff in rows else np.nan,
-        n=_numbers(rows, "n") if "n" in rows else np.nan,
-        time=rows["time"].astype("string") if "time" in rows else "",
+        domain=names,
+        geo=names,
+        n_eff=to_numbers(rows, n_eff, names=names) if n_eff in rows else np.nan,
+        n=to_numbers(rows, "n", names=names) if "n" in rows else np.nan,
+        time=labels(rows["time"], keep_missing=True) if "time" in rows else "",
         definition="",
     )
-    return _rows(table, covariates, direct, vardirs, se, unit="", groups=tuple(per), per=per, provenance={})
+    return _rows(
+        table,
+        covariates,
+        direct,
+        vardirs,
+        se,
+        unit="",
+        groups=tuple(per),
+        per=per,
+        provenance={},
+        from_direct=False,
+    )
 
 
 def _rows(
-    rows: pd.DataFrame, covariates: pd.DataFrame, direct: Any, vardir: Any, se: Any,
-    *, unit: str, groups: tuple[str, ...], per: Sequence[str], provenance: Mapping[str, Any],
-) -> AreaRows:  # fmt: skip
-    direct, vardir, se = (_float(values) for values in (direct, vardir, se))
+    rows: pd.DataFrame,
+    covariates: pd.DataFrame,
+    direct: np.ndarray,
+    vardir: np.ndarray,
+    se: np.ndarray,
+    *,
+    unit: str,
+    groups: tuple[str, ...],
+    per: Sequence[str],
+    provenance: Mapping[str, Any],
+    from_direct: bool,
+    covariance: pd.DataFrame | None = None,
+) -> AreaRows:
     sampled = np.isfinite(direct)
     if not sampled.any():
         raise SaeInputError("No area has a direct estimate.", hint="Nothing can be fitted.", column="direct")
@@ -245,8 +382,7 @@ def _rows(
         # a design variance of 0 says that the few records are alike, not that the figure is certain
         shown = np.where(se > 0, se, np.sqrt(np.where(vardir > 0, vardir, np.nan)))
     shown = np.where(sampled, shown, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cv = np.where(direct != 0, shown / np.abs(direct), np.nan)
+    cv = cv_of(shown, direct)
     kept = {name: rows[name] for name in (*_KEPT, *groups)}
     table = pd.DataFrame({**kept, "unit": unit, "direct": direct, "direct_se": shown, "direct_cv": cv})
     fits = pd.DataFrame(index=range(1))
@@ -256,55 +392,39 @@ def _rows(
         place = {key: k for k, key in enumerate(fits.itertuples(index=False, name=None))}
         keys = rows[list(per)].itertuples(index=False, name=None)
         fit = np.array([place[key] for key in keys], dtype=np.int64)
-    columns = [rows[name].astype("string") for name in per]
+    columns = [labels(rows[name]) for name in per]
     extra = [column for column in columns if not _in_labels(rows["domain"], column)]
     if not extra and rows["time"].nunique() > 1:
-        extra = [rows["time"].astype("string")]
-    names = rows["domain"].astype("string")
+        extra = [rows["time"]]
+    names = rows["domain"]
     for column in extra:
         names = names + " / " + column
-    told_apart = [rows[name] for name in ("indicator", "geo", "domain", "time", *groups)]
-    texts = [
-        ["" if value is pd.NA else str(value) for value in column.astype(object)] for column in told_apart
-    ]
-    labels = tuple(map("\x1f".join, zip(*texts, strict=True)))
+    distinct = [rows[name] for name in ("indicator", "geo", "domain", "time", *groups)]
+    # as objects: an array of text is slow to walk through
+    texts = [labels(column, keep_missing=True).fillna("").to_numpy(dtype=object) for column in distinct]
+    streams = tuple(map("\x1f".join, zip(*texts, strict=True)))
     return AreaRows(
-        table, covariates.reset_index(drop=True), direct, vardir, _float(rows["n_eff"]), sampled, fit, fits,
-        names.to_numpy(dtype=object), labels, groups, provenance,
-    )  # fmt: skip
-
-
-def _float(values: Any) -> np.ndarray:
-    return pd.Series(values).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-
-
-def _numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a column as float, or name the values that are no numbers."""
-    try:
-        values = pd.to_numeric(rows[column])
-    except (ValueError, TypeError):
-        numbers = pd.to_numeric(rows[column], errors="coerce")
-        bad = rows[column][numbers.isna() & rows[column].notna()]
-        raise SaeInputError(
-            f"{column} holds text where numbers are expected: {name_some(bad)}.", column=column
-        ) from None
-    return _float(values)
-
-
-def _refuse_absent(rows: pd.DataFrame, columns: Sequence[str], role: str) -> None:
-    absent = [name for name in columns if name not in rows]
-    if absent:
-        raise SaeInputError(
-            f"The data have no column {name_some(absent)} (the {role} of the specification).",
-            hint=f"The columns are {name_some(rows, 15)}.",
-            column=absent[0],
-        )
+        table,
+        covariates.reset_index(drop=True),
+        direct,
+        vardir,
+        to_numbers(rows, "n_eff"),
+        sampled,
+        fit,
+        fits,
+        names.to_numpy(dtype=object),
+        streams,
+        groups,
+        from_direct,
+        covariance,
+        {"direct": dict(provenance)},
+    )
 
 
 def _in_labels(domains: pd.Series, column: pd.Series) -> bool:
     """Whether the labels of the domains hold the values of a column already, as those of a `by` column."""
-    pairs = zip(domains.astype("string"), column, strict=True)
-    return all(str(value) in str(label).split(" / ")[1:] for label, value in pairs)
+    pairs = zip(domains.to_numpy(dtype=object), column.to_numpy(dtype=object), strict=True)
+    return all(value in label.split(" / ")[1:] for label, value in pairs)
 
 
 def _refuse_twice(rows: pd.DataFrame, keys: list[str], names: pd.Series) -> None:

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
+from sae.tables import joined_labels, labels, require, to_numbers
 
-__all__ = ["holds_text", "read_areas", "read_text_table"]
+__all__ = ["AreaFile", "open_areas", "read_areas"]
 
 _MISSING = {"", "NA", "NaN", "nan", ":"}  # in a column of numbers; in a code only the empty cell is missing
-_CSV = (".csv", ".csv.gz")
+
+
+@dataclass(frozen=True, eq=False)
+class AreaFile:
+    """A file of covariates, read once: its cells, which columns hold text, and the hash of its bytes.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without its folder.
+    cells : DataFrame
+        Every cell as text, missing where empty; numbers of a Parquet file stay numbers.
+    text_columns : tuple of str
+        Columns that hold names or codes: nothing that parses, or numbers with leading zeros.
+    sha256 : str
+        Of the file's bytes, in hexadecimal.
+    """
+
+    name: str
+    cells: pd.DataFrame
+    text_columns: tuple[str, ...]
+    sha256: str
+
+    def table(self, codes: Sequence[str] = ()) -> pd.DataFrame:
+        """Return the codes as text and everything else as numbers; see `read_areas`."""
+        require(self.cells, codes, f"{self.name} has", hint="codes= names it.")
+        keys = list(codes) or list(dict.fromkeys([str(self.cells.columns[0]), *self.text_columns]))
+        names = labels(self.cells[keys[0]], keep_missing=True).fillna("(empty)")
+        columns = {
+            name: _texts(column) if name in keys else _numbers(column, names, self.name)
+            for name, column in self.cells.items()
+        }
+        frame = pd.DataFrame(columns)
+        _check_keys(frame[keys], self.name)
+        return frame
 
 
 def read_areas(path: str | Path, *, codes: Sequence[str] = (), encoding: str = "utf-8") -> pd.DataFrame:
@@ -46,82 +85,66 @@ def read_areas(path: str | Path, *, codes: Sequence[str] = (), encoding: str = "
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "areas.csv"
     ...     _ = file.write_text("city,share\n02,0.25\n13,0.5\n", encoding="utf-8")
-    ...     read_areas(file).to_dict("list")
+    ...     sae.auxiliary.read_areas(file).to_dict("list")
     {'city': ['02', '13'], 'share': [0.25, 0.5]}
     """
-    path = Path(path)
-    raw = read_text_table(path, encoding=encoding)
-    absent = [name for name in codes if name not in raw]
-    if absent:
-        raise SaeInputError(
-            f"{path.name} has no column {name_some(absent)}.",
-            hint=f"Its columns are {', '.join(map(str, raw))}.",
-            column=absent[0],
-        )
-    keys = list(codes) or [str(name) for i, name in enumerate(raw) if i == 0 or holds_text(raw[name])]
-    labels = raw[keys[0]].fillna("(empty)").astype(str)
-    frame = pd.DataFrame(
-        {name: _texts(raw[name]) if name in keys else _numbers(raw[name], labels, path.name) for name in raw}
-    )
-    _check_keys(frame[keys], path.name)
-    return frame
+    return open_areas(path, encoding=encoding).table(codes)
 
 
-def read_text_table(path: Path, *, encoding: str = "utf-8") -> pd.DataFrame:
-    """Read a CSV or Parquet file with every cell as text (numbers of a Parquet file stay numbers).
+def open_areas(path: str | Path, *, encoding: str = "utf-8") -> AreaFile:
+    """Read a CSV, CSV.gz or Parquet file in one pass.
 
     Raises
     ------
     SaeInputError
         If the file is absent, empty, of another format or encoding, or repeats a column name.
     """
+    path = Path(path)
     if not path.is_file():
         raise SaeInputError(
             f"There is no file {path}.", hint="Check the path; it is read from the current folder."
         )
-    if path.name.lower().endswith(_CSV):
-        frame = _read_csv(path, encoding)
+    name, content = path.name, path.read_bytes()
+    if name.lower().endswith((".csv", ".csv.gz")):
+        plain = gzip.decompress(content) if name.lower().endswith(".gz") else content
+        cells = _parse_csv(plain, name, encoding)
     elif path.suffix.lower() == ".parquet":
-        frame = pd.read_parquet(path)
+        cells = pd.read_parquet(io.BytesIO(content))
     else:
         raise SaeInputError(
-            f"{path.name} is of no format that is read here.", hint="Save it as .csv, .csv.gz or .parquet."
+            f"{name} is of no format that is read here.", hint="Save it as .csv, .csv.gz or .parquet."
         )
-    if frame.empty:
-        raise SaeInputError(f"{path.name} has no rows.", hint="Expected a header and one row per area.")
-    return frame
+    if cells.empty:
+        raise SaeInputError(f"{name} has no rows.", hint="Expected a header and one row per area.")
+    texts = tuple(str(column) for column in cells if _holds_text(cells[column]))
+    return AreaFile(name, cells, texts, sha256(content).hexdigest())
 
 
-def _read_csv(path: Path, encoding: str) -> pd.DataFrame:
+def _parse_csv(content: bytes, name: str, encoding: str) -> pd.DataFrame:
     wide = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     try:
-        cells = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding=wide)
+        cells = pd.read_csv(io.BytesIO(content), header=None, dtype=str, keep_default_na=False, encoding=wide)
     except pd.errors.EmptyDataError:
-        raise SaeInputError(
-            f"{path.name} is empty.", hint="Expected a header and one row per area."
-        ) from None
+        raise SaeInputError(f"{name} is empty.", hint="Expected a header and one row per area.") from None
     except UnicodeDecodeError as error:
         raise SaeInputError(
-            f"{path.name} is not {encoding} text (byte {error.start}).",
+            f"{name} is not {encoding} text (byte {error.start}).",
             hint='Name its encoding, for example encoding="latin-1" or encoding="cp1252".',
         ) from None
     except pd.errors.ParserError as error:
         raise SaeInputError(
-            f"{path.name} is no proper CSV: {error}.", hint="Separate by commas, quote texts."
+            f"{name} is no proper CSV: {error}.", hint="Separate by commas, quote texts."
         ) from None
     header = cells.iloc[0].str.strip()
     repeated = header[header.duplicated()]
     if len(repeated):
-        raise SaeInputError(
-            f"{path.name} repeats the columns {name_some(repeated)}.", hint="Rename one of each."
-        )
+        raise SaeInputError(f"{name} repeats the columns {name_some(repeated)}.", hint="Rename one of each.")
     frame = cells.iloc[1:].set_axis(header.to_list(), axis=1).reset_index(drop=True)
     frame = frame.apply(lambda column: column.str.strip())
     return frame.where(frame != "")
 
 
-def holds_text(column: pd.Series) -> bool:
-    """Say whether a column holds names or codes: nothing that parses, or numbers with leading zeros."""
+def _holds_text(column: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(column):
         return False
     values = column.dropna().astype(str)
@@ -131,28 +154,16 @@ def holds_text(column: pd.Series) -> bool:
 
 
 def _texts(column: pd.Series) -> pd.Series:
-    """Return codes as text; whole numbers of a Parquet file without a decimal point."""
-    if not pd.api.types.is_numeric_dtype(column):
-        return column
-    whole = column.astype("Int64") if (column.dropna() % 1 == 0).all() else column
-    return whole.astype("string").astype(object).where(column.notna())
+    return labels(column, keep_missing=True).astype("object").where(column.notna())
 
 
-def _numbers(column: pd.Series, labels: pd.Series, file: str) -> pd.Series:
+def _numbers(column: pd.Series, names: pd.Series, file: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         return column
     text = column.where(~column.isin(_MISSING))
-    numbers = pd.to_numeric(text, errors="coerce")
-    wrong = text.notna() & numbers.isna()
-    if wrong.any():
-        offenders = [f"{text[i]!r} ({labels[i]})" for i in text.index[wrong]]
-        raise SaeInputError(
-            f"Column {column.name!r} of {file} is no number {len(offenders)} times: {name_some(offenders)}.",
-            hint="Use a decimal point, leave a missing value empty, or name the column in codes=.",
-            areas=labels[wrong],
-            column=str(column.name),
-        )
-    return numbers
+    advice = "use a decimal point, leave a missing value empty, or name the column in codes=."
+    to_numbers(text.to_frame(), str(column.name), names=names, hint=f"In {file}, {advice}")
+    return pd.to_numeric(text)  # whole numbers stay whole
 
 
 def _check_keys(keys: pd.DataFrame, file: str) -> None:
@@ -167,7 +178,7 @@ def _check_keys(keys: pd.DataFrame, file: str) -> None:
         )
     repeated = keys.duplicated()
     if repeated.any():
-        names = keys[repeated].astype(str).agg(" / ".join, axis=1).unique()
+        names = joined_labels(keys[repeated], [str(name) for name in keys]).unique()
         raise SaeInputError(
             f"{file} has more than one row for {len(names)} areas: {name_some(names)}.",
             hint=f"One row for each {' × '.join(map(str, keys.columns))}; name other code columns in codes=.",

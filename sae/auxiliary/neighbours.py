@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae.auxiliary.areas import read_text_table
-from sae.errors import SaeInputError, name_some
+from sae.auxiliary.areas import open_areas
+from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.tables import labels, require
 
 __all__ = ["Neighbours", "neighbours", "read_neighbours"]
 
@@ -68,8 +69,7 @@ def neighbours(edges: pd.DataFrame, areas: Iterable[object] | None = None) -> Ne
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> neighbours(pd.DataFrame({"a": ["N", "S"], "b": ["S", "W"]}), areas=["N", "S", "W", "I"])
+    >>> sae.auxiliary.neighbours(pd.DataFrame({"a": ["N", "S"], "b": ["S", "W"]}), areas=["N", "S", "W", "I"])
     Neighbours: 4 areas, 2 pairs; 1 islands: I
     """
     if edges.shape[1] < 2:
@@ -82,8 +82,8 @@ def neighbours(edges: pd.DataFrame, areas: Iterable[object] | None = None) -> Ne
         raise SaeInputError(
             f"A neighbour is missing in {len(rows)} rows: {name_some(rows)}.", hint="Drop these rows."
         )
-    a, b = (ends.iloc[:, i].astype(str).to_numpy(dtype=object) for i in (0, 1))
-    names = tuple(sorted({*a, *b}) if areas is None else map(str, areas))
+    a, b = (labels(ends.iloc[:, i]).to_numpy(dtype=object) for i in (0, 1))
+    names = tuple(sorted({*a, *b}) if areas is None else labels(list(areas)))
     position = pd.Index(names)
     if not position.is_unique:
         raise SaeInputError(f"areas= repeats {name_some(position[position.duplicated()])}.")
@@ -123,15 +123,11 @@ def read_neighbours(
     encoding : str
         Of a CSV file.
     """
-    path = Path(path)
-    frame = read_text_table(path, encoding=encoding)
-    absent = [name for name in between if name not in frame]
-    if absent or len(between) not in (0, 2):
-        raise SaeInputError(
-            f"{path.name} has no two columns {name_some(between)}.",
-            hint=f"Its columns are {', '.join(map(str, frame))}.",
-        )
-    return neighbours(frame[list(between)] if between else frame, areas)
+    file = open_areas(path, encoding=encoding)
+    require(file.cells, between, f"{file.name} has", hint="between= names it.")
+    if len(between) not in (0, 2):
+        raise SaeSpecError(f"between= names {len(between)} columns, not two.")
+    return neighbours(file.cells[list(between)] if between else file.cells, areas)
 
 
 def _check_directions(i: np.ndarray, j: np.ndarray, names: tuple[str, ...]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 from formulaic import Formula
 
-from sae.auxiliary import read_areas
-from sae.batch.estimate import estimator, indicator_of
-from sae.batch.runner import read_covariates, read_records
+from sae.auxiliary import open_areas
+from sae.batch.estimate import estimator, evaluated
+from sae.batch.runner import covariates_of, read_records
 from sae.batch.spec import ModelFile, parse_spec, read_text
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
@@ -73,14 +73,10 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
     records = None if survey is None else read_records(spec, Path(survey))
     if records is not None:
         cross_domains(records, spec.estimate.domains)
-        indicator_of(spec, records)
+        evaluated(spec, records)
     if areas is not None:
-        covariates = (
-            read_areas(areas, encoding=spec.areas.encoding)
-            if records is None
-            else read_covariates(spec, Path(areas), records)
-        )
-        _check_columns(spec, covariates)
+        file = open_areas(areas, encoding=spec.areas.encoding)
+        _check_columns(spec, file.table() if records is None else covariates_of(spec, file, records))
 
 
 def _check_expressions(spec: ModelFile) -> None:

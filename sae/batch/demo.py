@@ -133,12 +133,14 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
 def country_areas(land: Country) -> pd.DataFrame:
     """Return the covariates by region and birth, with the register's count of residents aged 20 to 64."""
     counts = land.truth.loc[land.truth["birth"] != "total", ["region", "birth", "n_20_64"]]
-    areas = join_by_name(counts.reset_index(drop=True), land.areas, "region")
+    areas, _ = join_by_name(counts.reset_index(drop=True), land.areas, "region")
     foreign = areas["birth"].eq("foreign").to_numpy(dtype=bool)
     own = np.where(foreign, areas["share_tertiary_foreign"], areas["share_tertiary"])
-    return areas.assign(share_tertiary=own).drop(columns="share_tertiary_foreign").rename(
-        columns={"n_20_64": "population_20_64"}
-    )  # fmt: skip
+    return (
+        areas.assign(share_tertiary=own)
+        .drop(columns="share_tertiary_foreign")
+        .rename(columns={"n_20_64": "population_20_64"})
+    )
 
 
 def country_strata(land: Country, survey: Survey) -> pd.DataFrame:
@@ -165,11 +167,13 @@ def country_strata(land: Country, survey: Survey) -> pd.DataFrame:
     strata = strata[strata["sum"] > 0].reset_index(drop=True)
     return pd.DataFrame(
         {
-            "stratum": strata["region"] + " " + strata["kind"], "region": strata["region"],
-            "population": strata["size"], "density": strata["sum"] / strata["size"],
+            "stratum": strata["region"] + " " + strata["kind"],
+            "region": strata["region"],
+            "population": strata["size"],
+            "density": strata["sum"] / strata["size"],
             "n_now": strata["sum_now"].astype("int64"),
         }
-    )  # fmt: skip
+    )
 
 
 def compare_with_truth(outcome: Outcome, truth: pd.DataFrame) -> pd.DataFrame:
@@ -192,8 +196,8 @@ def compare_with_truth(outcome: Outcome, truth: pd.DataFrame) -> pd.DataFrame:
     keys = ["region", "birth"]
     known = truth.rename(columns={"employment_rate": "truth"})[[*keys, "truth"]]
     limits = outcome.direct.frame.rename(columns={"ci_low": "direct_low", "ci_high": "direct_high"})
-    table = join_by_name(outcome.table.frame, known, keys)
-    table = join_by_name(table, limits[[*keys, "direct_low", "direct_high"]], keys, how="outer")
+    table, _ = join_by_name(outcome.table.frame, known, keys)
+    table, _ = join_by_name(table, limits[[*keys, "direct_low", "direct_high"]], keys, how="outer")
     rows = []
     for birth, group in table.groupby(table["birth"].astype(str)):
         sampled = group[group["direct"].notna() & group["estimate"].notna()]

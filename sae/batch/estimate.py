@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,16 @@ from sae.area_level.multivariate.result import MultivariateResult
 from sae.batch.kinds import KINDS
 from sae.batch.spec import ModelFile
 from sae.batch.targets import benchmarked
-from sae.design_based import direct
-from sae.design_based.domains import text
-from sae.errors import SaeConvergenceError, SaeError, SaeInputError, SaeWarning, name_some
-from sae.indicators import Indicator, arrays, resolve
+from sae.design_based.direct_estimation import direct_estimates
+from sae.design_based.domains import cross_domains
+from sae.errors import SaeInputError, SaeWarning, name_some
+from sae.indicators import Indicator, IndicatorArrays, arrays, resolve
 from sae.quality import assess
-from sae.results import Result
-from sae.specs import Specification
+from sae.results import AreaModel, Result
 from sae.survey import Survey
-from sae.tables import DirectEstimates, EstimateTable
+from sae.tables import DirectEstimates, EstimateTable, label_text
 
-__all__ = ["Outcome", "Step", "estimate", "estimator", "indicator_of", "silent"]
+__all__ = ["Outcome", "Step", "estimate", "estimator", "evaluated", "silent"]
 
 Step = Callable[[str], None]
 
@@ -61,7 +60,7 @@ class Outcome:
     spec: ModelFile
     direct: DirectEstimates
     table: EstimateTable
-    fit: Any
+    fit: Result | None
     failed: tuple[str, ...]
     warnings: tuple[str, ...]
     contrasts: EstimateTable | None = None
@@ -86,8 +85,8 @@ class Outcome:
         return "\n".join(lines)
 
 
-def indicator_of(spec: ModelFile, survey: Survey) -> Indicator:
-    """Return the indicator of a model file, by name or by definition, narrowed to the file's universe.
+def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
+    """Evaluate the indicator of a model file, narrowed to the file's universe, on the records.
 
     Raises
     ------
@@ -96,22 +95,22 @@ def indicator_of(spec: ModelFile, survey: Survey) -> Indicator:
     SaeInputError
         If it is about nobody: no record is in the universe with all that defines the indicator.
     """
-    asked, universe = spec.estimate.indicator, spec.estimate.universe
-    indicator = resolve(asked if isinstance(asked, str) else Indicator(**asked.model_dump()), survey)
+    given, universe = spec.estimate.indicator, spec.estimate.universe
+    indicator = resolve(given if isinstance(given, str) else Indicator(**given.model_dump()), survey)
     if universe and universe != indicator.universe:
         narrowed = f"({indicator.universe}) and ({universe})" if indicator.universe else universe
         indicator = indicator.with_universe(narrowed)
-    found = arrays(indicator, survey)
-    if not found.inside.any():
+    data = arrays(indicator, survey)
+    if not data.inside.any():
         raise SaeInputError(
             f"No record of {len(survey):,} has a known value of {indicator.name} in its universe "
-            f"({indicator.universe or 'everybody'}); {int(found.item_missing.sum()):,} lack the value.",
+            f"({indicator.universe or 'everybody'}); {int(data.item_missing.sum()):,} lack the value.",
             hint="Check the universe and the codes of the columns that it names.",
         )
-    return indicator
+    return data
 
 
-def estimator(spec: ModelFile) -> Specification:
+def estimator(spec: ModelFile) -> AreaModel[Any]:
     """Return the specification of the model; options that contradict each other are refused here."""
     return KINDS[spec.model.kind].from_dict(spec.model.options)
 
@@ -148,25 +147,32 @@ def estimate(
         If the data or the model file cannot be used.
     """
     model = estimator(spec)
-    indicator = indicator_of(spec, survey)
+    data = evaluated(spec, survey)
+    domains = cross_domains(survey, spec.estimate.domains)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SaeWarning)
         step("direct estimates")
-        table = direct(
-            survey, indicator, spec.estimate.domains, variance=spec.estimate.variance,
-            smoothing=spec.estimate.smoothing, level=spec.model.level, seed=spec.publish.seed,
-            covariance=hasattr(model, "components") or getattr(model, "temporal", None) is not None,
-        )  # fmt: skip
+        table = direct_estimates(
+            survey,
+            [data],
+            domains,
+            variance=spec.estimate.variance,
+            smoothing=spec.estimate.smoothing,
+            level=spec.model.level,
+            seed=spec.publish.seed,
+            covariance=model.wants_covariance,
+        )
         step("model")
-        fit, refused = _fit(model, table, areas, spec.publish.seed)
+        fit, errors = model.fit_each(table, areas=areas, seed=spec.publish.seed)
+        refused = {key: error.what for key, error in errors.items()}
         if fit is not None and spec.benchmark is not None:
             step("benchmark")
-            fit = benchmarked(fit, spec, survey, indicator, partial=bool(refused))
+            fit = benchmarked(fit, spec, survey, data, domains, partial=bool(refused))
         step("flags")
         result, failed = _table(fit, table, refused, spec)
-    said = tuple(dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, SaeWarning)))
+    messages = dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, SaeWarning))
     result = result.assign(model=spec.id, run=run or result["run"])
-    return Outcome(spec, table, result, fit, failed, said, _contrasts(fit, result))
+    return Outcome(spec, table, result, fit, failed, tuple(messages), _contrasts(fit, result))
 
 
 def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | None:
@@ -176,50 +182,6 @@ def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | Non
     tables = [fit.contrast({one: 1, other: -1}) for one, other in combinations(fit.rows.components, 2)]
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
     return EstimateTable(frame.assign(model=result["model"][0], run=result["run"][0]), tables[0].groups)
-
-
-def _fit(
-    model: Any, table: DirectEstimates, areas: pd.DataFrame | None, seed: int | None
-) -> tuple[Result | None, dict[tuple[Any, ...], str]]:
-    """Fit all there is; where one fit of several cannot be had, fit the others and say why."""
-    try:
-        return model.fit(table, areas=areas, seed=seed), {}
-    except SaeError as error:
-        per = getattr(model, "per", ())
-        if not per:
-            if isinstance(error, SaeConvergenceError):
-                return None, {(): error.what}
-            raise
-        found = table.frame.groupby(list(per), observed=True).indices
-        groups = {key if isinstance(key, tuple) else (key,): rows for key, rows in found.items()}
-        if len(groups) == 1:
-            raise
-        refused: dict[tuple[Any, ...], str] = {}
-        for key, rows in groups.items():
-            part = replace(table, frame=table.frame.iloc[rows])
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", SaeWarning)
-                    model.fit(part, areas=_matching(areas, per, {key}), seed=seed)
-            except SaeError as reason:
-                refused[key] = reason.what
-        kept = set(groups) - set(refused)
-        if not kept or not refused:
-            raise
-        rows = np.sort(np.concatenate([groups[key] for key in kept]))
-        part = replace(table, frame=table.frame.iloc[rows])
-        return model.fit(part, areas=_matching(areas, per, kept), seed=seed), refused
-
-
-def _matching(
-    areas: pd.DataFrame | None, per: Sequence[str], kept: set[tuple[Any, ...]]
-) -> pd.DataFrame | None:
-    """Return the rows of `areas` whose `per` values are among `kept`, by label."""
-    for position, name in enumerate(per):
-        if areas is not None and name in areas:
-            labels = {text(key[position]) for key in kept}
-            areas = areas[areas[name].map(text).isin(labels)]
-    return areas
 
 
 def _table(
@@ -237,7 +199,7 @@ def _table(
         for name, value in zip(spec.model.per, key, strict=False):
             rows = rows[rows[name] == value]
         frames.append(_without_estimate(rows, reason, direct_table, spec))
-        failed.append(f"{' / '.join(map(text, key)) or spec.id}: {reason}")
+        failed.append(f"{' / '.join(map(label_text, key)) or spec.id}: {reason}")
     groups = tuple(direct_table.by)
     return EstimateTable(pd.concat(frames, ignore_index=True), groups), tuple(failed)
 
@@ -248,9 +210,13 @@ def _without_estimate(
     shared = ["indicator", "definition", "geo", "time", *direct_table.by, "domain", "n", "n_eff"]
     frame = rows[list(dict.fromkeys(shared))].assign(
         unit=direct_table.units.get(spec.estimate.indicator_id, ""),
-        direct=rows["estimate"], direct_se=rows["se"], direct_cv=rows["cv"],
-        in_sample=rows["estimate"].notna(), estimate=np.nan, se=np.nan,
-    )  # fmt: skip
+        direct=rows["estimate"],
+        direct_se=rows["se"],
+        direct_cv=rows["cv"],
+        in_sample=rows["estimate"].notna(),
+        estimate=np.nan,
+        se=np.nan,
+    )
     verdict = assess(frame, spec.publish.policy)
     frame = frame.assign(**{str(name): verdict[name] for name in verdict})
     frame["reason"] = f"no model estimate: {reason}"

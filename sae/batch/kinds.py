@@ -7,22 +7,24 @@ from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from typing import Any
 
-import sae.area_level
-from sae.specs import Specification
+from sae import area_level
+from sae.results import AreaModel
 
 __all__ = ["KINDS", "option_complaints", "options"]
 
-KINDS: dict[str, type[Specification]] = {
+KINDS: dict[str, type[AreaModel[Any]]] = {
     found.kind: found
-    for found in (getattr(sae.area_level, name) for name in sae.area_level.__all__)
-    if isinstance(found, type) and issubclass(found, Specification)
+    for found in (getattr(area_level, name) for name in area_level.__all__)
+    if isinstance(found, type) and issubclass(found, AreaModel)
 }
 
 # columns of a plain frame; in a run the direct estimates bring their own
 _OF_FRAMES = ("domain", "vardir", "n_eff")
 _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
-    str: ((str,), "text"), int: ((int,), "a whole number"), float: ((int, float), "a number"),
-}  # fmt: skip
+    str: ((str,), "text"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+}
 
 
 def options(kind: str) -> list[str]:

@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sae
 from sae.batch.spec import ModelFile, read_spec
 from sae.errors import SaeInputError, name_some
 
@@ -20,7 +19,7 @@ _PLAN = "plan_"  # how the names of shipped planning files begin
 
 def models_folder() -> Path:
     """Return the folder of the shipped model files: inside a wheel, else beside the package of a checkout."""
-    package = Path(sae.__file__).parent
+    package = Path(__file__).parents[1]
     inside, beside = package / "models", package.parent / "models"
     return inside if inside.is_dir() else beside
 

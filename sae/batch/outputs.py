@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sae
+from sae._version import __version__
 from sae.errors import SaeInputError
 
 __all__ = ["hash_file", "run_id", "staged", "versions", "write_json", "write_manifest"]
@@ -31,7 +31,7 @@ def hash_file(path: Path) -> str:
 def versions() -> dict[str, str]:
     """Return the versions of sae, Python and the libraries that the numbers depend on."""
     return {
-        "sae": sae.__version__,
+        "sae": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in _RECORDED},
     }

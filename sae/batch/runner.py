@@ -8,17 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from sae.auxiliary import read_areas
-from sae.auxiliary.areas import holds_text, read_text_table
+from sae.auxiliary import AreaFile, open_areas
 from sae.batch.estimate import Outcome, Step, estimate, silent
-from sae.batch.outputs import hash_file, run_id, staged, versions, write_manifest
+from sae.batch.outputs import run_id, staged, versions, write_manifest
 from sae.batch.spec import ModelFile
 from sae.errors import SaeInputError
 from sae.plots import compare, save
 from sae.survey import Survey, read_survey
 from sae.tables import write_table
 
-__all__ = ["produce", "read_covariates", "read_records", "run"]
+__all__ = ["covariates_of", "produce", "read_records", "run"]
 
 
 def run(
@@ -67,19 +66,17 @@ def read_records(spec: ModelFile, path: Path) -> Survey:
     )
 
 
-def read_covariates(spec: ModelFile, path: Path, survey: Survey) -> pd.DataFrame:
-    """Read the areas; the grouping columns among them become labels of the same kind as in the survey."""
-    raw = read_text_table(path, encoding=spec.areas.encoding)
-    by = [name for name in spec.estimate.domains if name in raw]
-    others = [str(name) for name in raw if name not in by and holds_text(raw[name])]
-    areas = read_areas(path, codes=[*by, *others], encoding=spec.areas.encoding)
+def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey) -> pd.DataFrame:
+    """Return the areas; the grouping columns among them become labels of the same kind as in the survey."""
+    by = [name for name in spec.estimate.domains if name in file.cells]
+    areas = file.table([*by, *(name for name in file.text_columns if name not in by)])
     for name in by:
         if pd.api.types.is_numeric_dtype(survey.frame[name].dtype):
             try:
                 areas[name] = pd.to_numeric(areas[name])
             except ValueError as error:
                 raise SaeInputError(
-                    f"{name} holds numbers in the survey, but in {path.name} it does not: {error}.",
+                    f"{name} holds numbers in the survey, but in {file.name} it does not: {error}.",
                     column=name,
                 ) from None
     return areas
@@ -91,12 +88,13 @@ def produce(
     """Run a model file and write its results into `stage`, whose content will move to `out`."""
     step(f"reading {survey.name}")
     records = read_records(spec, survey)
-    covariates = None if areas is None else read_covariates(spec, areas, records)
+    file = None if areas is None else open_areas(areas, encoding=spec.areas.encoding)
+    covariates = None if file is None else covariates_of(spec, file, records)
     origin = {
         "spec": spec.text,
         "inputs": {
             "survey": {"file": survey.name, "sha256": records.source["sha256"]},
-            **({"areas": {"file": areas.name, "sha256": hash_file(areas)}} if areas is not None else {}),
+            **({"areas": {"file": file.name, "sha256": file.sha256}} if file is not None else {}),
         },
         "versions": versions(),
         "seed": spec.publish.seed,

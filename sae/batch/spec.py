@@ -13,11 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.literals import LonelyPolicy, Smoothing
 
 __all__ = [
-    "ModelFile", "Section", "complaints", "model_complaints", "parse_spec", "read_spec", "read_text",
-    "title_from", "title_of", "toml_tables", "unknown_key",
-]  # fmt: skip
+    "ModelFile",
+    "Section",
+    "complaints",
+    "model_complaints",
+    "parse_spec",
+    "read_spec",
+    "read_text",
+    "title_from",
+    "title_of",
+    "toml_tables",
+    "unknown_key",
+]
 
 
 class Section(BaseModel):
@@ -44,7 +54,7 @@ class SurveySection(Section):
     columns: dict[str, Any] = Field(default_factory=dict)
     codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    lonely_psu: Literal["fail", "certainty", "average", "collapse"] = "fail"
+    lonely_psu: LonelyPolicy = "fail"
     nest: bool = False
     encoding: str = "utf-8"
 
@@ -83,7 +93,7 @@ class EstimateSection(Section):
     time: str | None = None
     universe: str | None = None
     variance: Literal["linearised", "replicate", "bootstrap"] | None = None
-    smoothing: Literal["deff", "gvf", "arcsine"] | None = None
+    smoothing: Smoothing | None = None
 
     @property
     def indicator_id(self) -> str:
@@ -134,10 +144,13 @@ class BenchmarkSection(Section):
 
     within: str | None = None
     method: Literal["ratio", "difference"] = "ratio"
-    targets: Annotated[
-        Annotated[float | str, Tag("~value")] | Annotated[dict[str, float], Tag("~table")],
-        Discriminator(_kind_of),
-    ] | None = None  # fmt: skip
+    targets: (
+        Annotated[
+            Annotated[float | str, Tag("~value")] | Annotated[dict[str, float], Tag("~table")],
+            Discriminator(_kind_of),
+        ]
+        | None
+    ) = None
     weights: str | None = None
 
 
@@ -261,9 +274,16 @@ def parse_spec(text: str, identifier: str) -> ModelFile:
         raise SaeSpecError("\n".join(f"{file}: {line}" for line in found))
     _check_together(contents, file)
     return ModelFile(
-        identifier, title_from(tables, text, identifier), text, contents.survey, contents.areas,
-        contents.estimate, contents.model, contents.benchmark, contents.publish,
-    )  # fmt: skip
+        identifier,
+        title_from(tables, text, identifier),
+        text,
+        contents.survey,
+        contents.areas,
+        contents.estimate,
+        contents.model,
+        contents.benchmark,
+        contents.publish,
+    )
 
 
 def title_of(path: Path) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from sae.batch.spec import BenchmarkSection, ModelFile
-from sae.design_based import direct
-from sae.design_based.domains import cross_domains, text
+from sae.design_based.direct_estimation import direct_estimates
+from sae.design_based.domains import Domains, cross_domains
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.indicators import Indicator, arrays
+from sae.indicators import IndicatorArrays
 from sae.results import Result
 from sae.survey import Survey
+from sae.tables import label_text
 
 __all__ = ["benchmarked"]
 
@@ -24,14 +25,31 @@ COUNTED = "counted_by_the_survey"
 
 
 def benchmarked(
-    fit: Result, spec: ModelFile, survey: Survey, indicator: Indicator, *, partial: bool = False
+    fit: Result,
+    spec: ModelFile,
+    survey: Survey,
+    data: IndicatorArrays,
+    domains: Domains,
+    *,
+    partial: bool = False,
 ) -> Result:
     """Return the fit benchmarked as ``[benchmark]`` says.
 
     Without `targets` every group of `within`, in every period, meets the survey's own direct estimate;
     without `weights` a domain weighs what the survey counts in the denominator of the indicator, so that the
-    direct estimates of the domains would meet the targets exactly. With `partial`, some fits could not be had
-    and their targets are left alone.
+    direct estimates of the domains would meet the targets exactly.
+
+    Parameters
+    ----------
+    fit : Result
+    spec : ModelFile
+    survey : Survey
+    data : IndicatorArrays
+        The indicator on the records of the survey.
+    domains : Domains
+        The rows of the direct estimates.
+    partial : bool
+        Whether some fits could not be had; their targets are then left alone.
 
     Raises
     ------
@@ -43,24 +61,24 @@ def benchmarked(
     within = list(filter(None, [section.within]))
     if section.targets is None and spec.estimate.time:
         within = list(dict.fromkeys([*within, spec.estimate.time]))
-    targets = _targets(fit, section, within, survey, indicator)
+    targets = _targets(fit, section, within, survey, data)
     if partial and isinstance(targets, Mapping):
-        columns = pd.DataFrame({name: fit._column(name).astype("object") for name in within})
+        columns = pd.DataFrame({name: fit.column(name).astype("object") for name in within})
         fitted = set(_labels(columns, within))
         targets = {label: target for label, target in targets.items() if label in fitted}
     weights = section.weights
     if weights is None:
-        fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, spec, survey, indicator)}))
+        fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, survey, data, domains)}))
         weights = COUNTED
     return fit.benchmark(targets, within=within or None, weights=weights, method=section.method)
 
 
 def _targets(
-    fit: Result, section: BenchmarkSection, within: Sequence[str], survey: Survey, indicator: Indicator
+    fit: Result, section: BenchmarkSection, within: Sequence[str], survey: Survey, data: IndicatorArrays
 ) -> float | Mapping[Any, float]:
     given = section.targets
     if given is None:
-        table = direct(survey, indicator, within).frame
+        table = direct_estimates(survey, [data], cross_domains(survey, within)).frame
         return (
             dict(zip(_labels(table, within), table["estimate"], strict=True))
             if within
@@ -68,18 +86,14 @@ def _targets(
         )
     if isinstance(given, str):
         return _column_targets(fit, given, within)
-    if isinstance(given, Mapping):
-        # keys of a TOML file are text, whatever the column holds
-        values = {text(value): value for value in fit._column(within[0]).astype("object")}
-        return {values.get(label, label): target for label, target in given.items()}
     return given
 
 
 def _column_targets(fit: Result, column: str, within: Sequence[str]) -> float | Mapping[Any, float]:
-    values = pd.to_numeric(fit._column(column))
-    groups = fit._column(within[0]).astype("object") if within else pd.Series("all", index=values.index)
-    spread = values.groupby(groups.to_numpy()).nunique()
-    several = list(spread.index[spread != 1])
+    values = pd.to_numeric(fit.column(column))
+    groups = fit.column(within[0]).astype("object") if within else pd.Series("all", index=values.index)
+    figures = values.groupby(groups.to_numpy()).nunique()
+    several = list(figures.index[figures != 1])
     if several:
         raise SaeInputError(
             f"[benchmark] targets: {column} is not one figure in each group: {name_some(several)}.",
@@ -95,15 +109,16 @@ def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
     return parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
 
 
-def _counted(fit: Result, spec: ModelFile, survey: Survey, indicator: Indicator) -> np.ndarray:
+def _counted(fit: Result, survey: Survey, data: IndicatorArrays, domains: Domains) -> np.ndarray:
     """Weighted denominators by domain, on the rows of the fit; next to nothing where there is no record."""
-    domains = cross_domains(survey, spec.estimate.domains)
-    denominator = arrays(indicator, survey).denominator * survey.weights
+    denominator = data.denominator * survey.weights
     inside = domains.codes >= 0
     sums = np.bincount(domains.codes[inside], denominator[inside], minlength=len(domains))
-    by = spec.estimate.domains
-    known = {tuple(map(text, key)): value for key, value in zip(_keys(domains.labels, by), sums, strict=True)}
-    counted = np.array([known.get(tuple(map(text, key)), 0.0) for key in _keys(fit.areas, by)])
+    by = domains.by
+    known = {
+        tuple(map(label_text, key)): value for key, value in zip(_keys(domains.labels, by), sums, strict=True)
+    }
+    counted = np.array([known.get(tuple(map(label_text, key)), 0.0) for key in _keys(fit.areas, by)])
     empty = ~(counted > 0)
     if empty.any():
         warnings.warn(

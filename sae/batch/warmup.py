@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import sae
+from sae import area_level
+from sae.area_level import AR1, BYM2, RW1, SAR, FayHerriot, MultivariateFayHerriot
 from sae.batch.estimate import Step, silent
+from sae.datasets import country
+from sae.design_based import direct
+from sae.numerics.fay_herriot import fit as fay_herriot
+from sae.unit_level import LogitMixed, NestedError
 
 __all__ = ["FAMILIES", "caches", "warm_up"]
 
@@ -27,11 +32,22 @@ def _areas() -> pd.DataFrame:
     """Columns of any area-level family, of areas whose outcome follows x."""
     k = np.arange(_AREAS)
     y = 0.2 + 0.04 * k + 0.05 * np.sin(2.0 * k)
-    frame = pd.DataFrame({
-        "domain": _NAMES, "group": [f"G{j % 4}" for j in k], "x": k + 1.0, "y": y, "z": y + 0.03 * np.cos(k),
-        "vardir": 0.002 + 0.0002 * k, "x_var": 0.01, "n": 30, "n_eff": 30.0, "df": 9,
-        "count": np.round(30 * y), "N": 400,
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "domain": _NAMES,
+            "group": [f"G{j % 4}" for j in k],
+            "x": k + 1.0,
+            "y": y,
+            "z": y + 0.03 * np.cos(k),
+            "vardir": 0.002 + 0.0002 * k,
+            "x_var": 0.01,
+            "n": 30,
+            "n_eff": 30.0,
+            "df": 9,
+            "count": np.round(30 * y),
+            "N": 400,
+        }
+    )
     frame.loc[_AREAS - 1, ["y", "z", "vardir", "n_eff", "count"]] = np.nan
     return frame
 
@@ -47,30 +63,29 @@ def _used(fit: Any) -> None:
 
 
 def _direct() -> None:
-    land = sae.datasets.country(seed=_SEED)
+    land = country(seed=_SEED)
     survey = land.lfs(seed=_SEED)
-    sae.direct(survey, "employment_rate", by=["region"], covariance=True)
+    direct(survey, "employment_rate", by=["region"], covariance=True)
 
 
 def _fay_herriot() -> None:
     frame = _areas()
-    sae.FayHerriot("y ~ x").fit(frame)
-    _used(sae.FayHerriot("y ~ x", method="bayes").fit(frame, seed=_SEED))
+    FayHerriot("y ~ x").fit(frame)
+    _used(FayHerriot("y ~ x", method="bayes").fit(frame, seed=_SEED))
 
 
 def _structures() -> None:
     frame = _areas()
-    for structure in (sae.SAR(_RING), sae.BYM2(_RING)):
-        method = "reml" if isinstance(structure, sae.SAR) else "bayes"
-        _used(sae.FayHerriot("y ~ x", spatial=structure, method=method).fit(frame, seed=_SEED))
-    sae.FayHerriot("y ~ x", temporal=sae.AR1("year"), replicates=2).fit(_waves(), seed=_SEED)
-    _used(sae.FayHerriot("y ~ x", temporal=sae.RW1("year"), method="bayes").fit(_waves(), seed=_SEED))
+    _used(FayHerriot("y ~ x", spatial=SAR(_RING)).fit(frame, seed=_SEED))
+    _used(FayHerriot("y ~ x", spatial=BYM2(_RING), method="bayes").fit(frame, seed=_SEED))
+    FayHerriot("y ~ x", temporal=AR1("year"), replicates=2).fit(_waves(), seed=_SEED)
+    _used(FayHerriot("y ~ x", temporal=RW1("year"), method="bayes").fit(_waves(), seed=_SEED))
 
 
 def _multivariate() -> None:
     frame = _areas()
     for method in ("reml", "bayes"):
-        spec = sae.MultivariateFayHerriot(
+        spec = MultivariateFayHerriot(
             ["y ~ x", "z ~ x"], vardir={"y": "vardir", "z": "vardir", ("y", "z"): 0}, method=method
         )
         spec.fit(frame, seed=_SEED)
@@ -81,7 +96,7 @@ def _nested_error() -> None:
     units = pd.DataFrame({"domain": np.repeat(_NAMES, 8), "x": np.sin(1.7 * k), "y": np.cos(k) + 0.1 * k})
     means = pd.DataFrame({"domain": _NAMES, "x": 0.1, "N": 400})
     for method in ("reml", "bayes"):
-        spec = sae.NestedError("y ~ x", population="N", method=method)
+        spec = NestedError("y ~ x", population="N", method=method)
         _used(spec.fit(units, areas=means, seed=_SEED))
 
 
@@ -89,16 +104,16 @@ def _logit() -> None:
     k = np.arange(6 * _AREAS)
     units = pd.DataFrame({"domain": np.repeat(_NAMES, 6), "x": k % 3, "y": (np.sin(1.7 * k) > 0).astype(int)})
     cells = pd.DataFrame({"domain": np.repeat(_NAMES, 3), "x": np.tile([0, 1, 2], _AREAS), "N": 100})
-    _used(sae.LogitMixed("y ~ x", population="N").fit(units, areas=cells, seed=_SEED))
+    _used(LogitMixed("y ~ x", population="N").fit(units, areas=cells, seed=_SEED))
 
 
 def _drawn(kind: str, **options: Any) -> Callable[[], None]:
     """Make a fit by one posterior, which is asked for draws."""
-    return lambda: _used(getattr(sae, kind)(**options).fit(_areas(), seed=_SEED))
+    return lambda: _used(getattr(area_level, kind)(**options).fit(_areas(), seed=_SEED))
 
 
 def _plain(kind: str, **options: Any) -> Callable[[], None]:
-    return lambda: getattr(sae, kind)(**options).fit(_areas(), seed=_SEED)
+    return lambda: getattr(area_level, kind)(**options).fit(_areas(), seed=_SEED)
 
 
 FAMILIES: dict[str, Callable[[], None]] = {
@@ -124,20 +139,25 @@ FAMILIES: dict[str, Callable[[], None]] = {
 
 def caches() -> bool:
     """Whether this process can keep kernels on disk."""
-    from sae.numerics.fay_herriot import fit as fay_herriot
-
     return fay_herriot._fit.stats.cache_path is not None  # type: ignore[attr-defined]
 
 
-def warm_up(step: Step = silent) -> None:
-    """Make one tiny fit of every family; `step` is told which one.
+def warm_up(step: Step = silent, *, share: int = 0, shares: int = 1) -> None:
+    """Make one tiny fit of every family.
+
+    Parameters
+    ----------
+    step : callable
+        Called with the name of each.
+    share, shares : int
+        Of several processes that divide the families, which one this is, from 0, and how many there are.
 
     Examples
     --------
     >>> len(FAMILIES) > 10
     True
     """
-    for family, fit in FAMILIES.items():
+    for family, fit in list(FAMILIES.items())[share::shares]:
         step(family)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -75,9 +75,16 @@ def persons_of(rng: np.random.Generator, region: RegionEffects) -> dict[str, np.
     status = _labour(rng, region, age, sex, birth, education, 0.25 * psu_effects[:, 1][psu])
     income = _income(rng, region, household, age, birth, education, status)
     return {
-        "psu": psu, "household": household, "age": age, "sex": sex, "birth": birth,
-        "citizenship": citizenship, "education": education, "labour_status": status, "income": income,
-    }  # fmt: skip
+        "psu": psu,
+        "household": household,
+        "age": age,
+        "sex": sex,
+        "birth": birth,
+        "citizenship": citizenship,
+        "education": education,
+        "labour_status": status,
+        "income": income,
+    }
 
 
 def _expit(value: np.ndarray) -> np.ndarray:

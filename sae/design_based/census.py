@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from sae.design_based.counts import Keys, KnownCounts, match_records, names_of, read_counts, read_crossing
-from sae.design_based.domains import text
 from sae.design_based.indirect import Shared, shared_means
-from sae.design_based.task import Task, check_variance
+from sae.design_based.indirect_problem import IndirectProblem, check_variance
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.indicators import Indicator, IndicatorArrays, arrays
+from sae.literals import IndirectVariance
 from sae.survey import Survey
 from sae.survey.codes import encode
+from sae.tables import label_text, require
 
 __all__ = ["Structure", "read_structure"]
 
@@ -26,31 +27,30 @@ class Structure:
 
     Attributes
     ----------
-    task : Task
+    problem : IndirectProblem
     coded : ndarray of int64, shape (n,)
         Category of each record of the universe, -1 for the others.
-    indicators, data : lists over the categories
+    data : list of IndicatorArrays, one per category
     levels : list of str
         Categories as text.
     census : ndarray of float, shape (D, G, K)
     shared : Shared
         Current shares of the categories within the post-strata, from the survey.
-    described : str
+    assumption : str
     """
 
-    task: Task
+    problem: IndirectProblem
     coded: np.ndarray
-    indicators: list[Indicator]
     data: list[IndicatorArrays]
     levels: list[str]
     census: np.ndarray
     shared: Shared
-    described: str
+    assumption: str
 
     @property
     def known(self) -> KnownCounts:
         """Current counts by domain and post-stratum."""
-        return self.task.known
+        return self.problem.known
 
     @property
     def margin(self) -> np.ndarray:
@@ -83,7 +83,7 @@ def read_structure(
     within: str | Sequence[str],
     universe: str | None,
     count: str,
-    variance: str | None,
+    variance: IndirectVariance | None,
 ) -> Structure:
     """Match census, counts and survey by name; the parameters are those of `sae.design_based.spree`."""
     by = (by,) if isinstance(by, str) else tuple(by)
@@ -94,11 +94,7 @@ def read_structure(
             "variance='poisson' does not scale the shares of a margin to 1.",
             hint="Use the linearised variance or replicate weights.",
         )
-    if category not in survey.frame:
-        raise SaeSpecError(
-            f"The survey has no column {category!r}; it has {name_some(survey.frame.columns, 12)}.",
-            column=category,
-        )
+    require(survey.frame, [category], "The survey has", error=SaeSpecError)
     _, labels = encode(survey.frame[category])
     values = labels.tolist()
     if not values:
@@ -108,19 +104,19 @@ def read_structure(
     levels, dense = _read_census(census, by, within, category, count, known)
     keys: Keys = [(name,) for name in levels]
     coded, _ = match_records(survey, [category], keys, probe.inside, "categories", "the census")
-    of_level = {text(value): value for value in values}
-    indicators, data = [], []
+    of_level = {label_text(value): value for value in values}
+    data = []
     for k, name in enumerate(levels):
         condition = f"{category} == {of_level.get(name, name)!r}"
-        indicators.append(Indicator(condition, universe=universe, unit="share"))
-        data.append(replace(probe, numerator=(coded == k), denominator=probe.inside))
-    task = Task.of(survey, known, probe.inside, method)
-    shared = shared_means(task, (coded[:, None] == np.arange(len(levels))).astype(float))
+        indicator = Indicator(condition, universe=universe, unit="share")
+        data.append(replace(probe, indicator=indicator, numerator=(coded == k), denominator=probe.inside))
+    problem = IndirectProblem.of(survey, known, probe.inside, method)
+    shared = shared_means(problem, (coded[:, None] == np.arange(len(levels))).astype(float))
     preserved = f"census interactions of {' × '.join(by)} and {category}"
-    described = preserved + (f" within {' × '.join(within)}" if within else "")
-    found = Structure(task, coded, indicators, data, levels, dense, shared, described)
-    _check_sampled(found)
-    return found
+    assumption = preserved + (f" within {' × '.join(within)}" if within else "")
+    structure = Structure(problem, coded, data, levels, dense, shared, assumption)
+    _check_sampled(structure)
+    return structure
 
 
 def _read_census(
@@ -137,8 +133,9 @@ def _read_census(
     cells = [(*key, level) for key in known.columns for level in levels]
     for what, ours, theirs in (("domains", known.rows, table.rows), ("cells", cells, table.columns)):
         for one, other, holder, lacking in (
-            (ours, theirs, "the counts", "the census"), (theirs, ours, "the census", "the counts"),
-        ):  # fmt: skip
+            (ours, theirs, "the counts", "the census"),
+            (theirs, ours, "the census", "the counts"),
+        ):
             there = set(other)
             alone = names_of([key for key in one if key not in there])
             if alone:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sae.design_based.domains import Domains, cross_domains, text
+from sae.design_based.domains import Domains, cross_domains
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.survey import Survey
 from sae.survey.codes import encode
-
-if TYPE_CHECKING:
-    from sae.survey import Survey
+from sae.tables import labels, require
 
 __all__ = ["Crossing", "Keys", "KnownCounts", "match_records", "names_of", "read_counts", "read_crossing"]
 
@@ -103,9 +101,13 @@ def read_crossing(
     row_code, row_labels, row_keys = _keyed(frame, rows, called)
     column_code, _, column_keys = _keyed(frame, columns, called)
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    label = [f"{name} × {other}" if columns else name
-             for name, other in ((names_of(row_keys)[r], names_of(column_keys)[c])
-                                 for r, c in zip(row_code[bad], column_code[bad], strict=True))]  # fmt: skip
+    label = [
+        f"{name} × {other}" if columns else name
+        for name, other in (
+            (names_of(row_keys)[r], names_of(column_keys)[c])
+            for r, c in zip(row_code[bad], column_code[bad], strict=True)
+        )
+    ]
     if bad.size:
         raise SaeInputError(
             f"{bad.size} counts of {called} are missing, negative or no number: {name_some(label)}.",
@@ -165,8 +167,11 @@ def read_counts(
     if not by:
         raise SaeSpecError("No domain is asked for.", hint="Name the columns of the domains in by=.")
     crossing = read_crossing(counts, by, within, count, "the counts")
-    nobody = [name for name, total in zip(names_of(crossing.rows), crossing.values.sum(axis=1), strict=True)
-              if total == 0]  # fmt: skip
+    nobody = [
+        name
+        for name, total in zip(names_of(crossing.rows), crossing.values.sum(axis=1), strict=True)
+        if total == 0
+    ]
     if nobody:
         raise SaeInputError(
             f"{len(nobody)} domains have a population of 0: {name_some(nobody)}.",
@@ -177,9 +182,13 @@ def read_counts(
     codes, unplaced = match_records(survey, by, crossing.rows, base, "domains", "the counts", missing=True)
     strata, _ = match_records(survey, within, crossing.columns, base, "post-strata", "the counts")
     seen = np.bincount(strata[strata >= 0], minlength=len(crossing.columns)) > 0
-    empty = [name for name, here, total in
-             zip(names_of(crossing.columns), seen, crossing.values.sum(axis=0), strict=True)
-             if total > 0 and not here]  # fmt: skip
+    empty = [
+        name
+        for name, here, total in zip(
+            names_of(crossing.columns), seen, crossing.values.sum(axis=0), strict=True
+        )
+        if total > 0 and not here
+    ]
     if empty:
         raise SaeInputError(
             f"{len(empty)} post-strata of {' × '.join(within) or 'the counts'} have people but no "
@@ -231,13 +240,9 @@ def match_records(
     code = np.where(base, 0, -1).astype(np.int64)
     parts: list[list[str]] = []
     for name in columns:
-        if name not in survey.frame:
-            raise SaeSpecError(
-                f"The survey has no column {name!r}; it has {name_some(survey.frame.columns, 12)}.",
-                column=name,
-            )
+        require(survey.frame, [name], "The survey has", error=SaeSpecError)
         own, levels = encode(survey.frame[name])
-        parts.append([text(level) for level in levels.tolist()])
+        parts.append(labels(levels).tolist())
         code = np.where((code >= 0) & (own >= 0), code * max(len(levels), 1) + own, -1)
     unplaced = int(np.sum(base & (code < 0)))
     if unplaced and not missing:
@@ -249,36 +254,35 @@ def match_records(
     distinct, inverse = np.unique(code, return_inverse=True)
     place = {key: number for number, key in enumerate(keys)}
     shape = [max(len(levels), 1) for levels in parts]
-    found = np.full(distinct.size, -1, dtype=np.int64)
+    places = np.full(distinct.size, -1, dtype=np.int64)
     unknown = []
     for number, value in enumerate(distinct):
         if value < 0:
             continue
         at = np.unravel_index(value, shape) if shape else ()
         key = tuple(levels[position] for levels, position in zip(parts, at, strict=True))
-        found[number] = place.get(key, -1)
+        places[number] = place.get(key, -1)
         if key not in place:
             unknown.append(key)
     if unknown:
-        words = names_of(unknown)
+        names = names_of(unknown)
         raise SaeInputError(
-            f"{len(words)} {what} of the survey are not in {called}: {name_some(words)}.",
+            f"{len(names)} {what} of the survey are not in {called}: {name_some(names)}.",
             hint=f"The labels of {called} are such as {name_some(names_of(keys), 3)}; write the codes alike.",
-            areas=words,
+            areas=names,
             column=columns[0],
         )
-    return found[inverse.reshape(-1)], unplaced
+    return places[inverse.reshape(-1)], unplaced
 
 
 def _check_columns(frame: pd.DataFrame, columns: list[str], called: str) -> None:
-    absent = [name for name in columns if name not in frame]
-    if absent:
-        raise SaeSpecError(
-            f"{called[:1].upper()}{called[1:]} have no column {name_some(absent)}; they have "
-            f"{name_some(frame.columns, 12)}.",
-            hint="One row per cell, with its labels and its count (count=).",
-            column=absent[0],
-        )
+    require(
+        frame,
+        columns,
+        f"{called[:1].upper()}{called[1:]} have",
+        hint="Give one row per cell, with its labels and its count (count=).",
+        error=SaeSpecError,
+    )
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise SaeSpecError(
@@ -299,28 +303,28 @@ def _keyed(frame: pd.DataFrame, columns: Sequence[str], called: str) -> tuple[np
         return np.zeros(len(frame), np.int64), pd.DataFrame(index=range(1)), [()]
     stacked = np.column_stack([codes for codes, _ in coded])
     occurring, inverse = np.unique(stacked, axis=0, return_inverse=True)
-    labels = pd.DataFrame(
+    occurring_labels = pd.DataFrame(
         {
             name: levels[occurring[:, k]]
             for k, (name, (_, levels)) in enumerate(zip(columns, coded, strict=True))
         }
     )
-    texts = [[text(value) for value in levels.tolist()] for _, levels in coded]
-    keys = [tuple(words[code] for words, code in zip(texts, row, strict=True)) for row in occurring]
-    return inverse.reshape(-1), labels, keys
+    texts = [labels(levels).tolist() for _, levels in coded]
+    keys = [tuple(levels[code] for levels, code in zip(texts, row, strict=True)) for row in occurring]
+    return inverse.reshape(-1), occurring_labels, keys
 
 
 def _labels(survey: Survey, by: Sequence[str], crossing: Crossing) -> pd.DataFrame:
-    words = {name: [key[k] for key in crossing.rows] for k, name in enumerate(by)}
+    texts = {name: [key[k] for key in crossing.rows] for k, name in enumerate(by)}
     places = [name for name in by if name != survey.time]
-    labels = pd.DataFrame(index=pd.RangeIndex(len(crossing.rows)))
-    labels["geo"] = words[places[0]] if places else ""
-    labels["time"] = (
-        words[survey.time] if survey.time in words else cross_domains(survey, ()).labels["time"].iloc[0]
+    table = pd.DataFrame(index=pd.RangeIndex(len(crossing.rows)))
+    table["geo"] = texts[places[0]] if places else ""
+    table["time"] = (
+        texts[survey.time] if survey.time in texts else cross_domains(survey, ()).labels["time"].iloc[0]
     )
     for name in by:
-        if name not in labels:
-            labels[name] = crossing.row_labels[name].to_numpy()
-    rows = zip(*(words[name] for name in places), strict=True) if places else [("all",)] * len(labels)
-    labels["domain"] = [" / ".join(row) for row in rows]
-    return labels
+        if name not in table:
+            table[name] = crossing.row_labels[name].to_numpy()
+    rows = zip(*(texts[name] for name in places), strict=True) if places else [("all",)] * len(table)
+    table["domain"] = [" / ".join(row) for row in rows]
+    return table

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
+from sae.design_based.domains import Domains
 from sae.errors import SaeInputError, name_some
 from sae.numerics.design.residuals import (
     Matrix,
@@ -20,11 +20,7 @@ from sae.numerics.design.residuals import (
 )
 from sae.numerics.design.units import Cells, Level, design_levels, domain_cells
 from sae.numerics.design.variance import cell_variance, covariance_of_units
-
-if TYPE_CHECKING:
-    from sae.design_based.domains import Domains
-    from sae.survey import Survey
-    from sae.survey.survey import Calibration
+from sae.survey import Calibration, Survey
 
 __all__ = ["Design", "UnitScores", "read_design"]
 
@@ -222,8 +218,16 @@ def read_design(survey: Survey, domains: Domains, *, lonely: bool = True) -> Des
         auxiliary = tuple(
             weighted_totals(level.unit, level.n_units, weights, calibration.X) for level in levels
         )
-    return Design(weights, domains.codes, len(domains), levels, cells,
-                  survey.lonely_psu == "average", calibration, auxiliary)  # fmt: skip
+    return Design(
+        weights,
+        domains.codes,
+        len(domains),
+        levels,
+        cells,
+        survey.lonely_psu == "average",
+        calibration,
+        auxiliary,
+    )
 
 
 def _calibration_variables(calibration: Calibration) -> Matrix:

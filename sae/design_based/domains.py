@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError, name_some
+from sae.survey import Survey
+from sae.tables import label_text, labels, require
 
-if TYPE_CHECKING:
-    from sae.survey import Survey
-
-__all__ = ["Domains", "cross_domains", "text"]
+__all__ = ["Domains", "cross_domains"]
 
 _MOST = 2_000_000  # rows of a crossing: more is a mistaken `by`, not a table
 
@@ -53,11 +51,6 @@ class Domains:
         if not shared:
             return np.zeros(len(self), dtype=np.int64)
         return self.labels.groupby(shared, sort=False, observed=True).ngroup().to_numpy(dtype=np.int64)
-
-
-def text(value: Any) -> str:
-    """Return a level as text; whole floats lose their ``.0``."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
@@ -103,15 +96,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
 
 
 def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
-    for name in by:
-        if name not in frame:
-            near = get_close_matches(str(name), [str(column) for column in frame], n=3)
-            hint = (
-                f"Did you mean {name_some(near)}?"
-                if near
-                else f"The columns are {name_some(frame.columns, 20)}."
-            )
-            raise SaeSpecError(f"The survey has no column {name!r} to group by.", hint=hint, column=str(name))
+    require(frame, by, "The survey has", "to group by", error=SaeSpecError)
     if len(set(by)) < len(by):
         raise SaeSpecError(f"A grouping column is named twice: {name_some(by)}.")
 
@@ -140,7 +125,7 @@ def _unmet(survey: Survey, by: tuple[str, ...], parts: list[tuple[np.ndarray, pd
         if name == survey.time:
             continue
         _, whole = _levels(survey.frame[name], np.ones(len(survey.frame), dtype=bool))
-        gone = [text(level) for level in whole.difference(levels)]
+        gone = [label_text(level) for level in whole.difference(levels)]
         if gone:
             what = f"{len(gone)} of {len(whole)} levels have no record in the subset"
             lines.append(f"by {name}: {what}: {name_some(gone)}")
@@ -153,17 +138,17 @@ def _recode(codes: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 def _labels(survey: Survey, by: tuple[str, ...], columns: dict[str, Any], used: np.ndarray) -> pd.DataFrame:
     n_domains = len(next(iter(columns.values()))) if columns else 1
-    words = {name: [text(value) for value in values] for name, values in columns.items()}
+    texts = {name: labels(values).tolist() for name, values in columns.items()}
     places = [name for name in by if name != survey.time]
-    labels = pd.DataFrame(index=pd.RangeIndex(n_domains))
-    labels["geo"] = words[places[0]] if places else ""
-    labels["time"] = words[survey.time] if survey.time in words else _period(survey, used)
+    table = pd.DataFrame(index=pd.RangeIndex(n_domains))
+    table["geo"] = texts[places[0]] if places else ""
+    table["time"] = texts[survey.time] if survey.time in texts else _period(survey, used)
     for name, values in columns.items():
-        if name not in labels:
-            labels[name] = values
-    rows = zip(*(words[name] for name in places), strict=True) if places else [("all",)] * n_domains
-    labels["domain"] = [" / ".join(row) for row in rows]
-    return labels
+        if name not in table:
+            table[name] = values
+    rows = zip(*(texts[name] for name in places), strict=True) if places else [("all",)] * n_domains
+    table["domain"] = [" / ".join(row) for row in rows]
+    return table
 
 
 def _period(survey: Survey, used: np.ndarray) -> str:
@@ -171,5 +156,5 @@ def _period(survey: Survey, used: np.ndarray) -> str:
     if survey.time is None:
         return ""
     _, levels = _levels(survey.frame[survey.time], used)
-    ends = dict.fromkeys([text(levels[0]), text(levels[-1])]) if len(levels) else {}
+    ends = dict.fromkeys([label_text(levels[0]), label_text(levels[-1])]) if len(levels) else {}
     return "/".join(ends)

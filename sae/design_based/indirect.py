@@ -18,12 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from sae.design_based.parts import Judged
-from sae.design_based.task import Task
+from sae.design_based.estimates import DomainEstimates
+from sae.design_based.indirect_problem import IndirectProblem
 from sae.errors import SaeInputError, name_some
-from sae.indicators import Indicator, IndicatorArrays
+from sae.indicators import IndicatorArrays
+from sae.literals import BiasMse
 from sae.numerics.design.replicates import replicate_deviations, replicate_totals
-from sae.tables import EstimateTable
+from sae.survey import Replicates
+from sae.tables import EstimateTable, cv_of
 
 __all__ = [
     "Errors",
@@ -85,14 +87,14 @@ class Errors:
         Design variance, and covariance with the direct estimate (missing without one).
     bias2 : ndarray of float
         Estimated squared bias, >= 0; 0 where it is not asked for.
-    words : ndarray of str
-        What stands behind `bias2`.
+    mse_method : ndarray of str
+        What `mse` holds.
     """
 
     variance: np.ndarray
     covariance: np.ndarray
     bias2: np.ndarray
-    words: np.ndarray
+    mse_method: np.ndarray
 
     @property
     def mse(self) -> np.ndarray:
@@ -103,7 +105,7 @@ class Errors:
 # ---------------------------------------------------------------- variances
 
 
-def shared_means(task: Task, values: np.ndarray) -> Shared:
+def shared_means(problem: IndirectProblem, values: np.ndarray) -> Shared:
     """Estimate the means of K variables in every post-stratum, with their linearised variables.
 
     Under "poisson" totals are divided by the known size of the post-stratum, as the direct estimate is by
@@ -111,15 +113,15 @@ def shared_means(task: Task, values: np.ndarray) -> Shared:
 
     Parameters
     ----------
-    task : Task
+    problem : IndirectProblem
     values : ndarray of float, shape (n, K)
         0 outside the universe.
     """
-    strata, n_strata, K = task.known.strata, len(task.known.names), values.shape[1]
+    strata, n_strata, K = problem.known.strata, len(problem.known.names), values.shape[1]
     held = np.flatnonzero(strata >= 0)
-    g, w = strata[held], task.design.weights[held]
-    expanded = task.method == "poisson"
-    size = task.known.N.sum(axis=0) if expanded else np.bincount(g, w, n_strata)
+    g, w = strata[held], problem.design.weights[held]
+    expanded = problem.method == "poisson"
+    size = problem.known.N.sum(axis=0) if expanded else np.bincount(g, w, n_strata)
     sums = np.column_stack([np.bincount(g, w * column[held], n_strata) for column in values.T])
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(size[:, None] != 0, sums / size[:, None], 0.0)  # an empty one has no people either
@@ -129,114 +131,121 @@ def shared_means(task: Task, values: np.ndarray) -> Shared:
         with np.errstate(divide="ignore", invalid="ignore"):
             columns[held, g * K + k] = np.where(size[g] > 0, (values[held, k] - centre) / size[g], 0.0)
     deviations = None
-    if task.replicates is not None:
-        ones = task.base.astype(float)
-        theta = np.empty((n_strata, K, task.replicates.weights.shape[1]))
+    replicates = problem.replicates
+    if replicates is not None:
+        ones = problem.base.astype(float)
+        theta = np.empty((n_strata, K, replicates.weights.shape[1]))
         for k in range(K):
             tops, bottoms = replicate_totals(
-                task.replicates.weights, strata, task.base, np.ascontiguousarray(values[:, k]), ones, n_strata
+                replicates.weights, strata, problem.base, np.ascontiguousarray(values[:, k]), ones, n_strata
             )
             with np.errstate(divide="ignore", invalid="ignore"):
                 theta[:, k] = tops / bottoms
-        deviations = _deviations(task, theta.reshape(n_strata * K, -1), mean.ravel())
+        deviations = _deviations(replicates, theta.reshape(n_strata * K, -1), mean.ravel())
     return Shared(mean, size, columns, deviations)
 
 
-def extended(task: Task, shared: Shared, column: np.ndarray) -> Shared:
+def extended(problem: IndirectProblem, shared: Shared, column: np.ndarray) -> Shared:
     """Add one linearised variable of a quantity that is no post-stratum mean (a coefficient)."""
-    deviations = shared.deviations
-    if deviations is not None:
+    deviations, replicates = shared.deviations, problem.replicates
+    if deviations is not None and replicates is not None:
         everyone = np.zeros(column.size, dtype=np.int64)
         zero = np.zeros(column.size)
-        top, _ = replicate_totals(task.replicates.weights, everyone, task.base, column, zero, 1)
-        deviations = np.vstack([deviations, _deviations(task, top, np.zeros(1))])
+        top, _ = replicate_totals(replicates.weights, everyone, problem.base, column, zero, 1)
+        deviations = np.vstack([deviations, _deviations(replicates, top, np.zeros(1))])
     return Shared(shared.mean, shared.size, np.column_stack([shared.columns, column]), deviations)
 
 
-def _deviations(task: Task, theta: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    made = task.replicates
+def _deviations(replicates: Replicates, theta: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    rscales = np.asarray(replicates.rscales, float)
     deviations, _ = replicate_deviations(
-        theta, estimate, scale=made.scale, rscales=np.asarray(made.rscales, float), centre=made.centre
+        theta, estimate, scale=replicates.scale, rscales=rscales, centre=replicates.centre
     )
     return np.nan_to_num(deviations)  # a post-stratum without people: no estimate uses it
 
 
 def indirect_errors(
-    task: Task, indirect: Indirect, part: Judged, data: IndicatorArrays, mse: str, groups: np.ndarray
+    problem: IndirectProblem,
+    indirect: Indirect,
+    direct: DomainEstimates,
+    data: IndicatorArrays,
+    mse: BiasMse,
+    groups: np.ndarray,
 ) -> Errors:
     """Design variance, covariance with the direct estimate and squared bias of an indirect estimate.
 
     Parameters
     ----------
-    task : Task
+    problem : IndirectProblem
     indirect : Indirect
-    part : Part
+    direct : DomainEstimates
         Direct estimates of the same domains.
     data : IndicatorArrays
     mse : {"variance", "average", "area"}
         No bias; the average over each group of domains; each domain's own. A negative estimate counts as 0.
     groups : ndarray of int, shape (n_domains,)
     """
-    variance, covariance = _moments(task, indirect, part, data)
-    bias2, words = _squared_bias(task, indirect.estimate, variance, covariance, part, mse, groups)
-    return Errors(variance, covariance, bias2, words)
+    variance, covariance = _moments(problem, indirect, direct, data)
+    bias2, mse_method = _squared_bias(problem, indirect.estimate, variance, covariance, direct, mse, groups)
+    return Errors(variance, covariance, bias2, mse_method)
 
 
-def variance_of(task: Task, shared: Shared, loadings: np.ndarray) -> np.ndarray:
+def variance_of(problem: IndirectProblem, shared: Shared, loadings: np.ndarray) -> np.ndarray:
     """Design variance of combinations of shared means, `loadings` of shape (n_domains, r)."""
-    if task.method == "replicate":
+    if problem.method == "replicate":
         return np.sum((loadings @ shared.deviations) ** 2, axis=1)
-    if task.method == "poisson":  # records included independently
-        w = task.design.weights
+    if problem.method == "poisson":  # records included independently
+        w = problem.design.weights
         Q = shared.columns.T @ ((w * (w - 1.0))[:, None] * shared.columns)
         return np.einsum("dr,rs,ds->d", loadings, Q, loadings)
-    nothing = np.zeros(task.base.size)
-    return task.design.variance(task.design.scores(nothing, task.base, shared.columns, loadings))
+    nothing = np.zeros(problem.base.size)
+    return problem.design.variance(problem.design.scores(nothing, problem.base, shared.columns, loadings))
 
 
 def _moments(
-    task: Task, indirect: Indirect, part: Judged, data: IndicatorArrays
+    problem: IndirectProblem, indirect: Indirect, direct: DomainEstimates, data: IndicatorArrays
 ) -> tuple[np.ndarray, np.ndarray]:
     L, shared = indirect.loadings, indirect.shared
-    variance = variance_of(task, shared, L)
-    has_direct = np.isfinite(part.variance)
-    if task.method == "replicate":
-        covariance = np.sum((L @ shared.deviations) * np.nan_to_num(part.spread), axis=1)
+    variance = variance_of(problem, shared, L)
+    has_direct = np.isfinite(direct.variance)
+    if problem.method == "replicate":
+        deviations = np.nan_to_num(np.asarray(direct.factors))
+        covariance = np.sum((L @ shared.deviations) * deviations, axis=1)
         return variance, np.where(has_direct, covariance, np.nan)
-    if task.method == "poisson":
-        w = task.design.weights
+    if problem.method == "poisson":
+        w = problem.design.weights
         Q = (w * (w - 1.0))[:, None] * shared.columns
-        d = np.flatnonzero((task.design.domain >= 0) & data.inside)
-        code = task.design.domain[d]
-        terms = np.sum(Q[d] * L[code], axis=1) * data.numerator[d] / task.sizes[code]
+        d = np.flatnonzero((problem.design.domain >= 0) & data.inside)
+        code = problem.design.domain[d]
+        terms = np.sum(Q[d] * L[code], axis=1) * data.numerator[d] / problem.sizes[code]
         covariance = np.bincount(code, terms, len(L))
         return variance, np.where(has_direct, covariance, np.nan)
-    local = _direct_scores(task, part, data)
-    design = task.design
+    local = _direct_scores(problem, direct, data)
+    design = problem.design
     apart = design.variance(design.scores(local, data.inside, shared.columns, -L))
     with np.errstate(invalid="ignore"):
-        return variance, np.where(has_direct, (part.variance + variance - apart) / 2.0, np.nan)
+        return variance, np.where(has_direct, (direct.variance + variance - apart) / 2.0, np.nan)
 
 
-def _direct_scores(task: Task, part: Judged, data: IndicatorArrays) -> np.ndarray:
+def _direct_scores(problem: IndirectProblem, direct: DomainEstimates, data: IndicatorArrays) -> np.ndarray:
     """Linearised variable of the direct ratio of each record's own domain, shape (n,)."""
-    domain, weights = task.design.domain, task.design.weights
+    domain, weights = problem.design.domain, problem.design.weights
     use = np.flatnonzero((domain >= 0) & data.inside)
     code, x = domain[use], np.asarray(data.denominator, float)[use]
-    bottom = np.bincount(code, weights[use] * x, len(part.n))
+    bottom = np.bincount(code, weights[use] * x, len(direct.n))
     local = np.zeros(domain.size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        local[use] = np.nan_to_num((data.numerator[use] - part.estimate[code] * x) / bottom[code])
+        local[use] = np.nan_to_num((data.numerator[use] - direct.estimate[code] * x) / bottom[code])
     return local
 
 
 def _squared_bias(
-    task: Task,
+    problem: IndirectProblem,
     estimate: np.ndarray,
     variance: np.ndarray,
     covariance: np.ndarray,
-    part: Judged,
-    mse: str,
+    direct: DomainEstimates,
+    mse: BiasMse,
     groups: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Estimate bias² = (s - y)² - V(s - y), by domain or averaged over groups of domains."""
@@ -244,20 +253,21 @@ def _squared_bias(
     if mse == "variance":
         return np.zeros(D), np.full(D, "design variance only: the bias is not in it", dtype=object)
     with np.errstate(invalid="ignore"):
-        usable = part.variance > 0
-        own = (estimate - part.estimate) ** 2 - (part.variance + variance - 2.0 * covariance)
+        usable = direct.variance > 0
+        own = (estimate - direct.estimate) ** 2 - (direct.variance + variance - 2.0 * covariance)
     own = np.where(usable, own, np.nan)
     if mse == "area":
-        words = np.where(
-            own > 0, "design variance + own squared bias",
-            np.where(usable, "design variance + own squared bias (estimated below 0, taken as 0)",
-                     "design variance only: no direct variance to find the bias from"),
-        )  # fmt: skip
-        return np.where(own > 0, own, 0.0), words.astype(object)
+        missing = np.where(
+            usable,
+            "design variance + own squared bias (estimated below 0, taken as 0)",
+            "design variance only: no direct variance to find the bias from",
+        )
+        mse_method = np.where(own > 0, "design variance + own squared bias", missing)
+        return np.where(own > 0, own, 0.0), mse_method.astype(object)
     n_groups = int(groups.max()) + 1
     count = np.bincount(groups, usable, n_groups)
-    short = [task.known.domains.labels["domain"].iloc[int(np.flatnonzero(groups == g)[0])]
-             for g in np.flatnonzero(count < 2)]  # fmt: skip
+    names = problem.known.domains.labels["domain"]
+    short = [names.iloc[int(np.flatnonzero(groups == g)[0])] for g in np.flatnonzero(count < 2)]
     if short:
         raise SaeInputError(
             f"{len(short)} groups of domains have fewer than 2 direct estimates with a variance above 0, so "
@@ -266,25 +276,27 @@ def _squared_bias(
             areas=short,
         )
     average = np.bincount(groups, np.nan_to_num(own), n_groups) / count
-    said = [f"design variance + squared bias averaged over {int(c)} domains"
-            + ("" if b > 0 else " (estimated below 0, taken as 0)")
-            for c, b in zip(count, average, strict=True)]  # fmt: skip
-    return np.maximum(average, 0.0)[groups], np.array(said, dtype=object)[groups]
+    methods = [
+        f"design variance + squared bias averaged over {int(c)} domains"
+        + ("" if b > 0 else " (estimated below 0, taken as 0)")
+        for c, b in zip(count, average, strict=True)
+    ]
+    return np.maximum(average, 0.0)[groups], np.array(methods, dtype=object)[groups]
 
 
 # ---------------------------------------------------------------- rows
 
 
 def rows(
-    task: Task,
-    indicator: Indicator,
-    part: Judged,
+    problem: IndirectProblem,
+    data: IndicatorArrays,
+    direct: DomainEstimates,
     *,
     estimate: np.ndarray,
     mse: np.ndarray,
     gamma: np.ndarray,
     method: str,
-    mse_words: np.ndarray,
+    mse_method: np.ndarray,
     model: str,
     biased: bool,
     level: float,
@@ -293,35 +305,44 @@ def rows(
 
     Parameters
     ----------
-    task : Task
-    indicator : Indicator
-    part : Part
-        Direct estimates.
+    problem : IndirectProblem
+    data : IndicatorArrays
+    direct : DomainEstimates
     estimate, mse, gamma : ndarray of float, shape (n_domains,)
         `gamma` is the weight of the direct estimate.
     method, model : str
-    mse_words : ndarray of str, shape (n_domains,)
+    mse_method : ndarray of str, shape (n_domains,)
     biased : bool
         The bias is left out of `mse`: then there is no interval.
     level : float
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        se = np.sqrt(mse)
-        direct_se = np.sqrt(part.variance)
-        cv = np.where(estimate != 0, se / np.abs(estimate), np.nan)
-        direct_cv = np.where(part.estimate != 0, direct_se / np.abs(part.estimate), np.nan)
-    low, high, names = _interval(estimate, se, part.share, level)
+    with np.errstate(invalid="ignore"):
+        se, direct_se = np.sqrt(mse), np.sqrt(direct.variance)
+    low, high, names = _interval(estimate, se, direct.share, level)
     if biased:
         low, high, names = np.full_like(low, np.nan), np.full_like(high, np.nan), np.full_like(names, "")
-    labels = task.known.domains.labels
+    labels = problem.known.domains.labels
     frame = labels.assign(
-        indicator=indicator.name, definition=indicator.definition, unit=part.unit,
-        n=part.n, n_eff=part.n_eff, direct=part.estimate, direct_se=direct_se, direct_cv=direct_cv,
-        estimate=estimate, mse=mse, se=se, cv=cv, ci_low=low, ci_high=high, interval=names,
-        gamma=gamma, in_sample=np.isfinite(part.estimate), flag="e", method=method, mse_method=mse_words,
-        model="; ".join([model, *task.known.notes]),
-    )  # fmt: skip
-    return EstimateTable(frame, task.known.domains.by)
+        indicator=data.indicator.name,
+        definition=data.indicator.definition,
+        unit=direct.unit,
+        n=direct.n,
+        n_eff=direct.n_eff,
+        direct=direct.estimate,
+        direct_se=direct_se,
+        direct_cv=cv_of(direct_se, direct.estimate),
+        estimate=estimate,
+        mse=mse,
+        ci_low=low,
+        ci_high=high,
+        interval=names,
+        gamma=gamma,
+        in_sample=np.isfinite(direct.estimate),
+        method=method,
+        mse_method=mse_method,
+        model="; ".join([model, *problem.known.notes]),
+    )
+    return EstimateTable.from_mse(frame, problem.known.domains.by, se=se)
 
 
 def _interval(

@@ -10,41 +10,36 @@ Särndal, Swensson and Wretman (1992), ch. 5.5 to 5.8 and 10; Woodruff (1971), J
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from sae.design_based.design import Design, UnitScores
-from sae.design_based.parts import Part
+from sae.design_based.estimates import PlainEstimates
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.indicators import IndicatorArrays
 from sae.numerics.design.replicates import replicate_deviations, replicate_totals
 from sae.numerics.design.units import domain_moments
-
-if TYPE_CHECKING:
-    from sae.indicators import Indicator, IndicatorArrays
-    from sae.survey.replicates import Replicates
+from sae.survey import Replicates
 
 __all__ = ["linear_estimates", "poisson_estimates", "replicate_variance"]
 
 _NOTHING = np.empty((0, 0))
 
 
-def linear_estimates(
-    design: Design, indicator: Indicator, data: IndicatorArrays, replicates: Replicates | None
-) -> Part:
+def linear_estimates(design: Design, data: IndicatorArrays, replicates: Replicates | None) -> PlainEstimates:
     """Estimate a ratio or a total in every domain, with its linearised or replicate variance.
 
     Parameters
     ----------
     design : Design
-    indicator : Indicator
-        Of kind "ratio", "mean" or "total".
     data : IndicatorArrays
+        Of an indicator of kind "ratio", "mean" or "total".
     replicates : Replicates or None
         Without them the variance is linearised.
     """
-    total = indicator.kind == "total"
+    total = data.indicator.kind == "total"
     y, x, inside = data.numerator, data.denominator, data.inside
     passes = [
         domain_moments(cells.record, cells.domain, design.n_domains, design.weights, y, x, inside)
@@ -52,28 +47,36 @@ def linear_estimates(
     ]
     n, w, _, wy, wx, wyy, wxy, wxx = passes[0][1].T
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (n > 0) if total else (n > 0) & (wx != 0)
-        ratio = np.where(found & (not total), wy / wx, 0.0)
-        scale = np.where(found, 1.0 if total else 1.0 / wx, 0.0)
-        estimate = np.where(found, wy if total else ratio, np.nan)
+        defined = (n > 0) if total else (n > 0) & (wx != 0)
+        ratio = np.where(defined & (not total), wy / wx, 0.0)
+        scale = np.where(defined, 1.0 if total else 1.0 / wx, 0.0)
+        estimate = np.where(defined, wy if total else ratio, np.nan)
         # N Σ w z² / (n - 1); a total is judged around its own mean: its domain size is not what is sampled
         square = wyy - wy**2 / w if total else wyy - 2.0 * ratio * wxy + ratio**2 * wxx
-        srs = np.where(found & (n > 1), w * np.maximum(square, 0.0) * scale**2 / (n - 1.0), np.nan)
+        srs = np.where(defined & (n > 1), w * np.maximum(square, 0.0) * scale**2 / (n - 1.0), np.nan)
     sums = [cell_sums for cell_sums, _ in passes]
     shared: dict[str, Any] = {
-        "estimate": estimate, "moments": passes[0][1][:, :3], "counts": sums[0][:, 2], "srs_variance": srs,
-        "share": data.share, "unit": data.unit,
-    }  # fmt: skip
+        "estimate": estimate,
+        "moments": passes[0][1][:, :3],
+        "counts": sums[0][:, 2],
+        "srs_variance": srs,
+        "share": data.share,
+        "unit": data.unit,
+    }
     if replicates is None:
         scores = _scores(design, data, sums, ratio, scale)
-        return Part(**shared, spread=scores, variance=np.where(found, design.variance(scores), np.nan))
+        return PlainEstimates(
+            **shared, scores=scores, variance=np.where(defined, design.variance(scores), np.nan)
+        )
     tops, bottoms = replicate_totals(replicates.weights, design.domain, inside, y, x, design.n_domains)
     with np.errstate(divide="ignore", invalid="ignore"):
         theta = tops if total else tops / bottoms
-    return Part(**shared, **replicate_variance(theta, estimate, replicates))
+    return PlainEstimates(**shared, **replicate_variance(theta, estimate, replicates))
 
 
-def _scores(design: Design, data: IndicatorArrays, sums, ratio: np.ndarray, scale: np.ndarray) -> UnitScores:
+def _scores(
+    design: Design, data: IndicatorArrays, sums: list[np.ndarray], ratio: np.ndarray, scale: np.ndarray
+) -> UnitScores:
     """Sum w (y - ratio x) scale to units, from the cells; only calibration goes back to the records."""
     totals = tuple(
         (part[:, 0] - ratio[cells.domain] * part[:, 1]) * scale[cells.domain]
@@ -88,7 +91,7 @@ def _scores(design: Design, data: IndicatorArrays, sums, ratio: np.ndarray, scal
 
 
 def replicate_variance(theta: np.ndarray, estimate: np.ndarray, replicates: Replicates) -> dict[str, Any]:
-    """Fields of a `Part` that come from replicates: variance, deviations, and domains that some leave empty.
+    """Fields of `PlainEstimates` that come from replicates: variance, deviations, replicates that are empty.
 
     Parameters
     ----------
@@ -101,14 +104,15 @@ def replicate_variance(theta: np.ndarray, estimate: np.ndarray, replicates: Repl
     deviations, empty = replicate_deviations(
         theta, estimate, scale=replicates.scale, rscales=rscales, centre=replicates.centre
     )
-    words = {int(d): f"{empty[d]} of {rscales.size} replicates empty" for d in np.flatnonzero(empty)}
-    return {"spread": deviations, "variance": np.sum(deviations**2, axis=1),
-            "trouble": words, "replicates": rscales.size}  # fmt: skip
+    return {
+        "factors": deviations,
+        "variance": np.sum(deviations**2, axis=1),
+        "empty_replicates": empty,
+        "replicates": rscales.size,
+    }
 
 
-def poisson_estimates(
-    design: Design, indicator: Indicator, data: IndicatorArrays, sizes: np.ndarray | None
-) -> Part:
+def poisson_estimates(design: Design, data: IndicatorArrays, sizes: np.ndarray | None) -> PlainEstimates:
     """Horvitz-Thompson mean over a known domain size (or total), with the variance of a Poisson sample.
 
     Σ w y / N_d, with 1/N_d² Σ w (w - 1) y²: records included independently with probability 1/w.
@@ -116,9 +120,8 @@ def poisson_estimates(
     Parameters
     ----------
     design : Design
-    indicator : Indicator
-        A mean or share over its universe, or a total.
     data : IndicatorArrays
+        Of a mean or share over its universe, or a total.
     sizes : ndarray of float, shape (n_domains,), or None
         Known number of persons of the universe in each domain.
 
@@ -129,6 +132,7 @@ def poisson_estimates(
     SaeInputError
         If a weight is below 1: its inverse is no inclusion probability.
     """
+    indicator = data.indicator
     total = indicator.kind == "total"
     if indicator.distributional or indicator.denominator is not None:
         raise SaeSpecError(
@@ -153,7 +157,7 @@ def poisson_estimates(
     w, y = design.weights[use], data.numerator[use].astype(float)
     divisor = np.ones(design.n_domains) if sizes is None or total else sizes
     root = np.sqrt(w * (w - 1.0)) * y / divisor[domain]
-    spread = sparse.csr_matrix((root, (domain, np.arange(domain.size))), (design.n_domains, domain.size))
+    factors = sparse.csr_matrix((root, (domain, np.arange(domain.size))), (design.n_domains, domain.size))
     moments = design.sizes(data.inside)
     n, weight = moments[:, 0], moments[:, 1]
     estimate = np.bincount(domain, w * y, design.n_domains) / divisor
@@ -164,8 +168,13 @@ def poisson_estimates(
         srs = np.where(n > 1, square / (n - 1.0) * (weight if total else 1.0 / weight), np.nan)
     held = design.cells[0].record >= 0
     counts = np.bincount(design.cells[0].record[held], data.inside[held], design.cells[0].domain.size)
-    found = n > 0
-    return Part(
-        estimate=np.where(found, estimate, np.nan), variance=np.where(found, variance, np.nan),
-        moments=moments, counts=counts, srs_variance=srs, spread=spread, share=data.share, unit=data.unit,
-    )  # fmt: skip
+    return PlainEstimates(
+        estimate=np.where(n > 0, estimate, np.nan),
+        variance=np.where(n > 0, variance, np.nan),
+        moments=moments,
+        counts=counts,
+        srs_variance=srs,
+        factors=factors,
+        share=data.share,
+        unit=data.unit,
+    )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.literals import Smoothing
+from sae.specs import one_of
+from sae.tables import to_numbers
 
 __all__ = ["Smoothed", "smooth"]
 
-METHODS = ("deff", "gvf", "arcsine")
 FEWEST = 5  # domains with a usable variance below which a regression with two slopes is not a regression
 
 
@@ -37,7 +38,7 @@ class Smoothed:
 
 def smooth(
     frame: pd.DataFrame,
-    method: Literal["deff", "gvf", "arcsine"],
+    method: Smoothing,
     *,
     share: bool | None = None,
     groups: np.ndarray | None = None,
@@ -48,10 +49,10 @@ def smooth(
     ----------
     frame : DataFrame
         One row per domain with n, estimate, variance and df; n = 0 without a sample.
-    method : {"deff", "gvf", "arcsine"}
+    method : {"deff", "gvf", "arcsin"}
         "deff": one pooled design effect and one pooled p(1 − p) per group, ψ_d = deff·s²_g/n_d; for means one
         pooled unit variance, ψ_d = s²/n_d. Nothing of it hangs on the domain's own estimate: a variance that
-        does gives the low shares more weight than the high ones and pulls a model down. "arcsine":
+        does gives the low shares more weight than the high ones and pulls a model down. "arcsin":
         deff/(4 n_d) on the arcsine scale; vardir as for "deff". "gvf": log-linear generalised variance
         function with the bias factor exp(s²/2), log v = b0 + b1 log p̃(1 − p̃) + b2 log n, for means
         log v = b0 + b1 log|estimate| + b2 log n; p̃ is the direct share shrunk towards the pooled one by
@@ -84,14 +85,8 @@ def smooth(
     >>> bool((smooth(frame, "deff").vardir > 0).all())
     True
     """
-    if method not in METHODS:
-        raise SaeSpecError(
-            f"The smoothing {method!r} does not exist.", hint=f"Choose one of {', '.join(METHODS)}, or None."
-        )
-    n, estimate, variance, df = (
-        pd.to_numeric(frame[name]).to_numpy(dtype=float, na_value=np.nan)
-        for name in ("n", "estimate", "variance", "df")
-    )
+    one_of("smoothing", method, Smoothing)
+    n, estimate, variance, df = (to_numbers(frame, name) for name in ("n", "estimate", "variance", "df"))
     sampled = (n > 0) & np.isfinite(estimate)
     usable = sampled & (variance > 0) & (n >= 2)
     if share is None:
@@ -102,7 +97,7 @@ def smooth(
             f"None of the {int(sampled.sum())} domains has a variance above 0: nothing to smooth from.",
             hint="Use fewer, larger domains, or name clusters and strata so that variances can be computed.",
         )
-    if method == "arcsine" and not share:
+    if method == "arcsin" and not share:
         raise SaeSpecError(
             "Smoothing on the arcsine scale is for shares, and these estimates are none.",
             hint="Use smoothing='gvf' or 'deff'.",
@@ -119,25 +114,33 @@ def smooth(
     log = [f"pooled design effect {deff:.4g}, from {int(counted.sum())} domains"]
     if method == "gvf":
         rate, rate_log = _shrunk(estimate, n / deff, sampled)
-        spread = rate * (1 - rate)
-        vardir, gvf_log = _gvf(variance, np.log(spread), "log p(1-p)", n, usable, sampled)
+        unit_variance = rate * (1 - rate)
+        vardir, gvf_log = _gvf(variance, np.log(unit_variance), "log p(1-p)", n, usable, sampled)
         log += [rate_log, gvf_log]
     else:
         codes = np.zeros(n.size, dtype=np.int64) if groups is None else groups
-        pooled = _pooled_spread(element, weight, codes)
-        spread = pooled[codes]
-        vardir = np.where(sampled, deff * spread / np.maximum(n, 1), np.nan)
+        pooled = _pooled_unit_variance(element, weight, codes)
+        unit_variance = pooled[codes]
+        vardir = np.where(sampled, deff * unit_variance / np.maximum(n, 1), np.nan)
         several = f" in {len(pooled)} groups" if len(pooled) > 1 else ""
         values = name_some(f"{value:.4g}" for value in pooled)
         formula = f"vardir = {deff:.4g} p(1-p)/n with p(1-p) pooled{several}: {values}"
-        if method == "arcsine":
+        if method == "arcsin":
             formula = f"variance on the arcsine scale {deff:.4g}/(4n); {formula}"
         log.append(formula)
-    n_eff = np.where(sampled, spread / vardir, np.nan)
-    return Smoothed(vardir, n_eff, _told(method, log, sampled, usable))
+    n_eff = np.where(sampled, unit_variance / vardir, np.nan)
+    return Smoothed(vardir, n_eff, _log_lines(method, log, sampled, usable))
 
 
-def _smooth_means(method, n, estimate, variance, sampled, usable, weight) -> Smoothed:
+def _smooth_means(
+    method: Smoothing,
+    n: np.ndarray,
+    estimate: np.ndarray,
+    variance: np.ndarray,
+    sampled: np.ndarray,
+    usable: np.ndarray,
+    weight: np.ndarray,
+) -> Smoothed:
     if method == "gvf":
         size = np.abs(estimate)
         zero = usable & (size == 0)
@@ -152,10 +155,10 @@ def _smooth_means(method, n, estimate, variance, sampled, usable, weight) -> Smo
         unit = float(np.sum((weight * n * variance)[usable]) / np.sum(weight[usable]))
         vardir = np.where(sampled, unit / np.maximum(n, 1), np.nan)
         line = f"vardir = {unit:.6g}/n, one pooled unit variance (design effect included)"
-    return Smoothed(vardir, np.full(n.size, np.nan), _told(method, [line], sampled, usable))
+    return Smoothed(vardir, np.full(n.size, np.nan), _log_lines(method, [line], sampled, usable))
 
 
-def _pooled_spread(element: np.ndarray, weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _pooled_unit_variance(element: np.ndarray, weight: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Mean p(1 - p) within the domains of each group; one degree of freedom of the whole keeps it above 0."""
     whole = float(np.sum(weight * element) / np.sum(weight))
     n_groups = int(codes.max()) + 1
@@ -212,15 +215,15 @@ def _gvf(
     slopes, _, rank, _ = np.linalg.lstsq(X, y - y.mean(), rcond=1e-10)
     slopes = slopes * varies
     residual = y - y.mean() - X @ slopes
-    spread = float(residual @ residual) / (fitted.sum() - rank - 1)
+    s2 = float(residual @ residual) / (fitted.sum() - rank - 1)
     explained = 1.0 - float(residual @ residual) / float(np.sum((y - y.mean()) ** 2)) if y.std() > 0 else 1.0
     intercept = float(y.mean() - centre @ slopes)
     with np.errstate(invalid="ignore", over="ignore"):
-        prediction = np.exp(intercept + columns @ slopes + spread / 2)
+        prediction = np.exp(intercept + columns @ slopes + s2 / 2)
     terms = [f"{slope:.4g} {name}" for slope, name in zip(slopes, (size_name, "log n"), strict=True) if slope]
     line = (
         f"log v = {' + '.join([f'{intercept:.4g}', *terms])}, R² {explained:.3f}, "
-        f"bias factor exp(s²/2) = {np.exp(spread / 2):.4g}, fitted on {int(fitted.sum())} domains"
+        f"bias factor exp(s²/2) = {np.exp(s2 / 2):.4g}, fitted on {int(fitted.sum())} domains"
     )
     beyond = sampled & ~np.isfinite(prediction)
     if beyond.any():
@@ -232,7 +235,7 @@ def _gvf(
     return np.where(sampled, prediction, np.nan), line
 
 
-def _told(method: str, lines: list[str], sampled: np.ndarray, usable: np.ndarray) -> tuple[str, ...]:
+def _log_lines(method: str, lines: list[str], sampled: np.ndarray, usable: np.ndarray) -> tuple[str, ...]:
     filled = int((sampled & ~usable).sum())
     return (
         f"variances smoothed by {method}: {'; '.join(lines)}",

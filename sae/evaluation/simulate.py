@@ -15,10 +15,11 @@ from sae.datasets import Country
 from sae.design_based import direct
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.indicators import Indicator, arrays, resolve
+from sae.literals import Smoothing
 from sae.numerics.random.streams import generator, seed_of
 from sae.planning.with_model.plan import OversamplePlan
 from sae.survey import Survey
-from sae.tables import Allocation
+from sae.tables import Allocation, label_text, labels, require
 
 __all__ = ["BANDS", "Evaluation", "evaluate"]
 
@@ -89,13 +90,18 @@ class Evaluation:
         expected, required = (
             float(np.sqrt((table[name] ** 2).mean())) for name in ("expected_rmse", "required_rmse")
         )
-        return pd.Series({
-            "domains": len(table), "required": required, "expected": expected, "attained": attained,
-            "error": error,
-            "direct": float(np.sqrt((table["direct_rmse"] ** 2).mean())),
-            "share_within": float((table["model_rmse"] <= table["required_rmse"]).mean()),
-            "kept": bool(attained <= required + 2.0 * error),
-        })  # fmt: skip
+        return pd.Series(
+            {
+                "domains": len(table),
+                "required": required,
+                "expected": expected,
+                "attained": attained,
+                "error": error,
+                "direct": float(np.sqrt((table["direct_rmse"] ** 2).mean())),
+                "share_within": float((table["model_rmse"] <= table["required_rmse"]).mean()),
+                "kept": bool(attained <= required + 2.0 * error),
+            }
+        )
 
     def __repr__(self) -> str:
         samples, domains = self.cells["repetition"].nunique(), self.cells["domain"].nunique()
@@ -114,7 +120,7 @@ def evaluate(
     stratum: str | None = None,
     areas: pd.DataFrame | None = None,
     group: str = "",
-    smoothing: str | None = "deff",
+    smoothing: Smoothing | None = "deff",
     repetitions: int = 100,
     seed: int | np.random.Generator,
 ) -> Evaluation:
@@ -150,13 +156,11 @@ def evaluate(
 
     Examples
     --------
-    >>> from sae.datasets import country
-    >>> from sae import FayHerriot
-    >>> land = country(seed=1, regions=24)
-    >>> model = FayHerriot("employment_rate ~ register_employment")
-    >>> found = evaluate(land, land.lfs, model, "employment_rate", domain="region", areas=land.areas,
-    ...                  repetitions=2, seed=1)
-    >>> found.cells["repetition"].nunique(), found.bands["band"].iloc[-1]
+    >>> land = sae.datasets.country(seed=1, regions=24)
+    >>> model = sae.FayHerriot("employment_rate ~ register_employment")
+    >>> result = sae.evaluation.evaluate(land, land.lfs, model, "employment_rate", domain="region",
+    ...                                  areas=land.areas, repetitions=2, seed=1)
+    >>> result.cells["repetition"].nunique(), result.bands["band"].iloc[-1]
     (2, 'all')
     """
     if repetitions < 1:
@@ -179,23 +183,24 @@ def evaluate(
 
 
 def _refuse_columns(people: pd.DataFrame, wanted: list[str]) -> None:
-    lacking = [name for name in wanted if name not in people]
-    if lacking:
-        raise SaeInputError(
-            f"The population lacks the columns {name_some(lacking)}.",
-            hint=f"It has {name_some(people, 15)}.",
-            column=lacking[0],
-        )
+    require(people, wanted, "The population has")
 
 
 def _truth(chosen: Survey, indicator: str | Indicator, domain: str) -> pd.Series:
     """Return the true figures by domain; a domain without anybody in the universe has none."""
-    found = arrays(resolve(indicator, chosen), chosen)
-    names = chosen.frame[domain].astype(str).to_numpy()
-    sums = pd.DataFrame({
-        "domain": names[found.inside], "numerator": np.asarray(found.numerator, float)[found.inside],
-        "denominator": np.asarray(found.denominator, float)[found.inside],
-    }).groupby("domain").sum()  # fmt: skip
+    data = arrays(resolve(indicator, chosen), chosen)
+    names = labels(chosen.frame[domain], keep_missing=True).to_numpy(dtype=object)
+    sums = (
+        pd.DataFrame(
+            {
+                "domain": names[data.inside],
+                "numerator": np.asarray(data.numerator, float)[data.inside],
+                "denominator": np.asarray(data.denominator, float)[data.inside],
+            }
+        )
+        .groupby("domain")
+        .sum()
+    )
     return (sums["numerator"] / sums["denominator"]).rename("truth")
 
 
@@ -211,9 +216,9 @@ def _drawer(chosen: Survey, design: Design, stratum: str, group: str, seed: int)
         return surveyed
     sizes = _sizes(design)
     rows = np.flatnonzero(chosen.mask) if chosen.mask is not None else np.arange(len(chosen.frame))
-    codes, labels = pd.factorize(chosen.frame[stratum].astype(str).to_numpy()[rows], sort=True)
+    codes, strata = pd.factorize(labels(chosen.frame[stratum].iloc[rows]), sort=True)
     order = np.argsort(codes, kind="stable")
-    members = dict(zip(labels, np.split(rows[order], np.cumsum(np.bincount(codes))[:-1]), strict=True))
+    members = dict(zip(strata, np.split(rows[order], np.cumsum(np.bincount(codes))[:-1]), strict=True))
     missing = [name for name, n in sizes.items() if n > 0 and name not in members]
     if missing:
         raise SaeInputError(
@@ -223,9 +228,9 @@ def _drawer(chosen: Survey, design: Design, stratum: str, group: str, seed: int)
         )
     short = {name: n for name, n in sizes.items() if n > 0 and n > len(members[name])}
     if short:
-        words = [f"{name} ({n} of {len(members[name])})" for name, n in short.items()]
+        shown = [f"{name} ({n} of {len(members[name])})" for name, n in short.items()]
         raise SaeInputError(
-            f"The design wants more interviews than there are members: {name_some(words)}.", areas=short
+            f"The design wants more interviews than there are members: {name_some(shown)}.", areas=short
         )
     frame = chosen.frame.drop(columns="_one")
 
@@ -251,25 +256,37 @@ def _sizes(design: Allocation | OversamplePlan | Mapping[str, int]) -> dict[str,
     if isinstance(design, OversamplePlan):
         design = design.allocation
     if isinstance(design, Allocation):
-        return dict(zip(design.frame["stratum"].astype(str), design.frame["n"].astype(int), strict=True))
-    return {str(name): int(n) for name, n in design.items()}
+        return dict(zip(design.frame["stratum"], design.frame["n"].astype(int), strict=True))
+    return {label_text(name): int(n) for name, n in design.items()}
 
 
 def _one(
-    survey: Survey, indicator: str | Indicator, domain: str, model: Any, areas: pd.DataFrame | None,
-    smoothing: str | None, truth: pd.Series, seed: int, repetition: int,
-) -> tuple[pd.DataFrame, str]:  # fmt: skip
+    survey: Survey,
+    indicator: str | Indicator,
+    domain: str,
+    model: Any,
+    areas: pd.DataFrame | None,
+    smoothing: Smoothing | None,
+    truth: pd.Series,
+    seed: int,
+    repetition: int,
+) -> tuple[pd.DataFrame, str]:
     """Estimate from one sample; one row per domain of the truth, and why there is no model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SaeWarning)
-        table = direct(survey, indicator, by=[domain], smoothing=smoothing)  # type: ignore[arg-type]
-        lines = table.frame.set_index(table.frame[domain].astype(str)).reindex(truth.index)
-        cell = pd.DataFrame({
-            "repetition": repetition, "domain": truth.index,
-            "n": lines["n"].astype("Float64").fillna(0).to_numpy(int),
-            "truth": truth.to_numpy(), "direct": lines["estimate"].to_numpy(float),
-            "direct_low": lines["ci_low"].to_numpy(float), "direct_high": lines["ci_high"].to_numpy(float),
-        })  # fmt: skip
+        table = direct(survey, indicator, by=[domain], smoothing=smoothing)
+        lines = table.frame.set_index(labels(table.frame[domain])).reindex(truth.index)
+        cell = pd.DataFrame(
+            {
+                "repetition": repetition,
+                "domain": truth.index,
+                "n": lines["n"].astype("Float64").fillna(0).to_numpy(int),
+                "truth": truth.to_numpy(),
+                "direct": lines["estimate"].to_numpy(float),
+                "direct_low": lines["ci_low"].to_numpy(float),
+                "direct_high": lines["ci_high"].to_numpy(float),
+            }
+        )
         try:
             draws = generator(seed, "fit", repetition)
             fit = model.fit(table, areas=areas, seed=int(draws.integers(2**31)))
@@ -277,12 +294,13 @@ def _one(
             nothing = np.full(len(cell), np.nan)
             reason = str(error).splitlines()[0]
             return cell.assign(model=nothing, model_low=nothing, model_high=nothing), reason
-    found = fit.estimates.frame
-    found = found.set_index(found["domain"].astype(str)).reindex(truth.index)
+    frame = fit.estimates.frame
+    frame = frame.set_index("domain").reindex(truth.index)
     return cell.assign(
-        model=found["estimate"].to_numpy(float), model_low=found["ci_low"].to_numpy(float),
-        model_high=found["ci_high"].to_numpy(float),
-    ), ""  # fmt: skip
+        model=frame["estimate"].to_numpy(float),
+        model_low=frame["ci_low"].to_numpy(float),
+        model_high=frame["ci_high"].to_numpy(float),
+    ), ""
 
 
 def _planned(design: Design, domains: pd.Index) -> tuple[pd.Series, pd.Series]:
@@ -299,13 +317,15 @@ def _figures(cells: pd.DataFrame, which: str) -> dict[str, float]:
     known = cells[np.isfinite(cells[which])]
     error = known[which] - known["truth"]
     low, high = known[f"{which}_low"], known[f"{which}_high"]
-    told = np.isfinite(low) & np.isfinite(high)
+    bounded = np.isfinite(low) & np.isfinite(high)
     covered = (low <= known["truth"]) & (known["truth"] <= high)
     nothing = {"cells": 0, "bias": np.nan, "rmse": np.nan, "coverage": np.nan, "length": np.nan}
     if not len(known):
         return nothing
     return {
-        "cells": len(known), "bias": float(error.mean()), "rmse": float(np.sqrt((error**2).mean())),
-        "coverage": float(covered[told].mean()) if told.any() else np.nan,
-        "length": float((high - low)[told].mean()) if told.any() else np.nan,
-    }  # fmt: skip
+        "cells": len(known),
+        "bias": float(error.mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "coverage": float(covered[bounded].mean()) if bounded.any() else np.nan,
+        "length": float((high - low)[bounded].mean()) if bounded.any() else np.nan,
+    }

@@ -41,7 +41,7 @@ class Indicator:
 
     Examples
     --------
-    >>> Indicator(numerator="labour_status == 'employed'", universe="20 <= age <= 64").definition
+    >>> sae.Indicator(numerator="labour_status == 'employed'", universe="20 <= age <= 64").definition
     "labour_status == 'employed' | 20 <= age <= 64"
     """
 
@@ -100,7 +100,7 @@ class Indicator:
 
         Examples
         --------
-        >>> Indicator("poor", version="v1").with_universe("age < 18").definition
+        >>> sae.Indicator("poor", version="v1").with_universe("age < 18").definition
         'v1, universe age < 18'
         """
         if universe == self.universe:

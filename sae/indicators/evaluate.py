@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,9 @@ import pandas as pd
 from sae.errors import SaeSpecError, name_some
 from sae.indicators.definition import Indicator
 from sae.indicators.registry import LEVELS, REGISTRY
+from sae.survey import Survey
 from sae.survey.expressions import evaluate, names_in
-
-if TYPE_CHECKING:
-    from sae.survey import Survey
+from sae.tables import label_text
 
 __all__ = ["IndicatorArrays", "arrays", "item_nonresponse", "resolve"]
 
@@ -26,6 +24,8 @@ class IndicatorArrays:
 
     Attributes
     ----------
+    indicator : Indicator
+        What was evaluated.
     numerator : ndarray of bool or float, shape (n,)
         0 (False) outside. For an income distribution: the income of every record of the file, NaN where it is
         missing, because thresholds look beyond the universe.
@@ -35,6 +35,8 @@ class IndicatorArrays:
         Records in the universe (and in the survey's subset) on which everything needed is known.
     item_missing : ndarray of bool, shape (n,)
         Records left out because a defining variable is missing.
+    candidates : ndarray of bool, shape (n,)
+        Records in the universe, and those that may be in it because a variable of the universe is missing.
     share : bool
         The indicator is a share of persons: 0 ≤ numerator ≤ denominator, both yes/no.
     unit : str
@@ -45,10 +47,12 @@ class IndicatorArrays:
         Labels of the groups.
     """
 
+    indicator: Indicator
     numerator: np.ndarray
     denominator: np.ndarray
     inside: np.ndarray
     item_missing: np.ndarray
+    candidates: np.ndarray
     share: bool
     unit: str
     groups: np.ndarray | None = None
@@ -78,9 +82,8 @@ def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
 
     Examples
     --------
-    >>> from sae.survey import Survey
     >>> frame = pd.DataFrame({"w": [1.0, 2.0], "age": [30, 40], "labour_status": ["employed", "inactive"]})
-    >>> resolve("employment_rate", Survey.from_frame(frame, weights="w")).universe
+    >>> sae.indicators.resolve("employment_rate", sae.Survey.from_frame(frame, weights="w")).universe
     '20 <= age <= 64'
     """
     frame = survey.frame
@@ -131,14 +134,15 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
 
     Examples
     --------
-    >>> from sae.survey import Survey
     >>> frame = pd.DataFrame({"w": [1.0, 2.0, 1.0], "age": [30, 40, None], "works": [True, False, True]})
-    >>> got = arrays(Indicator("works", universe="age >= 18"), Survey.from_frame(frame, weights="w"))
-    >>> got.inside, got.item_missing, got.share
+    >>> adults = sae.Indicator("works", universe="age >= 18")
+    >>> columns = sae.indicators.arrays(adults, sae.Survey.from_frame(frame, weights="w"))
+    >>> columns.inside, columns.item_missing, columns.share
     (array([ True,  True, False]), array([False, False,  True]), True)
     """
     frame = survey.frame
     eligible, doubtful = _universe(indicator, survey)
+    candidates = eligible | doubtful
     top, top_missing = _part(indicator.numerator, frame, "numerator")
     if indicator.distributional:
         return _income_arrays(indicator, survey, top, top_missing, eligible, doubtful)
@@ -156,31 +160,38 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
     inside = eligible & ~top_missing
     share = bool(share) and indicator.kind != "total"
     return IndicatorArrays(
+        indicator=indicator,
         numerator=_within(top, inside),
         denominator=inside if bottom is None else _within(bottom, inside),
         inside=inside,
         item_missing=doubtful | (eligible & top_missing),
+        candidates=candidates,
         share=share,
         unit=indicator.unit or ("share" if share else ""),
     )
 
 
-def item_nonresponse(indicator: Indicator, survey: Survey) -> dict[str, int]:
+def item_nonresponse(data: IndicatorArrays, survey: Survey) -> dict[str, int]:
     """Count the records without a value of each variable that an indicator needs, within its universe.
+
+    `data` are the arrays of the indicator on the same survey.
 
     Children have no labour status, which is no answer refused: who is surely outside does not count. Who may
     be inside, because a variable of the universe itself is missing, does.
 
     Examples
     --------
-    >>> from sae.survey import Survey
     >>> frame = pd.DataFrame({"w": 1.0, "age": [30, 40, 7], "works": [True, None, None]})
-    >>> item_nonresponse(Indicator("works", universe="age >= 18"), Survey.from_frame(frame, weights="w"))
+    >>> adults = sae.Indicator("works", universe="age >= 18")
+    >>> survey = sae.Survey.from_frame(frame, weights="w")
+    >>> sae.indicators.item_nonresponse(sae.indicators.arrays(adults, survey), survey)
     {'works': 1}
     """
-    eligible, doubtful = _universe(indicator, survey)
-    asked, frame = eligible | doubtful, survey.frame
-    counts = {name: int(np.sum(asked & frame[name].isna().to_numpy())) for name in _names(indicator, frame)}
+    frame = survey.frame
+    counts = {
+        name: int(np.sum(data.candidates & frame[name].isna().to_numpy()))
+        for name in _names(data.indicator, frame)
+    }
     return {name: count for name, count in counts.items() if count}
 
 
@@ -188,7 +199,14 @@ def _within(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return values & inside if values.dtype == bool else np.where(inside, values, 0.0)
 
 
-def _income_arrays(indicator, survey, income, income_missing, eligible, doubtful) -> IndicatorArrays:
+def _income_arrays(
+    indicator: Indicator,
+    survey: Survey,
+    income: np.ndarray,
+    income_missing: np.ndarray,
+    eligible: np.ndarray,
+    doubtful: np.ndarray,
+) -> IndicatorArrays:
     if income.dtype == bool:
         raise SaeSpecError(
             f"The kind {indicator.kind!r} is about an income, but {indicator.numerator!r} is yes or no."
@@ -199,13 +217,15 @@ def _income_arrays(indicator, survey, income, income_missing, eligible, doubtful
     groups: np.ndarray | None = None
     labels: tuple[str, ...] = ()
     if survey.time is not None:
-        groups, found = pd.factorize(survey.frame[survey.time], sort=True)
-        labels = tuple(str(label) for label in found)
+        groups, periods = pd.factorize(survey.frame[survey.time], sort=True)
+        labels = tuple(map(label_text, periods))
     return IndicatorArrays(
+        indicator=indicator,
         numerator=income,
         denominator=inside,
         inside=inside,
         item_missing=(eligible | doubtful) & missing,
+        candidates=eligible | doubtful,
         share=indicator.kind == "arpr",
         unit=indicator.unit or ("share" if indicator.kind == "arpr" else ""),
         groups=groups,
@@ -238,11 +258,11 @@ def _part(expression: str, frame: pd.DataFrame, role: str) -> tuple[np.ndarray, 
             hint=f"Compare it with a level, for example \"{expression} == 'level'\".",
             column=expression,
         )
-    found = evaluate(expression, frame)
-    if found.values.dtype == bool:
-        return found.values, found.missing
-    flags = _as_flags(found.values, found.missing)
-    return found.values if flags is None else flags, found.missing
+    result = evaluate(expression, frame)
+    if result.values.dtype == bool:
+        return result.values, result.missing
+    flags = _as_flags(result.values, result.missing)
+    return result.values if flags is None else flags, result.missing
 
 
 def _is_text(series: pd.Series) -> bool:
@@ -261,7 +281,7 @@ def _as_flags(values: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
 def _from_column(name: str, frame: pd.DataFrame) -> Indicator:
     series = frame[name]
     if _is_text(series):
-        levels = [str(level) for level in pd.unique(series.dropna())]
+        levels = list(map(label_text, pd.unique(series.dropna())))
         example = levels[0] if levels else "level"
         raise SaeSpecError(
             f"The column {name!r} holds text ({name_some(levels, 3)}), which has no mean.",

@@ -22,47 +22,96 @@ _WORKING = "labour_status in ['employed', 'unemployed']"
 
 _DEFINITIONS = (
     Indicator(
-        id="employment_rate", version="20-64 v1", label="Employment rate, 20–64", unit="share",
-        numerator="labour_status == 'employed'", universe="20 <= age <= 64", source=_LFS,
+        id="employment_rate",
+        version="20-64 v1",
+        label="Employment rate, 20–64",
+        unit="share",
+        numerator="labour_status == 'employed'",
+        universe="20 <= age <= 64",
+        source=_LFS,
     ),
     Indicator(
-        id="unemployment_rate", version="15-74 v1", label="Unemployment rate, 15–74", unit="share",
-        numerator="labour_status == 'unemployed'", denominator=_WORKING, universe="15 <= age <= 74",
+        id="unemployment_rate",
+        version="15-74 v1",
+        label="Unemployment rate, 15–74",
+        unit="share",
+        numerator="labour_status == 'unemployed'",
+        denominator=_WORKING,
+        universe="15 <= age <= 74",
         source=f"{_LFS}; the ILO band 15–74, where the integration articles also print 20–64",
     ),
     Indicator(
-        id="activity_rate", version="20-64 v1", label="Activity rate, 20–64", unit="share",
-        numerator=_WORKING, universe="20 <= age <= 64", source=_LFS,
+        id="activity_rate",
+        version="20-64 v1",
+        label="Activity rate, 20–64",
+        unit="share",
+        numerator=_WORKING,
+        universe="20 <= age <= 64",
+        source=_LFS,
     ),
     Indicator(
-        id="arpr", version="60% of the national median v1", label="At-risk-of-poverty rate", unit="share",
-        numerator="income", kind="arpr", source=f"{_SILC}; strictly below the threshold",
+        id="arpr",
+        version="60% of the national median v1",
+        label="At-risk-of-poverty rate",
+        unit="share",
+        numerator="income",
+        kind="arpr",
+        source=f"{_SILC}; strictly below the threshold",
     ),
     Indicator(
-        id="poverty_gap", version="60% of the national median v1", unit="share of the threshold",
-        label="Relative median at-risk-of-poverty gap", numerator="income", kind="poverty_gap", source=_SILC,
-    ),
-    Indicator(
-        id="poverty_threshold", version="60% of the national median v1", label="At-risk-of-poverty threshold",
-        unit="income", numerator="income", kind="threshold", source=_SILC,
-    ),
-    Indicator(
-        id="qsr", version="S80/S20 v1", label="Income quintile share ratio S80/S20", unit="ratio",
-        numerator="income", kind="qsr", source=f"{_SILC}; quintiles of the domain",
-    ),
-    Indicator(
-        id="gini", version="v1", label="Gini coefficient", unit="index", numerator="income", kind="gini",
+        id="poverty_gap",
+        version="60% of the national median v1",
+        unit="share of the threshold",
+        label="Relative median at-risk-of-poverty gap",
+        numerator="income",
+        kind="poverty_gap",
         source=_SILC,
     ),
     Indicator(
-        id="median_income", version="v1", label="Median equivalised disposable income", unit="income",
-        numerator="income", kind="median", source=_SILC,
+        id="poverty_threshold",
+        version="60% of the national median v1",
+        label="At-risk-of-poverty threshold",
+        unit="income",
+        numerator="income",
+        kind="threshold",
+        source=_SILC,
     ),
     Indicator(
-        id="poverty_rate", version="national flag v1", label="Poverty rate by the national definition",
-        unit="share", numerator="poor == 1", source="The flag that the national survey delivers",
+        id="qsr",
+        version="S80/S20 v1",
+        label="Income quintile share ratio S80/S20",
+        unit="ratio",
+        numerator="income",
+        kind="qsr",
+        source=f"{_SILC}; quintiles of the domain",
     ),
-)  # fmt: skip
+    Indicator(
+        id="gini",
+        version="v1",
+        label="Gini coefficient",
+        unit="index",
+        numerator="income",
+        kind="gini",
+        source=_SILC,
+    ),
+    Indicator(
+        id="median_income",
+        version="v1",
+        label="Median equivalised disposable income",
+        unit="income",
+        numerator="income",
+        kind="median",
+        source=_SILC,
+    ),
+    Indicator(
+        id="poverty_rate",
+        version="national flag v1",
+        label="Poverty rate by the national definition",
+        unit="share",
+        numerator="poor == 1",
+        source="The flag that the national survey delivers",
+    ),
+)
 
 REGISTRY = MappingProxyType({indicator.id: indicator for indicator in _DEFINITIONS})
 
@@ -77,7 +126,7 @@ def catalogue() -> pd.DataFrame:
 
     Examples
     --------
-    >>> catalogue().loc[0, ["id", "universe"]].tolist()
+    >>> sae.indicators.catalogue().loc[0, ["id", "universe"]].tolist()
     ['employment_rate', '20 <= age <= 64']
     """
     columns = ["id", "version", "label", "unit", "kind", "universe", "numerator", "denominator", "source"]

@@ -1,5 +1,8 @@
 """What to sample, where, at what price: precision rules, allocations, and what they reach."""
 
+from typing import TYPE_CHECKING
+
+from sae.errors import SaeSpecError
 from sae.planning.direct.allocating import allocate
 from sae.planning.direct.methods import (
     Costa,
@@ -14,8 +17,8 @@ from sae.planning.direct.methods import (
 )
 from sae.planning.direct.two_stage import TwoStage
 from sae.planning.precision import CV, RMSE, EffectiveSize, HalfWidth, Published, Regulation, Target
+from sae.planning.reporting.details import ReportDetails
 from sae.planning.reporting.report import Report, report
-from sae.planning.reporting.tables import About
 from sae.planning.with_model.confirmation import confirm, national_check
 from sae.planning.with_model.oversampling import oversample
 from sae.planning.with_model.plan import OversamplePlan
@@ -24,7 +27,6 @@ from sae.planning.with_model.tradeoffs import best_covariates, best_interviews, 
 __all__ = [
     "CV",
     "RMSE",
-    "About",
     "CostOptimal",
     "Costa",
     "Density",
@@ -40,6 +42,7 @@ __all__ = [
     "Published",
     "Regulation",
     "Report",
+    "ReportDetails",
     "Target",
     "TwoStage",
     "allocate",
@@ -52,3 +55,10 @@ __all__ = [
     "oversample",
     "report",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
+
+    def __getattr__(name):
+        if name == "About":
+            raise SaeSpecError("sae.planning.About has a new name.", hint="Use sae.planning.ReportDetails.")
+        raise AttributeError(f"module 'sae.planning' has no attribute {name!r}; it has {', '.join(__all__)}")

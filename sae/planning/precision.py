@@ -8,17 +8,40 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.stats import norm
 
 from sae.errors import SaeSpecError, name_some
-from sae.quality import Policy, load_policy
+from sae.quality import Policy, Rule, load_policy
 
-__all__ = ["CV", "RMSE", "EffectiveSize", "HalfWidth", "PrecisionRule", "Published", "Regulation", "Target"]
+__all__ = [
+    "CV",
+    "RMSE",
+    "EffectiveSize",
+    "Grade",
+    "HalfWidth",
+    "Measure",
+    "PrecisionRule",
+    "Published",
+    "Regulation",
+    "Target",
+]
+
+Grade = Literal["reliable", "publishable"]
+
+
+class Measure(StrEnum):
+    """What a precision rule sets a limit to."""
+
+    CV = "cv"
+    RMSE = "rmse"
+    HALF_WIDTH = "half_width"
+    EFFECTIVE_SIZE = "effective_size"
 
 
 @dataclass(frozen=True)
@@ -36,6 +59,16 @@ class PrecisionRule:
     @property
     def text(self) -> str:
         """The rule in words, as tables show it."""
+        raise NotImplementedError
+
+    @property
+    def phrase(self) -> str:
+        """The rule inside a sentence, after "for"."""
+        return self.text
+
+    @property
+    def measures(self) -> frozenset[Measure]:
+        """What the rule sets limits to; empty where only a number of interviews is asked for."""
         raise NotImplementedError
 
     @property
@@ -67,8 +100,7 @@ class CV(PrecisionRule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> CV(0.1).bound(np.array([0.25]), np.array([0.1875]), np.array([1e6])).round(8).tolist()
+    >>> sae.planning.CV(0.1).bound(np.array([0.25]), np.array([0.1875]), np.array([1e6])).round(8).tolist()
     [0.000625]
     """
 
@@ -84,12 +116,24 @@ class CV(PrecisionRule):
 
     @property
     def text(self) -> str:
+        return f"CV <= {self._limit_text}"
+
+    @property
+    def phrase(self) -> str:
+        return f"a CV of {self._limit_text}"
+
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset({Measure.CV})
+
+    @property
+    def _limit_text(self) -> str:
         side = " of the smaller of p and 1 - p" if self.smaller_side else ""
-        return f"CV <= {100 * self.limit:g} %{side}"
+        return f"{100 * self.limit:g} %{side}"
 
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
-        level = np.minimum(np.abs(mean), np.abs(1.0 - mean)) if self.smaller_side else np.abs(mean)
-        return (self.limit * level) ** 2
+        reference = np.minimum(np.abs(mean), np.abs(1.0 - mean)) if self.smaller_side else np.abs(mean)
+        return (self.limit * reference) ** 2
 
 
 @dataclass(frozen=True)
@@ -104,6 +148,10 @@ class RMSE(PrecisionRule):
     @property
     def text(self) -> str:
         return f"RMSE <= {self.limit:g}"
+
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset({Measure.RMSE})
 
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
         return np.full(len(mean), self.limit**2)
@@ -125,6 +173,10 @@ class HalfWidth(PrecisionRule):
     def text(self) -> str:
         return f"half-width of the {100 * self.level:g} % interval <= {self.limit:g}"
 
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset({Measure.HALF_WIDTH})
+
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
         return np.full(len(mean), (self.limit / norm.ppf(0.5 + self.level / 2)) ** 2)
 
@@ -141,6 +193,10 @@ class EffectiveSize(PrecisionRule):
     @property
     def text(self) -> str:
         return f"effective size >= {self.limit:g}"
+
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset({Measure.EFFECTIVE_SIZE})
 
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
         return unit_variance / self.limit
@@ -164,8 +220,7 @@ class Regulation(PrecisionRule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> rule = Regulation("lfs_unemployment_national")
+    >>> rule = sae.planning.Regulation("lfs_unemployment_national")
     >>> rule.effective_size(np.array([35.0e6, 0.3e6])).round(2).tolist()     # N = 0.3 million: exempt
     [41645.42, 0.0]
     """
@@ -197,6 +252,10 @@ class Regulation(PrecisionRule):
         mark = "" if self.row["verified"] else " (values not verified in the Official Journal)"
         return f"{self.name}: effective size >= {self.row['a']:g} √N {self.row['b']:+g}{mark}"
 
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset({Measure.EFFECTIVE_SIZE})
+
     def effective_size(self, size: np.ndarray) -> np.ndarray:
         """Return f(N), 0 where a domain is exempt; `size` in persons or households, not millions."""
         millions = np.round(np.asarray(size, float) / 1e6, 3)
@@ -226,20 +285,19 @@ class Published(PrecisionRule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> rule = Published("statcan")
+    >>> rule = sae.planning.Published("statcan")
     >>> rule.text
     'statcan: reliable (CV <= 16.5 %)'
-    >>> Published("eurostat_silc", grade="publishable").least_n
+    >>> sae.planning.Published("eurostat_silc", grade="publishable").least_n
     20
     """
 
-    policy: Any
-    grade: str = "reliable"
+    policy: str | Path | Mapping[str, Any] | Policy
+    grade: Grade = "reliable"
     loaded: Policy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.grade not in ("reliable", "publishable"):
+        if self.grade not in get_args(Grade):
             raise SaeSpecError(
                 f"grade = {self.grade!r} is none of a policy's.", hint='Use "reliable" or "publishable".'
             )
@@ -257,8 +315,13 @@ class Published(PrecisionRule):
 
     @property
     def text(self) -> str:
-        words = [f"n >= {self.least_n}"] if self.least_n else []
-        return f"{self.loaded.name}: {self.grade} ({', '.join(words + [rule.text for rule in self._rules])})"
+        limits = [f"n >= {self.least_n}"] if self.least_n else []
+        limits += [rule.text for rule in self._rules]
+        return f"{self.loaded.name}: {self.grade} ({', '.join(limits)})"
+
+    @property
+    def measures(self) -> frozenset[Measure]:
+        return frozenset().union(*(rule.measures for rule in self._rules))
 
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
         bounds = [rule.bound(mean, unit_variance, size) for rule in self._rules]
@@ -272,9 +335,9 @@ class Published(PrecisionRule):
             *(HalfWidth(limit / 2) for _, limit in self._limits("ci_width")),
         ]
 
-    def _limits(self, measure: str) -> list[tuple[Any, float]]:
+    def _limits(self, measure: str) -> list[tuple[Rule, float]]:
         """Rules on this measure that judge direct rows, with the stricter limit that the grade asks for."""
-        found = []
+        limits = []
         for rule in self.loaded.rules:
             if rule.measure != measure or rule.applies_to == "model":
                 continue
@@ -282,10 +345,10 @@ class Published(PrecisionRule):
             high = [rule.suppress_above] + ([rule.flag_above] if self.grade == "reliable" else [])
             given_low, given_high = ([v for v in side if v is not None] for side in (low, high))
             if given_low:
-                found.append((rule, max(given_low)))
+                limits.append((rule, max(given_low)))
             elif given_high:
-                found.append((rule, min(given_high)))
-        return found
+                limits.append((rule, min(given_high)))
+        return limits
 
 
 @dataclass(frozen=True)

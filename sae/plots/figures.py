@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.tables import EstimateTable, whole_file
+from sae.tables import EstimateTable, require, to_numbers, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,12 +56,9 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
 def rows_of(table: EstimateTable | pd.DataFrame, *needed: str) -> pd.DataFrame:
     """Return the rows of a table as a frame with plain floats; refuse several indicators in one chart."""
     frame = table.to_frame() if isinstance(table, EstimateTable) else table.copy()
-    missing = [name for name in ("domain", "estimate", *needed) if name not in frame]
-    if missing:
-        raise SaeInputError(f"The chart needs the columns {name_some(missing)}.", column=missing[0])
+    require(frame, ["domain", "estimate", *needed], "The table has", "(that the chart needs)")
     for name in ("n", "direct", "direct_se", "estimate", "ci_low", "ci_high"):
-        values = frame[name] if name in frame else pd.Series(np.nan, index=frame.index)
-        frame[name] = values.astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        frame[name] = to_numbers(frame, name) if name in frame else np.nan
     if "indicator" in frame and frame["indicator"].nunique() > 1:
         raise SaeInputError(
             f"The table holds several indicators ({name_some(frame['indicator'].unique())}).",
@@ -93,11 +90,11 @@ def value_axis(axes: Axes, frame: pd.DataFrame, which: str) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def tidy(axes: Axes, *, grid: str = "both") -> None:
+def tidy(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     """Leave only the axes that carry numbers, with a quiet grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.grid(True, axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.grid(True, axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(color="#999999")
 

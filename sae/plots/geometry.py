@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae.errors import SaeInputError, name_some
+from sae.tables import label_text
 
 if TYPE_CHECKING:
     from matplotlib.path import Path
@@ -58,7 +59,7 @@ def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, 
                 f"The areas of the geometry have no property {key!r}.",
                 hint=f"Name the one with their codes: {name_some(properties, 12)}.",
             )
-        code, shape = str(properties[key]), dict(feature.get("geometry") or {})
+        code, shape = label_text(properties[key]), dict(feature.get("geometry") or {})
         kind, coordinates = shape.get("type"), shape.get("coordinates", [])
         if kind not in ("Polygon", "MultiPolygon"):
             raise SaeInputError(f"The area {code} is a {kind}, not a polygon.", areas=[code])

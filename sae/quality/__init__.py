@@ -1,7 +1,7 @@
 """Publication policies, benchmarking to known figures, diagnosis and choice of models, as functions."""
 
 from sae.quality.adjust import gap_variance
-from sae.quality.assess import assess
+from sae.quality.assessment import assess
 from sae.quality.benchmark import Benchmark, benchmark_estimates
 from sae.quality.criteria import conditional_aic, fay_herriot_r2, information_criteria
 from sae.quality.diagnostics import (
@@ -12,7 +12,7 @@ from sae.quality.diagnostics import (
     goodness_of_fit,
     residual_normality,
 )
-from sae.quality.influence import Influence, influence
+from sae.quality.influence_measures import Influence, influence
 from sae.quality.policy import Policy, Rule, load_policy, policy_names
 from sae.quality.spatial import gearys_c, morans_i
 

@@ -18,14 +18,14 @@ _BLOCK = 4_000_000  # numbers held at once while draws are raked
 
 
 def linear_gain(
-    S: sparse.csr_array, spread: sparse.csr_array | np.ndarray, own: np.ndarray
+    S: sparse.csr_array, direction: sparse.csr_array | np.ndarray, own: np.ndarray
 ) -> sparse.csr_array:
     """Return G = ΩS (S'ΩS + Λ)^-1 of the estimates θ + G (t - S'θ).
 
     Parameters
     ----------
     S : sparse array, shape (n_areas, K)
-    spread : array or sparse array, shape (n_areas, K)
+    direction : array or sparse array, shape (n_areas, K)
         ΩS.
     own : ndarray of float, shape (K,)
         Λ: variances of the targets where they are weighed, 0 where they are met.
@@ -39,29 +39,29 @@ def linear_gain(
     ----------
     Datta, Ghosh, Steorts and Maples (2011), Test 20, 574–588.
     """
-    spread = sparse.csr_array(spread)
-    return _divided(spread, sparse.csr_array(S.T @ spread) + sparse.diags_array(own))
+    direction = sparse.csr_array(direction)
+    return _divided(direction, sparse.csr_array(S.T @ direction) + sparse.diags_array(own))
 
 
 def link_gain(S: sparse.csr_array, slope: np.ndarray) -> sparse.csr_array:
     """Return G = D B (S'D B)^-1 of a shift of the link; B is the pattern of S, D the slope of the link."""
-    spread = sparse.csr_array(_pattern(S).multiply(slope[:, None]))
-    return _divided(spread, sparse.csr_array(S.T @ spread))
+    direction = sparse.csr_array(_pattern(S).multiply(slope[:, None]))
+    return _divided(direction, sparse.csr_array(S.T @ direction))
 
 
-def _divided(spread: sparse.csr_array, gram: sparse.sparray) -> sparse.csr_array:
-    """Return spread gram^-1; the groups that share no area stay sparse."""
+def _divided(direction: sparse.csr_array, gram: sparse.sparray) -> sparse.csr_array:
+    """Return direction gram^-1; the groups that share no area stay sparse."""
     coo = sparse.coo_array(gram)
     diagonal = coo.diagonal()
     if (coo.coords[0] == coo.coords[1])[coo.data != 0].all():
         if (diagonal == 0).any():
             raise np.linalg.LinAlgError("singular")
-        return sparse.csr_array(spread.multiply(1.0 / diagonal[None, :]))
+        return sparse.csr_array(direction.multiply(1.0 / diagonal[None, :]))
     dense = coo.toarray()
     # one step of refinement: G must give S'G = I to the last digits
     inverse = np.linalg.inv(dense)
     inverse = inverse @ (2.0 * np.eye(len(dense)) - dense @ inverse)
-    return sparse.csr_array(spread @ inverse)
+    return sparse.csr_array(direction @ inverse)
 
 
 def moved(theta: np.ndarray, S: sparse.csr_array, target: np.ndarray, gain: sparse.csr_array) -> np.ndarray:
@@ -116,7 +116,8 @@ def rake(
         _rake_block(theta[start : start + block], S, target[start : start + block], method)
         for start in range(0, len(theta), block)
     ]
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))  # type: ignore[return-value]
+    raked, shifts = zip(*parts, strict=True)
+    return np.concatenate(raked), np.concatenate(shifts)
 
 
 def gap_variance(
@@ -144,7 +145,7 @@ def gap_variance(
 
     Examples
     --------
-    >>> gap_variance(np.ones((2, 1)), np.ones(2), 1.0, np.full((2, 1), 0.5))
+    >>> sae.quality.gap_variance(np.ones((2, 1)), np.ones(2), 1.0, np.full((2, 1), 0.5))
     array([[0.]])
     """
     S = sparse.csr_array(weights).toarray()

@@ -14,13 +14,15 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, name_some
+from sae.literals import BenchmarkMethod
 from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.quality.adjust import linear_gain, link_gain, moved, rake
 from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
+from sae.specs import one_of
+from sae.tables import label_text
 
-__all__ = ["METHODS", "Benchmark", "benchmark_estimates"]
+__all__ = ["Benchmark", "benchmark_estimates"]
 
-METHODS = ("ratio", "difference", "mse", "optimal", "logit")
 _LINKS = ("ratio", "logit")
 
 
@@ -52,7 +54,7 @@ class Benchmark:
 
     estimate: np.ndarray
     adjustment: np.ndarray
-    method: str
+    method: BenchmarkMethod
     labels: tuple[str, ...]
     target: np.ndarray
     constraints: Constraints
@@ -138,8 +140,8 @@ class Benchmark:
         Test 20, 574–588; Steorts and Ghosh (2013), Statistica Sinica 23, 749–767.
         """
         if gap is None:
-            spread = (self.gain.multiply(self.target_variance[None, :]) @ self.gain.T).toarray()
-            return self._mapped(self._mapped(mse).T).T + spread
+            of_targets = (self.gain.multiply(self.target_variance[None, :]) @ self.gain.T).toarray()
+            return self._mapped(self._mapped(mse).T).T + of_targets
         if self.target_variance.any():
             raise SaeSpecError(
                 "gap= is for targets from the same direct estimates; these have variances of their own.",
@@ -159,7 +161,7 @@ def benchmark_estimates(
     targets: Mapping[Any, Any] | pd.Series,
     *,
     domains: Sequence[object] | np.ndarray | pd.Series,
-    method: str = "ratio",
+    method: BenchmarkMethod = "ratio",
     mean: bool = True,
     bounds: tuple[float, float] | None = None,
     mse: np.ndarray | None = None,
@@ -214,14 +216,16 @@ def benchmark_estimates(
 
     Examples
     --------
-    >>> final = benchmark_estimates(np.array([0.4, 0.6]), np.array([1.0, 3.0]), ["AT", "AT"], {"AT": 0.583},
-    ...                             domains=["East", "West"], bounds=(0, 1))
+    >>> final = sae.quality.benchmark_estimates(
+    ...     np.array([0.4, 0.6]), np.array([1.0, 3.0]), ["AT", "AT"], {"AT": 0.583},
+    ...     domains=["East", "West"], bounds=(0, 1),
+    ... )
     >>> round(float(final.estimate @ [0.25, 0.75]), 12)
     0.583
     """
     _check_options(method, mse, target_variance, soft)
     estimate, weights = np.asarray(estimate, dtype=float), np.asarray(weights, dtype=float)
-    names = np.asarray([str(domain) for domain in domains], dtype=object)
+    names = np.asarray([label_text(domain) for domain in domains], dtype=object)
     _refuse(
         ~np.isfinite(estimate),
         names,
@@ -256,7 +260,7 @@ def _disjoint(S: sparse.csr_array) -> bool:
 
 
 def _link_moved(
-    theta: np.ndarray, S: sparse.csr_array, target: np.ndarray, method: str
+    theta: np.ndarray, S: sparse.csr_array, target: np.ndarray, method: BenchmarkMethod
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rake each row; one factor per group has a closed form, which takes estimates of any sign."""
     if method == "ratio" and _disjoint(S):
@@ -273,9 +277,10 @@ def _link_moved(
     return result, np.exp(shift) if method == "ratio" else shift
 
 
-def _by_link(  # type: ignore[no-untyped-def]
-    estimate, constraints: Constraints, names, method: str
-):
+def _by_link(
+    estimate: np.ndarray, constraints: Constraints, names: np.ndarray, method: BenchmarkMethod
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, sparse.csr_array]:
+    """Return estimates, adjustments, derivatives by the old estimates, and the gain."""
     S, target = constraints.weights, constraints.target
     if method == "ratio" and _disjoint(S):
         bad = [
@@ -330,12 +335,19 @@ def _by_link(  # type: ignore[no-untyped-def]
     return result, adjustment, (half / other) ** 2, gain
 
 
-def _by_line(  # type: ignore[no-untyped-def]
-    estimate, weights, constraints: Constraints, names, method: str, mse, soft: bool
-):
+def _by_line(
+    estimate: np.ndarray,
+    weights: np.ndarray,
+    constraints: Constraints,
+    names: np.ndarray,
+    method: BenchmarkMethod,
+    mse: np.ndarray | None,
+    soft: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, sparse.csr_array]:
+    """As `_by_link`, for the methods that add amounts."""
     S = constraints.weights
     if method == "difference":
-        spread = S.multiply(1 / weights[:, None])
+        direction = S.multiply(1 / weights[:, None])
     else:
         mse = np.asarray(mse, dtype=float)
         own = np.diagonal(mse) if mse.ndim == 2 else mse
@@ -345,11 +357,11 @@ def _by_line(  # type: ignore[no-untyped-def]
             )
         _refuse(~(own >= 0), names, "have no MSE, or a negative one", "Give every area its MSE.")
         if method == "optimal" and mse.ndim == 2:
-            spread = (S.T @ mse).T
+            direction = (S.T @ mse).T
         else:
-            spread = S.multiply((own if method == "optimal" else own / weights)[:, None])
+            direction = S.multiply((own if method == "optimal" else own / weights)[:, None])
     try:
-        gain = linear_gain(S, spread, constraints.variance if soft else np.zeros(len(constraints.target)))
+        gain = linear_gain(S, direction, constraints.variance if soft else np.zeros(len(constraints.target)))
     except np.linalg.LinAlgError:
         raise SaeInputError(
             f"The estimates of {name_some(constraints.labels)} cannot be moved: their MSE is zero.",
@@ -362,11 +374,8 @@ def _by_line(  # type: ignore[no-untyped-def]
     return result[0], result[0] - estimate, np.ones_like(estimate), gain
 
 
-def _check_options(method: str, mse: object, target_variance: object, soft: bool) -> None:
-    if method not in METHODS:
-        raise SaeSpecError(
-            f"method={method!r} is no way to benchmark.", hint=f"Use one of {', '.join(METHODS)}."
-        )
+def _check_options(method: BenchmarkMethod, mse: object, target_variance: object, soft: bool) -> None:
+    one_of("method", method, BenchmarkMethod)
     if method in ("mse", "optimal") and mse is None:
         raise SaeSpecError(f"method={method!r} spreads the adjustment by MSE, but mse= is not given.")
     if soft and (method != "optimal" or target_variance is None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.tables import label_text, labels
 
 __all__ = ["Constraints", "constraints_of", "independent", "unreachable"]
 
@@ -60,8 +61,8 @@ def constraints_of(
     """Match areas, groups and figures by label; arguments as in `benchmark_estimates`."""
     if not isinstance(groups, Mapping | pd.DataFrame):
         return _of_column(weights, groups, targets, target_variance, names, mean, "")
-    labels = {str(name): groups[name] for name in list(groups)}  # type: ignore[index]
-    columns = list(labels)
+    members = {str(name): column for name, column in groups.items()}
+    columns = list(members)
     given = {str(name): values for name, values in dict(targets).items()}
     if sorted(columns) != sorted(given):
         raise SaeInputError(
@@ -74,7 +75,7 @@ def constraints_of(
     if unknown:
         raise SaeInputError(f"target_variance names {name_some(unknown)}, which is no column of groups.")
     parts = [
-        _of_column(weights, labels[name], given[name], errors.get(name), names, mean, f"{name} ")
+        _of_column(weights, members[name], given[name], errors.get(name), names, mean, f"{name} ")
         for name in columns
     ]
     return Constraints(
@@ -85,8 +86,17 @@ def constraints_of(
     )
 
 
-def _of_column(weights, groups, targets, variance, names, mean, lead) -> Constraints:  # type: ignore[no-untyped-def]
-    codes, found = pd.factorize(pd.Series(list(groups), dtype="object"), use_na_sentinel=True)
+def _of_column(
+    weights: np.ndarray,
+    groups: Iterable[object],
+    targets: Mapping[Any, float] | pd.Series,
+    variance: Mapping[Any, float] | pd.Series | None,
+    names: np.ndarray,
+    mean: bool,
+    lead: str,
+) -> Constraints:
+    column = labels(pd.Series(list(groups), dtype="object"), keep_missing=True)
+    codes, levels = pd.factorize(column, use_na_sentinel=True)
     if len(codes) != len(names):
         raise SaeInputError(f"There are {len(names)} areas, but {len(codes)} labels of their groups.")
     outside = codes < 0
@@ -96,25 +106,25 @@ def _of_column(weights, groups, targets, variance, names, mean, lead) -> Constra
             hint=f"Give every area the label of its group{f' in {lead.strip()}' if lead else ''}.",
             areas=names[outside],
         )
-    labels = list(found)
-    target = _figures(labels, targets, "target")
-    error = np.zeros(len(labels)) if variance is None else _figures(labels, variance, "target variance")
+    known = list(levels)
+    target = _figures(known, targets, "target")
+    error = np.zeros(len(known)) if variance is None else _figures(known, variance, "target variance")
     if (error < 0).any():
         raise SaeInputError(
-            f"The target variance of {name_some(np.array(labels, object)[error < 0])} is negative."
+            f"The target variance of {name_some(np.array(known, object)[error < 0])} is negative."
         )
     used = weights / np.bincount(codes, weights)[codes] if mean else weights
-    shape = (len(codes), len(labels))
+    shape = (len(codes), len(known))
     matrix = sparse.csr_array((used, (np.arange(len(codes)), codes)), shape=shape)
-    return Constraints(matrix, target, error, tuple(f"{lead}{label}" for label in labels))
+    return Constraints(matrix, target, error, tuple(f"{lead}{label}" for label in known))
 
 
-def _figures(groups: list[object], figures: Mapping[object, float] | pd.Series, what: str) -> np.ndarray:
+def _figures(groups: list[str], figures: Mapping[Any, float] | pd.Series, what: str) -> np.ndarray:
     if not isinstance(figures, Mapping | pd.Series):
         raise SaeSpecError(
             f"The {what}s are {figures!r}, not figures by label.", hint="Give a mapping of label to figure."
         )
-    figures = dict(figures)
+    figures = {label_text(label): value for label, value in dict(figures).items()}
     without = [group for group in groups if group not in figures]
     unused = [label for label in figures if label not in set(groups)]
     if without or unused:
@@ -192,7 +202,7 @@ def _check_agreement(constraints: Constraints, k: int, kept: list[int], share: n
 
 
 def unreachable(
-    constraints: Constraints, low: np.ndarray, high: np.ndarray, range_words: str
+    constraints: Constraints, low: np.ndarray, high: np.ndarray, range_text: str
 ) -> SaeInputError | None:
     """Return the error that names the constraints which no estimates between `low` and `high` can meet.
 
@@ -201,8 +211,8 @@ def unreachable(
     constraints : Constraints
     low, high : ndarray of float, shape (n_areas,)
         Range of every area; both ends are excluded where they differ.
-    range_words : str
-        The range in words, such as "between 0 and 1".
+    range_text : str
+        The range as text, such as "between 0 and 1".
 
     Returns
     -------
@@ -219,7 +229,7 @@ def unreachable(
         k = int(np.flatnonzero(alone)[0])
         names = [constraints.labels[j] for j in np.flatnonzero(alone)]
         return SaeInputError(
-            f"The target of {name_some(names)} cannot be met by areas {range_words}: it is {t[k]:.6g}, "
+            f"The target of {name_some(names)} cannot be met by areas {range_text}: it is {t[k]:.6g}, "
             f"where only figures between {limits[0][k]:.6g} and {limits[1][k]:.6g} can be reached.",
             hint="Check that targets, weights and estimates are on the same scale.",
             areas=names,
@@ -237,7 +247,7 @@ def unreachable(
         names = [constraints.labels[k] for k in np.flatnonzero(np.abs(answer.eqlin.marginals) > 1e-9)]
         worst = int(np.argmax(np.abs(miss) / scale))
         return SaeInputError(
-            f"The targets of {name_some(names, _SHOWN)} cannot all be met by areas {range_words}: whoever "
+            f"The targets of {name_some(names, _SHOWN)} cannot all be met by areas {range_text}: whoever "
             f"meets the others misses {constraints.labels[worst]} by {abs(miss[worst]):.3g}.",
             hint="Check these figures, or leave one of them out.",
             areas=names,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 
 __all__ = [
-    "ConditionalAIC", "Criteria", "conditional_aic", "fay_herriot_r2", "information_criteria",
-]  # fmt: skip
+    "ConditionalAIC",
+    "Criteria",
+    "conditional_aic",
+    "fay_herriot_r2",
+    "information_criteria",
+]
 
-_METHODS = ("reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml")
+VarianceEstimator = Literal["reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml"]
+_METHODS = get_args(VarianceEstimator)
 
 
 @dataclass(frozen=True)
@@ -67,15 +74,19 @@ def information_criteria(loglik: float, parameters: int, n_areas: int) -> Criter
 
     Examples
     --------
-    >>> fit = information_criteria(-10.0, 3, 20)
+    >>> fit = sae.quality.information_criteria(-10.0, 3, 20)
     >>> fit.aic, fit.kic
     (26.0, 29.0)
     """
     base = -2.0 * loglik
     return Criteria(
-        loglik, base + 2 * parameters, base + float(np.log(n_areas)) * parameters, base + 3 * parameters,
-        parameters, n_areas,
-    )  # fmt: skip
+        loglik,
+        base + 2 * parameters,
+        base + float(np.log(n_areas)) * parameters,
+        base + 3 * parameters,
+        parameters,
+        n_areas,
+    )
 
 
 def fay_herriot_r2(y: np.ndarray, X: np.ndarray, vardir: np.ndarray) -> float:
@@ -104,8 +115,8 @@ def fay_herriot_r2(y: np.ndarray, X: np.ndarray, vardir: np.ndarray) -> float:
     Examples
     --------
     >>> y, X = np.array([1.0, 2.0, 3.0, 6.0]), np.column_stack([np.ones(4), np.arange(4)])
-    >>> round(fay_herriot_r2(y, X, np.full(4, 1e-9)), 3), round(fay_herriot_r2(y, X, np.full(4, 0.5)), 3)
-    (0.871, 0.954)
+    >>> [round(sae.quality.fay_herriot_r2(y, X, np.full(4, vardir)), 3) for vardir in (1e-9, 0.5)]
+    [0.871, 0.954]
     """
     y, X, vardir = _checked(y, X, vardir)
     n, p = X.shape
@@ -121,7 +132,7 @@ def _mean_square(x: float, b: float) -> float:
 
 
 def conditional_aic(
-    y: np.ndarray, X: np.ndarray, vardir: np.ndarray, sigma2_u: float, *, method: str = "reml"
+    y: np.ndarray, X: np.ndarray, vardir: np.ndarray, sigma2_u: float, *, method: VarianceEstimator = "reml"
 ) -> ConditionalAIC:
     """Conditional AIC of a Fay–Herriot fit.
 
@@ -152,7 +163,7 @@ def conditional_aic(
     Examples
     --------
     >>> y = np.array([1.0, 3.0, 2.0, 6.0, 4.0])
-    >>> fit = conditional_aic(y, np.ones((5, 1)), np.full(5, 0.5), y.var(ddof=1) - 0.5)
+    >>> fit = sae.quality.conditional_aic(y, np.ones((5, 1)), np.full(5, 0.5), y.var(ddof=1) - 0.5)
     >>> round(fit.effective_parameters, 3), round(fit.penalty, 3)
     (4.459, 4.73)
     """
@@ -179,7 +190,16 @@ def conditional_aic(
     return ConditionalAIC(-2.0 * loglik + 2.0 * penalty, loglik, penalty, held)
 
 
-def _variance_slope(y, X, vardir, sigma2_u, method, P, Q, weighted) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _variance_slope(
+    y: np.ndarray,
+    X: np.ndarray,
+    vardir: np.ndarray,
+    sigma2_u: float,
+    method: VarianceEstimator,
+    P: Callable[[np.ndarray], np.ndarray],
+    Q: np.ndarray,
+    weighted: np.ndarray,
+) -> np.ndarray:
     """dσ²/dy of an estimator inside the range, shape (n_areas,)."""
     n, p = X.shape
     first = P(y)

@@ -12,9 +12,19 @@ import numpy as np
 from sae.errors import SaeInputError
 
 __all__ = [
-    "BiasTest", "Calibration", "Coverage", "Gain", "GoodnessOfFit", "Normality",
-    "bias_test", "calibration", "coverage", "gain", "goodness_of_fit", "residual_normality",
-]  # fmt: skip
+    "BiasTest",
+    "Calibration",
+    "Coverage",
+    "Gain",
+    "GoodnessOfFit",
+    "Normality",
+    "bias_test",
+    "calibration",
+    "coverage",
+    "gain",
+    "goodness_of_fit",
+    "residual_normality",
+]
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def bias_test(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray | None =
 
     Examples
     --------
-    >>> test = bias_test(np.array([1.1, 1.9, 3.1, 3.9]), np.array([1.0, 2.0, 3.0, 4.0]))
+    >>> test = sae.quality.bias_test(np.array([1.1, 1.9, 3.1, 3.9]), np.array([1.0, 2.0, 3.0, 4.0]))
     >>> round(test.slope, 2), test.df
     (0.96, 2)
     """
@@ -167,7 +177,8 @@ def goodness_of_fit(
 
     Examples
     --------
-    >>> fit = goodness_of_fit(np.array([1.0, 2.0]), np.array([1.2, 1.6]), np.full(2, 0.03), np.full(2, 0.01))
+    >>> direct, estimate = np.array([1.0, 2.0]), np.array([1.2, 1.6])
+    >>> fit = sae.quality.goodness_of_fit(direct, estimate, np.full(2, 0.03), np.full(2, 0.01))
     >>> round(fit.w, 10), fit.df, round(fit.critical, 4)
     (5.0, 2, 5.9915)
     """
@@ -194,7 +205,8 @@ def coverage(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.
 
     Examples
     --------
-    >>> coverage(np.array([0.0, 0.0]), np.array([0.04, 0.05]), np.full(2, 4e-4), np.full(2, 1e-4)).overlapping
+    >>> direct, estimate = np.array([0.0, 0.0]), np.array([0.04, 0.05])
+    >>> sae.quality.coverage(direct, estimate, np.full(2, 4e-4), np.full(2, 1e-4)).overlapping
     1
     """
     from scipy.stats import binomtest, norm
@@ -222,7 +234,7 @@ def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se
 
     Examples
     --------
-    >>> calibration(np.array([0.4, 0.6]), np.array([0.5, 0.5]), 0.52, 0.02).agrees
+    >>> sae.quality.calibration(np.array([0.4, 0.6]), np.array([0.5, 0.5]), 0.52, 0.02).agrees
     True
     """
     from scipy.stats import norm
@@ -248,7 +260,7 @@ def gain(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndar
 
     Examples
     --------
-    >>> gain(np.array([1.0, 3.0]), np.array([1.5, 2.5]), np.ones(2), np.full(2, 0.25))
+    >>> sae.quality.gain(np.array([1.0, 3.0]), np.array([1.5, 2.5]), np.ones(2), np.full(2, 0.25))
     Gain(error_ratio=0.5, improved=1.0, spread_model=0.5, spread_truth=1.0, n_areas=2)
     """
     y, x, v, m = _complete([direct, model, vardir, mse], 2, "The gain of the model")
@@ -272,7 +284,7 @@ def residual_normality(residuals: np.ndarray) -> Normality:
 
     Examples
     --------
-    >>> residual_normality(np.array([-1.2, -0.4, 0.1, 0.3, 1.1])).n
+    >>> sae.quality.residual_normality(np.array([-1.2, -0.4, 0.1, 0.3, 1.1])).n
     5
     """
     from scipy.stats import kurtosis, shapiro, skew

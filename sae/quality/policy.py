@@ -136,7 +136,7 @@ def policy_names() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> policy_names()
+    >>> sae.quality.policy_names()
     ('eurostat_lfs', 'eurostat_silc', 'statcan')
     """
     folder = files("sae.quality") / "policies"
@@ -159,9 +159,10 @@ def load_policy(policy: str | Path | Mapping[str, Any] | Policy) -> Policy:
 
     Examples
     --------
-    >>> load_policy("statcan").rules[0].flag_above
+    >>> sae.quality.load_policy("statcan").rules[0].flag_above
     0.165
-    >>> own = load_policy({"name": "city office", "rules": [{"measure": "n_eff", "flag_below": 30}]})
+    >>> rule = {"measure": "n_eff", "flag_below": 30}
+    >>> own = sae.quality.load_policy({"name": "city office", "rules": [rule]})
     >>> own.name, own.rules[0].flag_below
     ('city office', 30)
     """

@@ -82,7 +82,7 @@ def morans_i(
     Examples
     --------
     >>> line = np.eye(6, k=1) + np.eye(6, k=-1)
-    >>> round(morans_i(np.arange(6.0), line).statistic, 6)
+    >>> round(sae.quality.morans_i(np.arange(6.0), line).statistic, 6)
     0.6
     """
     return _test("I", values, neighbours, alternative, permutations, seed)
@@ -104,17 +104,22 @@ def gearys_c(
     Examples
     --------
     >>> line = np.eye(6, k=1) + np.eye(6, k=-1)
-    >>> round(gearys_c(np.arange(6.0), line).statistic, 6)
+    >>> round(sae.quality.gearys_c(np.arange(6.0), line).statistic, 6)
     0.142857
     """
     return _test("C", values, neighbours, alternative, permutations, seed)
 
 
-def _test(which, values, neighbours, alternative, permutations, seed) -> SpatialTest:  # type: ignore[no-untyped-def]
+def _test(
+    which: Literal["I", "C"],
+    values: np.ndarray,
+    neighbours: np.ndarray | sparse.sparray,
+    alternative: Literal["positive", "two-sided"],
+    permutations: int,
+    seed: int | np.random.Generator | None,
+) -> SpatialTest:
     if alternative not in _ALTERNATIVES:
         raise SaeSpecError(f"alternative={alternative!r}.", hint=f"Use one of {', '.join(_ALTERNATIVES)}.")
-    if permutations and seed is None:
-        raise SaeSpecError("A permutation test needs a seed.", hint="Give seed=1, or any number.")
     x, W, islands = _prepared(values, neighbours)
     n = len(x)
     z = x - x.mean()
@@ -124,6 +129,8 @@ def _test(which, values, neighbours, alternative, permutations, seed) -> Spatial
     score = sign * (statistic - expected) / sd
     p_permuted = np.nan
     if permutations:
+        if seed is None:
+            raise SaeSpecError("A permutation test needs a seed.", hint="Give seed=1, or any number.")
         order = generator(seed_of(seed), "spatial permutation")
         shuffled = order.permuted(np.broadcast_to(z, (permutations, n)), axis=1)
         others = sign * (_statistics(shuffled, W, which) - expected)
@@ -139,7 +146,9 @@ def _test(which, values, neighbours, alternative, permutations, seed) -> Spatial
     )
 
 
-def _prepared(values, neighbours) -> tuple[np.ndarray, sparse.csr_array, int]:  # type: ignore[no-untyped-def]
+def _prepared(
+    values: np.ndarray, neighbours: np.ndarray | sparse.sparray
+) -> tuple[np.ndarray, sparse.csr_array, int]:
     x, W = np.asarray(values, dtype=float), sparse.csr_array(neighbours, dtype=float)
     if W.shape != (len(x), len(x)):
         raise SaeInputError(f"There are {len(x)} values, but the matrix of neighbours is {W.shape}.")
@@ -163,7 +172,7 @@ def _prepared(values, neighbours) -> tuple[np.ndarray, sparse.csr_array, int]:  
     return x, W, int((~linked).sum())
 
 
-def _statistics(z: np.ndarray, W: sparse.csr_array, which: str) -> np.ndarray:
+def _statistics(z: np.ndarray, W: sparse.csr_array, which: Literal["I", "C"]) -> np.ndarray:
     """Return the statistic of every row of values that sum to 0, shape (R,)."""
     n, whole, square = z.shape[1], W.sum(), np.sum(z[:1] ** 2)  # the same in every permutation
     product = np.einsum("ri,ri->r", z, (W @ z.T).T)
@@ -173,7 +182,7 @@ def _statistics(z: np.ndarray, W: sparse.csr_array, which: str) -> np.ndarray:
     return (n - 1) * (z**2 @ ends - 2.0 * product) / (2.0 * whole * square)
 
 
-def _moments(z: np.ndarray, W: sparse.csr_array, which: str) -> tuple[float, float]:
+def _moments(z: np.ndarray, W: sparse.csr_array, which: Literal["I", "C"]) -> tuple[float, float]:
     """Mean and variance of the statistic over all permutations of the values."""
     n, s0 = len(z), float(W.sum())
     both = W + W.T

@@ -13,6 +13,7 @@ from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.transforms import Transform
 from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.samplers import Posterior
+from sae.tables import labels
 
 __all__ = ["DrawSource", "Draws", "NormalDraws", "PosteriorDraws"]
 
@@ -31,6 +32,10 @@ class DrawSource(Protocol):
     @property
     def bounds(self) -> tuple[float, float]:
         """Natural range of the figures."""
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """The posterior, where it is one that is drawn from."""
 
     def draw(self, n: int, seed: int | np.random.Generator) -> np.ndarray:
         """Return n draws on the reported scale, shape (n, n_rows)."""
@@ -56,10 +61,8 @@ class Draws:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per draw and one column per domain, labelled by the columns of `rows`."""
-        labels = self.rows.astype("string").fillna("")
-        columns = (
-            pd.Index(labels.iloc[:, 0]) if len(labels.columns) == 1 else pd.MultiIndex.from_frame(labels)
-        )
+        keys = self.rows.apply(labels, keep_missing=True).fillna("")
+        columns = pd.Index(keys.iloc[:, 0]) if len(keys.columns) == 1 else pd.MultiIndex.from_frame(keys)
         return pd.DataFrame(self.values, columns=columns)
 
     def __repr__(self) -> str:
@@ -91,6 +94,11 @@ class NormalDraws:
     labels: tuple[str, ...]
     shared_labels: tuple[str, ...]
     predictor: str = "EBLUP"
+
+    @property
+    def posterior(self) -> None:
+        """There is none."""
+        return None
 
     @property
     def source(self) -> str:
@@ -154,7 +162,4 @@ class PosteriorDraws:
         """Return n joint draws, shape (n, n_rows)."""
         if n < 1:
             raise SaeSpecError(f"n = {n}: at least one draw is needed.")
-        number = seed_of(seed)
-        # a family may draw the true values without what belongs to the observed figures
-        short = getattr(self.posterior, "values", None)
-        return self.posterior.draw(n, number).values if short is None else short(n, number)
+        return self.posterior.values(n, seed_of(seed))

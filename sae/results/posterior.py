@@ -3,117 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-import sae
 from sae.numerics.inference.joint_error import JointError
+from sae.results.data import FittedData
 from sae.results.draws import PosteriorDraws
+from sae.results.intervals import IntervalKind
+from sae.results.record import FitTables, Message, ResultRows, RunRecord, provenance_of
 from sae.results.result import Result
 from sae.samplers import Posterior
+from sae.samplers.mixtures import weighted_quantiles
+from sae.specs import Specification
 from sae.tables import EstimateTable
 
-__all__ = ["compressed", "parameter_columns", "posterior_joint", "posterior_result", "weighted_summary"]
+__all__ = [
+    "PosteriorFit",
+    "compressed",
+    "parameter_columns",
+    "parameter_row",
+    "posterior_joint",
+    "posterior_result",
+    "weighted_summary",
+]
 
 _LOST = 1e-10  # share of the shared variance that may be given to the areas alone
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PosteriorFit:
+    """A posterior of the M rows of a table on the reported scale, in their order.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    joint : JointError
+        Posterior covariance of the rows: see `posterior_joint`.
+    prior : str or ndarray of str, shape (M,)
+        Every prior with its scale, such as "half-normal(0.083)".
+    gamma : ndarray of float, shape (M,), optional
+        Posterior mean of the weight of the direct estimate.
+    bounds : (float, float)
+        Natural range of the figures; (0, 1) for shares.
+    tables : FitTables
+        Coefficients and variance components with the columns of `parameter_columns`; what the posterior says
+        of its own trustworthiness is added to the diagnostics.
+    messages : tuple of Message
+        Warnings and notes, in the order in which they are read.
+    more : mapping
+        Further entries of the provenance.
+    """
+
+    posterior: Posterior
+    joint: JointError
+    prior: str | np.ndarray
+    tables: FitTables
+    gamma: np.ndarray | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    messages: tuple[Message, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
 def posterior_result(
-    spec: Any,
-    posterior: Posterior,
-    table: pd.DataFrame,
-    *,
-    groups: tuple[str, ...],
-    in_sample: np.ndarray,
-    prior: str | np.ndarray,
-    joint: JointError,
-    title: str,
-    model: str,
-    run: str,
-    seed: int | None,
-    coefficients: pd.DataFrame,
-    variance_components: pd.Series | pd.DataFrame,
-    diagnostics: pd.DataFrame,
-    residuals: pd.DataFrame,
-    areas: pd.DataFrame,
-    gamma: np.ndarray | None = None,
-    bounds: tuple[float, float] = (-np.inf, np.inf),
-    provenance: Mapping[str, Any] | None = None,
-    method: str = "posterior mean",
+    spec: Specification,
+    rows: ResultRows,
+    data: FittedData,
+    fit: PosteriorFit,
+    record: RunRecord,
 ) -> Result:
     """Wrap any posterior into the result that every family returns.
 
     Parameters
     ----------
     spec : Specification
-        With a `level` for the intervals.
-    posterior : Posterior
-        Of the rows of `table`, in their order, on the reported scale.
-    table : DataFrame
-        Columns of the estimate table known before the fit: `AreaRows.table`, or the like.
-    groups : tuple of str
-        Group columns of the table.
-    in_sample : ndarray of bool, shape (M,)
-    prior : str or ndarray of str, shape (M,)
-        Every prior with its scale, such as "half-normal(0.083)".
-    joint : JointError
-        Posterior covariance of the rows: see `posterior_joint`.
-    title, model, run : str
-        First line of the summary, the model in a few words, digest of the run.
-    seed : int or None
-        Of the fit, where it drew random numbers.
-    coefficients, variance_components : DataFrame, Series or DataFrame
-        With the columns of `parameter_columns`; index as in the frequentist fits.
-    diagnostics, residuals, areas : DataFrame
-        As in `Result`; what `posterior.diagnostics` holds is added to the first.
-    gamma : ndarray of float, shape (M,), optional
-        Posterior mean of the weight of the direct estimate.
-    bounds : (float, float)
-        Natural range of the figures; (0, 1) for shares.
-    provenance : mapping, optional
-        More of it, such as "warnings" and "direct".
-    method : str
-        For the table.
-
-    Returns
-    -------
-    Result
+        With the `level` of the intervals.
+    rows : ResultRows
+        What the model has read.
+    data : FittedData
+        What it fitted.
+    fit : PosteriorFit
+    record : RunRecord
     """
-    tail = 0.5 * (1.0 - spec.level)
+    posterior, tables, tail = fit.posterior, fit.tables, 0.5 * (1.0 - spec.level)
     estimate, sd = posterior.moments()
     low, high = posterior.quantiles(np.array([tail, 1.0 - tail]))
-    magnitude = np.abs(estimate)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cv = np.where(magnitude > 0, sd / magnitude, np.nan)
-    frame = table.assign(
-        estimate=estimate, mse=sd**2, se=sd, cv=cv, ci_low=low, ci_high=high, flag="e",
-        interval="credible, equal-tailed", gamma=np.nan if gamma is None else gamma, in_sample=in_sample,
-        method=method, mse_method="posterior variance", prior=prior, model=model, run=run,
-    )  # fmt: skip
-    told = {name: value for name, value in posterior.diagnostics.items() if name not in diagnostics}
+    table = rows.table.assign(
+        estimate=estimate,
+        mse=sd**2,
+        ci_low=low,
+        ci_high=high,
+        interval=IntervalKind.CREDIBLE.value,
+        prior=fit.prior,
+        gamma=np.nan if fit.gamma is None else fit.gamma,
+        in_sample=data.sampled,
+        mse_method="posterior variance",
+        method=record.method,
+        model=record.label or spec.label,
+        run=record.run,
+    )
+    trust = {name: value for name, value in posterior.diagnostics.items() if name not in tables.diagnostics}
     return Result(
-        estimates=EstimateTable(frame, groups),
-        coefficients=coefficients,
-        variance_components=variance_components,
-        diagnostics=diagnostics.assign(**told),
-        residuals=residuals,
-        provenance={
-            "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": [],
-            "posterior": posterior.source, **(provenance or {}),
-        },
+        estimates=EstimateTable.from_mse(table, rows.groups, se=sd),
+        coefficients=tables.coefficients,
+        variance_components=tables.variance_components,
+        diagnostics=tables.diagnostics.assign(**trust),
+        residuals=tables.residuals,
+        provenance=provenance_of(
+            spec, record, fit.messages, {"posterior": posterior.source}, fit.more, rows.provenance
+        ),
         spec=spec,
-        areas=areas,
-        title=title,
-        joint=joint,
-        source=PosteriorDraws(posterior, bounds),
-    )  # fmt: skip
+        data=data,
+        areas=rows.covariates,
+        title=record.title,
+        joint=fit.joint,
+        source=PosteriorDraws(posterior, fit.bounds),
+        messages=fit.messages,
+    )
 
 
-def parameter_columns(
-    name: str, mean: np.ndarray, sd: np.ndarray, low: np.ndarray, median: np.ndarray, high: np.ndarray
-) -> dict[str, np.ndarray]:
+def parameter_columns(name: str, mean: Any, sd: Any, low: Any, median: Any, high: Any) -> dict[str, Any]:
     """Name the columns of a parameter's posterior: mean, sd, median, and the ends of its interval.
 
     Examples
@@ -123,6 +133,28 @@ def parameter_columns(
     ['sigma_u', 'sigma_u_sd', 'sigma_u_low', 'sigma_u_median', 'sigma_u_high']
     """
     return {name: mean, f"{name}_sd": sd, f"{name}_low": low, f"{name}_median": median, f"{name}_high": high}
+
+
+def parameter_row(values: Mapping[str, np.ndarray], weights: np.ndarray, level: float) -> dict[str, float]:
+    """Return the columns of parameters at weighted nodes; of standard deviations also of their squares.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray, shape (K,)
+        By name; that of a standard deviation begins with "sigma_".
+    weights : ndarray of float, shape (K,)
+        They sum to 1.
+    level : float
+        Of the intervals.
+    """
+    columns: dict[str, float] = {}
+    squares = {f"sigma2{name[5:]}": value**2 for name, value in values.items() if name.startswith("sigma_")}
+    for name, value in (squares | dict(values)).items():
+        mean = float(weights @ value)
+        sd = float(np.sqrt(weights @ (value - mean) ** 2))
+        ends = weighted_quantiles(value, weights, (0.5 * (1 - level), 0.5, 0.5 * (1 + level)))
+        columns |= parameter_columns(name, mean, sd, *ends)
+    return columns
 
 
 def weighted_summary(

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from sae.results.result import Result
+from sae.results.record import FitTables
+from sae.tables import label_text
 
 __all__ = ["posterior_lines"]
 
 _FEW_FITS = 4  # with more, coefficients are not shown fit by fit
 _SHOWN = 20
 _TRUST = {
-    "quadrature_error": "quadrature error {:.1e} posterior sd", "k_hat": "Pareto k-hat {:.2f}",
-    "ess": "ESS {:.0f}", "r_hat": "R-hat {:.3f}", "divergences": "{:.0f} divergences",
-}  # fmt: skip
+    "quadrature_error": "quadrature error {:.1e} posterior sd",
+    "k_hat": "Pareto k-hat {:.2f}",
+    "ess": "ESS {:.0f}",
+    "r_hat": "R-hat {:.3f}",
+    "divergences": "{:.0f} divergences",
+}
 
 
-def posterior_lines(result: Result) -> list[str]:
-    """Return parameters, coefficients, prior, source and diagnostics of a Bayesian fit."""
-    components, level = result.variance_components, getattr(result.spec, "level", 0.95)
-    priors = ", ".join(dict.fromkeys(result.estimates.frame["prior"]).keys())
+def posterior_lines(frame: pd.DataFrame, tables: FitTables, source: str, level: float) -> list[str]:
+    """Return parameters, coefficients, prior, source and diagnostics of a Bayesian fit.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The estimate table.
+    tables : FitTables
+    source : str
+        What is drawn from.
+    level : float
+        Of the intervals.
+    """
+    components, diagnostics = tables.variance_components, tables.diagnostics
+    priors = ", ".join(dict.fromkeys(frame["prior"]).keys())
     priors = priors if len(priors) < 60 else f"{priors[:57]}..."
     several = isinstance(components, pd.DataFrame)
-    lines = _fits(result) if several else [_parameter(components, name, level) for name in _names(components)]
-    told = [
-        f"{words} {result.diagnostics[name].median():.2f}"
-        for name, words in (("r2_marginal", "marginal R²"), ("gamma_median", "shrinkage γ median"))
-        if name in result.diagnostics
+    lines = _fits(tables) if several else [_parameter(components, name, level) for name in _names(components)]
+    shares = [
+        f"{title} {diagnostics[name].median():.2f}"
+        for name, title in (("r2_marginal", "marginal R²"), ("gamma_median", "shrinkage γ median"))
+        if name in diagnostics
     ]
-    lines.append("   ".join([f"prior {priors}", *told]))
+    lines.append("   ".join([f"prior {priors}", *shares]))
     if not several or len(components) <= _FEW_FITS:
-        lines += _coefficients(result.coefficients, level)
+        lines += _coefficients(tables.coefficients, level)
     trust = [
-        words.format(float(values.min() if name == "ess" else values.max()))
-        for name, words in _TRUST.items()
-        if name in result.diagnostics and (values := result.diagnostics[name].dropna()).size
+        phrase.format(float(values.min() if name == "ess" else values.max()))
+        for name, phrase in _TRUST.items()
+        if name in diagnostics and (values := diagnostics[name].dropna()).size
     ]
-    return [*lines, "; ".join([result.source.source, *trust])]
+    return [*lines, "; ".join([source, *trust])]
 
 
 def _names(components: Any) -> list[str]:
@@ -54,7 +68,9 @@ def _parameter(components: Any, name: str, level: float) -> str:
 
 
 def _coefficients(table: pd.DataFrame, level: float) -> list[str]:
-    labels = [" / ".join(map(str, name if isinstance(name, tuple) else (name,))) for name in table.index]
+    labels = [
+        " / ".join(map(label_text, name if isinstance(name, tuple) else (name,))) for name in table.index
+    ]
     width = max(map(len, labels))
     ends = (f"{0.5 - 0.5 * level:.1%}", f"{0.5 + 0.5 * level:.1%}")
     lines = [f"{'':<{width}} {'mean':>11} {'sd':>11} {ends[0]:>11} {ends[1]:>11}"]
@@ -64,13 +80,11 @@ def _coefficients(table: pd.DataFrame, level: float) -> list[str]:
     return lines
 
 
-def _fits(result: Result) -> list[str]:
-    components = result.variance_components
+def _fits(tables: FitTables) -> list[str]:
+    components, diagnostics = tables.variance_components, tables.diagnostics
     names = _names(components.T)
     columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
-    told = [
-        name for name in ("areas", "sampled", "r2_marginal", "gamma_median") if name in result.diagnostics
-    ]
-    shown = pd.concat([result.diagnostics[told], components[columns]], axis=1)
+    kept = [name for name in ("areas", "sampled", "r2_marginal", "gamma_median") if name in diagnostics]
+    shown = pd.concat([diagnostics[kept], components[columns]], axis=1)
     text = shown.head(_SHOWN).to_string(float_format="{:.4g}".format).splitlines()
     return text + ([f"… {len(shown) - _SHOWN} more fits"] if len(shown) > _SHOWN else [])

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.literals import BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.random.streams import seed_of
 from sae.quality import Benchmark, assess, benchmark_estimates
+from sae.results.aggregation import aggregate_table, row_weights
+from sae.results.benchmarking import benchmarked_table, target_groups
+from sae.results.data import FittedData
 from sae.results.draws import Draws, DrawSource
 from sae.results.posterior_checks import arviz_of, loo_table, predictive_table
-from sae.results.summary import summarise
+from sae.results.record import FitTables, Message
+from sae.results.summary import summary_lines
+from sae.samplers import Posterior
+from sae.specs import Specification
 from sae.tables import EstimateTable
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ class Plots:
     """The charts of a result: `sae.plots` called with its tables."""
 
     table: EstimateTable
-    learnt: pd.DataFrame
+    fit_residuals: pd.DataFrame
 
     def compare(self, **options: Any) -> Figure:
         """Direct against model estimates: see `sae.plots.compare`."""
@@ -55,13 +61,13 @@ class Plots:
         """Residuals against fitted values and leverage: see `sae.plots.residuals`."""
         from sae.plots import residuals
 
-        return residuals(self.learnt, **options)
+        return residuals(self.fit_residuals, **options)
 
     def qq(self, **options: Any) -> Figure:
         """Residuals against normal quantiles: see `sae.plots.qq`."""
         from sae.plots import qq
 
-        return qq(self.learnt, **options)
+        return qq(self.fit_residuals, **options)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +89,8 @@ class Result:
     provenance : mapping
         Version, specification, seed, warnings, origin of the direct estimates. Holds no clock.
     spec : Specification
+    data : FittedData
+        What was fitted: outcome and sampling variances on the model's scale, design, sampled rows, labels.
     areas : DataFrame
         Covariates and all other columns of the data, on the rows of `estimates`.
     title : str
@@ -91,6 +99,8 @@ class Result:
         Joint error of all predictions on the reported scale.
     source : DrawSource
         What `draws` draws from: `NormalDraws`, or `PosteriorDraws` of a Bayesian fit.
+    messages : tuple of Message
+        Warnings and notes of the fit; their texts stand in the provenance too.
     benchmarks : tuple of Benchmark
         What the estimates were benchmarked to, in order.
     """
@@ -101,12 +111,19 @@ class Result:
     diagnostics: pd.DataFrame
     residuals: pd.DataFrame
     provenance: Mapping[str, Any]
-    spec: Any
+    spec: Specification
+    data: FittedData
     areas: pd.DataFrame
     title: str
     joint: JointError
     source: DrawSource
-    benchmarks: tuple[Benchmark, ...] = field(default=())
+    messages: tuple[Message, ...] = ()
+    benchmarks: tuple[Benchmark, ...] = ()
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """The posterior of the rows, where the fit has one; benchmarks come after it."""
+        return self.source.posterior
 
     @property
     def plot(self) -> Plots:
@@ -115,7 +132,19 @@ class Result:
 
     def summary(self) -> str:
         """Return the fit on one screen: coefficients, variance, gain over the direct estimates, checks."""
-        return summarise(self)
+        return "\n".join(
+            summary_lines(
+                title=self.title,
+                frame=self.estimates.frame,
+                tables=FitTables(
+                    self.coefficients, self.variance_components, self.diagnostics, self.residuals
+                ),
+                posterior=self.posterior,
+                level=self.spec.level,
+                benchmark=self.benchmarks[-1] if self.benchmarks else None,
+                notes=[message.text for message in self.messages],
+            )
+        )
 
     def __repr__(self) -> str:
         return self.summary()
@@ -169,7 +198,14 @@ class Result:
         SaeSpecError
             If the fit is not Bayesian, was benchmarked, or there is no seed.
         """
-        return arviz_of(self, n, seed)
+        return arviz_of(
+            self._unbenchmarked("to_arviz"),
+            self.estimates.frame,
+            self.row_names(),
+            self.coefficients,
+            n,
+            seed,
+        )
 
     def loo(self) -> pd.DataFrame:
         """Return how well each direct estimate is predicted from the others.
@@ -190,7 +226,7 @@ class Result:
         ----------
         Vehtari, Gelman and Gabry (2017), Stat. Comput. 27, 1413-1432.
         """
-        return loo_table(self)
+        return loo_table(self._unbenchmarked("loo"), self.estimates.frame, self.row_names())
 
     def predictive_check(
         self, n: int = 2000, *, seed: int | np.random.Generator | None = None
@@ -219,7 +255,7 @@ class Result:
         ----------
         Gelman, Meng and Stern (1996), Statistica Sinica 6, 733-807.
         """
-        return predictive_table(self, n, seed)
+        return predictive_table(self._unbenchmarked("predictive_check"), self.estimates.frame, n, seed)
 
     def flag(self, policy: str | Path | Mapping[str, Any]) -> Self:
         """Return the result with every row judged by a publication policy: see `sae.quality.assess`."""
@@ -233,7 +269,7 @@ class Result:
         *,
         within: str | Sequence[str] | None = None,
         weights: str | Mapping[Any, float] | pd.Series | None = None,
-        method: str = "ratio",
+        method: BenchmarkMethod = "ratio",
         target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
     ) -> Self:
         """Return a result whose estimates meet known figures exactly.
@@ -272,49 +308,40 @@ class Result:
         Test 20, 574–588.
         """
         frame = self.estimates.frame
-        groups, goals = self._groups(within, targets)
-        variances = None if target_variance is None else self._groups(within, target_variance)[1]
+        groups, goals = target_groups(len(frame), self.column, within, targets)
+        variances = (
+            None
+            if target_variance is None
+            else target_groups(len(frame), self.column, within, target_variance)[1]
+        )
         share = self._is_share
         if weights is None and share:
             raise SaeSpecError(
                 "Shares do not add up; a benchmark of shares needs weights.",
                 hint='Name the column with the population: benchmark(..., weights="population").',
             )
-        values = np.ones(len(frame)) if weights is None else self._weights(weights)
+        values = np.ones(len(frame)) if weights is None else row_weights(weights, self.column, frame)
         done = benchmark_estimates(
-            frame["estimate"].to_numpy(), values, groups, goals, domains=frame["domain"], method=method,
-            mean=weights is not None, bounds=(0.0, 1.0) if share else None,
+            frame["estimate"].to_numpy(),
+            values,
+            groups,
+            goals,
+            domains=frame["domain"],
+            method=method,
+            mean=weights is not None,
+            bounds=(0.0, 1.0) if share else None,
             mse={"mse": self.joint.mse, "optimal": self.joint.covariance}.get(method, lambda: None)(),
             target_variance=variances,
-        )  # fmt: skip
+        )
         joint = self.joint.constrained(
             done.scale, done.gain, done.constraints.weights, done.constraints.variance
         )
         return replace(
             self,
-            estimates=self._rescaled(done, joint.mse(), share),
+            estimates=benchmarked_table(self.estimates, done, joint.mse(), share),
             joint=joint,
             benchmarks=(*self.benchmarks, done),
         )
-
-    def _rescaled(self, done: Benchmark, mse: np.ndarray, share: bool) -> EstimateTable:
-        """Put the benchmarked estimates into the table; interval ends keep their standard errors."""
-        frame = self.estimates.frame
-        old, new = frame["estimate"].to_numpy(), done.estimate
-        stretch = np.sqrt(mse / frame["mse"].to_numpy())
-        low = new - (old - frame["ci_low"].to_numpy()) * stretch
-        high = new + (frame["ci_high"].to_numpy() - old) * stretch
-        if share:
-            low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
-        se = np.sqrt(mse)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cv = np.where(new != 0, se / np.abs(new), np.nan)
-            factor = np.where(old != 0, new / old, np.nan) * frame["benchmark_factor"].fillna(1.0).to_numpy()
-        return self.estimates.assign(
-            estimate=new, mse=mse, se=se, cv=cv, ci_low=low, ci_high=high, benchmark_factor=factor,
-            interval=frame["interval"] + ", benchmarked", mse_method=frame["mse_method"] + ", benchmarked",
-            reliability="", flag="e", publishable=pd.NA, reason="", policy="",
-        )  # fmt: skip
 
     def aggregate(
         self, by: str | Sequence[str], weights: str | Mapping[Any, float] | pd.Series | None = None
@@ -340,7 +367,7 @@ class Result:
         """
         frame = self.estimates.frame
         by = [by] if isinstance(by, str) else list(by)
-        columns = {name: self._column(name).to_numpy() for name in by}
+        columns = {name: self.column(name).to_numpy() for name in by}
         if frame["time"].nunique() > 1 and "time" not in columns:
             columns["time"] = frame["time"].to_numpy()
         if weights is None and self._is_share:
@@ -348,41 +375,17 @@ class Result:
                 "Shares do not add up; an aggregate of shares needs weights.",
                 hint='Name the column with the population: aggregate(..., weights="population").',
             )
-        keys = pd.DataFrame(columns).astype("string")
-        units = keys.drop_duplicates().sort_values(list(columns), kind="stable").reset_index(drop=True)
-        place = {key: k for k, key in enumerate(units.itertuples(index=False, name=None))}
-        codes = np.array([place[key] for key in keys.itertuples(index=False, name=None)])
-        values = np.ones(len(frame)) if weights is None else self._weights(weights)
-        if weights is not None:
-            values = values / np.bincount(codes, values)[codes]
-        shape = (len(units), len(frame))
-        sums = sparse.csr_array((values, (codes, np.arange(len(frame)))), shape=shape)
-        ones = sparse.csr_array((np.ones(len(frame)), (codes, np.arange(len(frame)))), shape=shape)
-        estimate, mse = sums @ frame["estimate"].to_numpy(), self.joint.mse_of(sums)
-        from scipy.special import ndtri
-
-        half = float(ndtri(0.5 + 0.5 * getattr(self.spec, "level", 0.95))) * np.sqrt(mse)
-        low, high = estimate - half, estimate + half
-        if self._is_share:
-            low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
-        n = frame["n"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-        counts = ones @ np.where(np.isfinite(n), n, 0.0)
-        known = ones @ np.isfinite(n).astype(float) == ones.sum(axis=1)
-        first = {
-            name: frame[name].iloc[0]
-            for name in ("indicator", "definition", "unit", "model", "run", "method")
-        }
-        method = f"{first.pop('method')}, aggregated"
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cv = np.where(estimate != 0, np.sqrt(mse) / np.abs(estimate), np.nan)
-        table = units.assign(
-            **first, method=method, geo=units[by[0]], domain=units[by].agg(" / ".join, axis=1),
-            n=pd.array(np.where(known, counts, np.nan)).astype("Int64"), estimate=estimate, mse=mse,
-            se=np.sqrt(mse), cv=cv, ci_low=low, ci_high=high, interval=f"normal on the {self.source.joint}",
-            in_sample=(ones @ frame["in_sample"].to_numpy(dtype=float)) > 0, flag="e",
-            mse_method=f"{self.source.joint} matrix",
-        )  # fmt: skip
-        return EstimateTable(table, tuple(name for name in columns if name != "time"))
+        values = None if weights is None else row_weights(weights, self.column, frame)
+        return aggregate_table(
+            frame,
+            columns,
+            by,
+            values,
+            self.joint,
+            joint_name=self.source.joint,
+            level=self.spec.level,
+            share=self._is_share,
+        )
 
     @property
     def _is_share(self) -> bool:
@@ -396,7 +399,7 @@ class Result:
         groups = [name for name in self.estimates.groups if name not in ("domain", *extra)]
         return frame[["domain", *groups, *extra]] if groups or extra else frame[["domain"]]
 
-    def _column(self, name: str) -> pd.Series:
+    def column(self, name: str) -> pd.Series:
         """Return a column of the estimates, else of the areas."""
         for frame in (self.estimates.frame, self.areas):
             if name in frame:
@@ -407,46 +410,15 @@ class Result:
             column=name,
         )
 
-    def _groups(self, within: Any, targets: Any) -> tuple[Any, dict[Any, Any]]:
-        """Labels of the groups (a list, or one list per column) and the figures by label."""
-        size = len(self.estimates)
-        many = isinstance(targets, Mapping | pd.Series)
-        nested = many and all(isinstance(figures, Mapping | pd.Series) for figures in dict(targets).values())
-        if nested and len(targets):
-            if within is not None:
-                raise SaeSpecError(
-                    "The targets name their columns themselves; within= has no meaning with them.",
-                    hint='Call benchmark({"country": {...}, "birth": {...}}, weights=...).',
-                )
-            columns = {name: self._column(name).astype("object").tolist() for name in dict(targets)}
-            return columns, {name: dict(figures) for name, figures in dict(targets).items()}
-        if within is None:
-            goals = dict(targets) if many else {"all": float(targets)}
-            if len(goals) != 1:
-                raise SaeSpecError(
-                    f"There are {len(goals)} targets, but within= does not name the column of their groups.",
-                    hint='Call benchmark(targets, within="country", ...).',
-                )
-            return [next(iter(goals))] * size, goals
-        names = [within] if isinstance(within, str) else list(within)
-        labels = [self._column(name).astype("object").tolist() for name in names]
-        groups = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))
-        return groups, dict(targets) if many else dict.fromkeys(groups, float(targets))
-
-    def _weights(self, weights: str | Mapping[Any, float] | pd.Series) -> np.ndarray:
-        if isinstance(weights, str):
-            column = self._column(weights)
-            try:
-                return pd.to_numeric(column).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-            except (ValueError, TypeError):
-                raise SaeInputError(f"The weights {weights} are not numbers.", column=weights) from None
-        domains = self.estimates.frame["domain"].astype("object")
-        given = dict(weights)
-        absent = [name for name in domains if name not in given]
-        if absent:
-            raise SaeInputError(
-                f"No weight for {len(absent)} of {len(domains)} domains: {name_some(absent)}.",
-                hint="Give one weight per domain, by its name.",
-                areas=absent,
+    def _unbenchmarked(self, verb: str) -> Posterior:
+        """Return the posterior of the model, for a verb that is about nothing else."""
+        if self.posterior is None:
+            raise SaeSpecError(
+                f"{verb}() needs a posterior; this fit has none.", hint='Fit with method="bayes".'
             )
-        return np.array([float(given[name]) for name in domains])
+        if self.benchmarks:
+            raise SaeSpecError(
+                f"{verb}() is about the posterior of the model; this result was benchmarked after it.",
+                hint="Call it before benchmark(), or take draws() of the benchmarked result.",
+            )
+        return self.posterior

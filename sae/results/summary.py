@@ -2,58 +2,78 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
-from sae.quality import bias_test, residual_normality
-from sae.results.draws import PosteriorDraws
+from sae.quality import Benchmark, bias_test, residual_normality
 from sae.results.posterior_summary import posterior_lines
+from sae.results.record import FitTables
+from sae.samplers import Posterior
+from sae.tables import label_text, to_numbers
 
-if TYPE_CHECKING:
-    from sae.results.result import Result
-
-__all__ = ["check_lines", "coefficient_lines", "gain_lines", "size_words", "summarise"]
+__all__ = ["check_lines", "coefficient_lines", "gain_lines", "size_text", "summary_lines"]
 
 CV_LIMIT = 0.165  # the limit below which an estimate is published without a note in many offices
 FEW_FITS = 4  # with more, the coefficients are shown as a range over the fits
 
 
-def summarise(result: Result) -> str:
-    """Return title, variance, coefficients, gain over the direct estimates, checks and warnings."""
-    frame = result.estimates.frame
+def summary_lines(
+    *,
+    title: str,
+    frame: pd.DataFrame,
+    tables: FitTables,
+    posterior: Posterior | None,
+    level: float,
+    benchmark: Benchmark | None,
+    notes: Sequence[str],
+) -> list[str]:
+    """Return title, variance, coefficients, gain over the direct estimates, checks and notes.
+
+    Parameters
+    ----------
+    title : str
+    frame : DataFrame
+        The estimate table.
+    tables : FitTables
+    posterior : Posterior or None
+    level : float
+        Of the intervals.
+    benchmark : Benchmark or None
+        The last one.
+    notes : sequence of str
+    """
     sampled = int(frame["in_sample"].sum())
-    without = len(frame) - sampled
-    sizes = f"{size_words(frame)}: {sampled} sampled, {without} without sample"
-    lines = [f"{result.title:<46} {sizes}"]
-    per = len(getattr(result.spec, "per", ()))
-    if isinstance(result.source, PosteriorDraws):
-        lines += posterior_lines(result)
+    sizes = f"{size_text(frame)}: {sampled} sampled, {len(frame) - sampled} without sample"
+    lines = [f"{title:<46} {sizes}"]
+    if posterior is not None:
+        lines += posterior_lines(frame, tables, posterior.source, level)
     else:
-        lines += _fits(result) if per else _variance(result)
-        lines += coefficient_lines(result.coefficients, per)
+        several = isinstance(tables.variance_components, pd.DataFrame)
+        lines += _fits(tables) if several else _variance(tables)
+        lines += coefficient_lines(tables.coefficients, tables.coefficients.index.nlevels - 1)
     lines += ["", *gain_lines(frame)]
-    if result.benchmarks:
-        last = result.benchmarks[-1]
-        low, high = last.adjustment.min(), last.adjustment.max()
+    if benchmark is not None:
+        low, high = benchmark.adjustment.min(), benchmark.adjustment.max()
         lines.append(
-            f"benchmarked by {last.method} to {len(last.labels)} targets, adjustments {low:.4g} to {high:.4g}"
+            f"benchmarked by {benchmark.method} to {len(benchmark.labels)} targets, "
+            f"adjustments {low:.4g} to {high:.4g}"
         )
-    lines.append(f"checks: {'; '.join(check_lines(result))}")
-    lines += [f"note: {text}" for text in result.provenance.get("warnings", ())]
-    return "\n".join(lines)
+    lines.append(f"checks: {'; '.join(check_lines(tables.residuals))}")
+    return lines + [f"note: {text}" for text in notes]
 
 
-def _variance(result: Result) -> list[str]:
-    components, fit = result.variance_components, result.diagnostics.iloc[0]
+def _variance(tables: FitTables) -> list[str]:
+    components, fit = tables.variance_components, tables.diagnostics.iloc[0]
     others = [str(name) for name in components.index if not str(name).startswith("sigma2_u")]
-    told = [f"{name} {_with_se(components, name)}" for name in others if not name.endswith("_se")]
+    shown = [f"{name} {_with_se(components, name)}" for name in others if not name.endswith("_se")]
     return [
         f"model variance {_with_se(components, 'sigma2_u')}   "
         f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}",
-        *(["   ".join(told)] if told else []),
+        *(["   ".join(shown)] if shown else []),
     ]
 
 
@@ -63,12 +83,12 @@ def _with_se(components: Any, name: str) -> str:
     return f"{float(components[name]):.4g}" + (f" (se {error:.2g})" if np.isfinite(error) else "")
 
 
-def size_words(frame: pd.DataFrame) -> str:
+def size_text(frame: pd.DataFrame) -> str:
     """Say how many areas the rows are about: "11 areas × 3 periods", not 33 areas.
 
     Examples
     --------
-    >>> size_words(pd.DataFrame({"domain": ["A", "B", "A", "B"], "time": ["2024", "2024", "2025", "2025"]}))
+    >>> size_text(pd.DataFrame({"domain": ["A", "B", "A", "B"], "time": ["2024", "2024", "2025", "2025"]}))
     '2 areas × 2 periods'
     """
     each = frame.groupby("domain", observed=True).size()
@@ -106,11 +126,11 @@ def coefficient_lines(table: pd.DataFrame, per: int = 0) -> list[str]:
 
 
 def _labels(index: pd.Index) -> list[str]:
-    return [" / ".join(map(str, name if isinstance(name, tuple) else (name,))) for name in index]
+    return [" / ".join(map(label_text, name if isinstance(name, tuple) else (name,))) for name in index]
 
 
-def _fits(result: Result) -> list[str]:
-    table = pd.concat([result.diagnostics, result.variance_components], axis=1)
+def _fits(tables: FitTables) -> list[str]:
+    table = pd.concat([tables.diagnostics, tables.variance_components], axis=1)
     shown = table[["areas", "sampled", "sigma2_u", "sigma2_u_se", "r2_marginal", "gamma_median"]]
     return shown.head(20).to_string(float_format="{:.4g}".format).splitlines() + (
         [f"… {len(shown) - 20} more fits"] if len(shown) > 20 else []
@@ -119,7 +139,7 @@ def _fits(result: Result) -> list[str]:
 
 def gain_lines(frame: pd.DataFrame) -> list[str]:
     """Set the CVs of direct and model estimates against each other, line by line."""
-    direct, model = (_numbers(frame[name]) for name in ("direct_cv", "cv"))
+    direct, model = (to_numbers(frame, name) for name in ("direct_cv", "cv"))
     both = np.isfinite(direct) & np.isfinite(model)
     lines = [f"{'':<22} {'direct':>8} {'model':>8} {'gain':>8}"]
     if both.any():
@@ -130,25 +150,21 @@ def gain_lines(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-def check_lines(result: Result) -> list[str]:
+def check_lines(residuals: pd.DataFrame) -> list[str]:
     """Judge normality and bias of a fit, one phrase each."""
     checks = []
     try:
-        normality = residual_normality(result.residuals["standardised"].to_numpy())
+        normality = residual_normality(residuals["standardised"].to_numpy())
         verdict = "ok" if normality.p_value >= 0.05 else "doubtful"
         checks.append(f"normality of residuals {verdict} (p {normality.p_value:.2g})")
     except SaeInputError:
         checks.append("normality of residuals: too few areas")
     try:
         # against the regression part: a shrunken estimate shares the error of its own direct estimate
-        fitted, residual = (result.residuals[name].to_numpy() for name in ("fitted", "residual"))
+        fitted, residual = (residuals[name].to_numpy() for name in ("fitted", "residual"))
         bias = bias_test(fitted + residual, fitted)
         verdict = "ok" if bias.p_value >= 0.05 else "doubtful"
         checks.append(f"bias of model vs direct {verdict} (slope {bias.slope:.2f}, p {bias.p_value:.2g})")
     except SaeInputError:
         checks.append("bias of model vs direct: no covariates, or too few areas")
     return checks
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    return column.to_numpy(dtype=float, na_value=np.nan)

@@ -104,7 +104,7 @@ class BetaBinomialPosterior(GridPosterior):
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others) and its Pareto k of every observed figure, each of shape (n,)."""
         found = [
-            log_marginals(fit.problem, fit.ridge, fit.beta, fit.log_sigma, fit.tables, by_area=True)
+            log_marginals(fit.problem, fit.path, fit.beta, fit.log_sigma, fit.tables, by_area=True)
             for fit in self.nodes.fits
         ]
         return psis_loo(np.concatenate(found), self._log_weights())
@@ -163,10 +163,13 @@ class BetaBinomialPosterior(GridPosterior):
         return np.concatenate([fit.log_weights + np.log(weight) for fit, weight in pairs])
 
     def _mixed(self, each: list[Mixed]) -> Mixed:
-        return Mixed(tuple(
-            replace(part, weights=weight * part.weights)
-            for mixed, weight in zip(each, self.nodes.weights, strict=True) for part in mixed.parts
-        ))  # fmt: skip
+        return Mixed(
+            tuple(
+                replace(part, weights=weight * part.weights)
+                for mixed, weight in zip(each, self.nodes.weights, strict=True)
+                for part in mixed.parts
+            )
+        )
 
 
 def _places(n: int, seed: int) -> np.ndarray:

@@ -13,8 +13,9 @@ from sae.numerics.glmm.sobol import WeightedPoints
 from sae.numerics.glmm.unit_kernels import draws, expected, likelihoods, shares, uniforms
 from sae.numerics.glmm.unit_logit import Cells, weighted_points
 from sae.numerics.inference.psis import psis_loo
+from sae.numerics.inference.standardise import standardise
 from sae.numerics.random.streams import generator, stream_keys
-from sae.samplers.grid import centred_basis, times_rows
+from sae.samplers.grid import times_rows
 from sae.samplers.posterior import Sample
 
 __all__ = ["CellsPosterior", "Population"]
@@ -51,7 +52,7 @@ class CellsPosterior:
     population : Population
         The same areas in the same order.
     prior : (code, scale)
-        Of σ: see `hyperprior.log_prior`.
+        Of σ: see `priors.log_prior`.
     labels : sequence of str, length D
         Names of the areas: they name the streams.
     """
@@ -64,7 +65,7 @@ class CellsPosterior:
     @cached_property
     def basis(self) -> np.ndarray:
         """A, (p, p): X A is what is fitted."""
-        return centred_basis(self.cells.X)
+        return standardise(self.cells.X, ddof=0, by_size=True).basis
 
     @cached_property
     def own(self) -> Cells:
@@ -103,10 +104,14 @@ class CellsPosterior:
         index = self.fit.spread(_JOINT)
         return np.asarray(
             expected(
-                *self.own.arrays, self.design, self.population.size, self.population.starts,
-                self.fit.beta[index], np.exp(self.fit.log_sigma[index]),
+                *self.own.arrays,
+                self.design,
+                self.population.size,
+                self.population.starts,
+                self.fit.beta[index],
+                np.exp(self.fit.log_sigma[index]),
             )
-        )  # fmt: skip
+        )
 
     @cached_property
     def reference(self) -> np.ndarray:
@@ -190,9 +195,14 @@ class CellsPosterior:
         on, starts = self.sampled, self.own.starts
         out = sigma[:, None] * ndtri(places)
         out[:, on] = draws(
-            self.own.X, self.own.y, self.own.n, starts[np.append(on, True)], beta, sigma,
+            self.own.X,
+            self.own.y,
+            self.own.n,
+            starts[np.append(on, True)],
+            beta,
+            sigma,
             np.ascontiguousarray(places[:, on]),
-        )  # fmt: skip
+        )
         return out
 
     def _shares(self, beta: np.ndarray, effects: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numba import config
 
-from sae.numerics.fay_herriot.mixture import Mixture, area_mixture, leave_one_out
+from sae.numerics.fay_herriot.mixture import area_mixture, leave_one_out
 from sae.numerics.fay_herriot.posterior import (
     Areas,
     HyperDraws,
@@ -22,6 +22,7 @@ from sae.numerics.fay_herriot.posterior import (
     place_nodes,
     tiles_of,
 )
+from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.priors import SPARE
 from sae.numerics.inference.transforms import Transform, normal_mean
 from sae.numerics.random.streams import stream_keys
@@ -50,7 +51,7 @@ class FayHerriotPosterior:
     areas : Areas
         All problems on the model's scale, concatenated.
     priors : sequence of (code, scale)
-        Of each problem's σ: see `hyperprior.log_prior`.
+        Of each problem's σ: see `priors.log_prior`.
     transform : Transform
         The way back to the reported scale.
     labels : sequence of str, length M
@@ -85,6 +86,10 @@ class FayHerriotPosterior:
     def nodes(self) -> Nodes:
         """Nodes of σ of every problem."""
         return place_nodes(self.areas, self.priors, threads=_threads(len(self.areas.y)))
+
+    def variance_nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return nodes of σ² and their weights, each of shape (K,); the nodes of all problems in turn."""
+        return self.nodes.sd**2, self.nodes.weights
 
     @cached_property
     def fine(self) -> Nodes:
@@ -225,8 +230,9 @@ class FayHerriotPosterior:
     def _noise(self, n: int, seed: int) -> np.ndarray:
         """Return standard normals of every area: draws of areas whose true values are N(0, 1)."""
         size = len(self.areas.y)
-        nowhere = Areas.of(np.zeros(size), np.ones(size), np.zeros((1, size)), np.zeros(size, dtype=bool),
-                           self.areas.offsets)  # fmt: skip
+        nowhere = Areas.of(
+            np.zeros(size), np.ones(size), np.zeros((1, size)), np.zeros(size, dtype=bool), self.areas.offsets
+        )
         problems = len(self.areas.offsets) - 1
         one = HyperDraws(np.ones((problems, n)), np.zeros((problems, n, 1)))
         return draw_areas(one, nowhere, self._keys(seed, "sampling errors"))

@@ -14,16 +14,19 @@ from itertools import product
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
-from sae.numerics.fay_herriot.mixture import Mixture
 from sae.numerics.inference.lattice import Lattice, Proposal, find_mode, lattice, spread_of
+from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import K_LIMIT, psis
 from sae.numerics.random.streams import generator, stream_keys
 from sae.numerics.spacetime.posterior import AreaField, Conditional, condition, log_posterior, solve
+from sae.numerics.spacetime.posterior_covariance import joint_covariance
 from sae.numerics.spacetime.posterior_draws import FieldDraws, draw_fields
 from sae.samplers.posterior import Sample
 
-__all__ = ["GaussianField", "gaussian_field"]
+__all__ = ["JOINT_DRAWS", "JOINT_ROWS", "GaussianField", "gaussian_field"]
 
+JOINT_ROWS = 1000  # up to which the covariance of all rows is computed; of more it is read from draws
+JOINT_DRAWS = 400  # their error is 1 / √400 of a variance
 TOLERANCE = 1e-3  # error of means and deviations, in posterior standard deviations, that ends the refinement
 # (step in standard deviations, nats below the top) of one, two, or more hyperparameters
 _LEVELS = {
@@ -95,6 +98,19 @@ class GaussianField:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.weights @ ndtr((self.at.means - threshold) / self.at.sds)
 
+    def shared(self) -> np.ndarray:
+        """Return columns whose products are the posterior covariance of different rows, shape (M, C).
+
+        Of more than `JOINT_ROWS` rows they are `JOINT_DRAWS` draws, always the same ones: a covariance is
+        part of the posterior, not of draws that somebody asks for.
+        """
+        if self.at.means.shape[1] > JOINT_ROWS:
+            values = self.values(JOINT_DRAWS, 0)
+            return np.asarray((values - values.mean(axis=0)).T / np.sqrt(JOINT_DRAWS - 1))
+        covariance = joint_covariance(self.field, self.phi, self.weights, self.at.means, self.at.sds)
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
     @property
     def coefficient_mixture(self) -> Mixture:
         """Posterior of every coefficient as a mixture of normals."""
@@ -123,14 +139,21 @@ class GaussianField:
 
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the first m of them are those that `draw(m, seed)` returns."""
-        keys = stream_keys(seed, "spatial posterior", ("field", "rows"))
-        phi, drawn = self._from_nodes(n, seed, keys) if self.by_nodes else self._from_proposal(n, seed, keys)
+        phi, drawn = self._drawn(n, seed)
         y, variance, place = _observed(self.field)
         log_likelihood = -0.5 * (
             np.log(2.0 * np.pi * variance) + (y - drawn.values[:, place]) ** 2 / variance
         )
-        parameters = {**self.field.natural(phi), "coefficients": drawn.beta}
+        parameters = {**self.field.natural(phi), "beta": drawn.beta}
         return Sample(drawn.values, parameters, log_likelihood, drawn.replicated)
+
+    def values(self, n: int, seed: int) -> np.ndarray:
+        """Return n joint draws of the true values of all rows alone, shape (n, M)."""
+        return self._drawn(n, seed)[1].values
+
+    def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, FieldDraws]:
+        keys = stream_keys(seed, "spatial posterior", ("field", "rows"))
+        return (self._from_nodes if self.by_nodes else self._from_proposal)(n, seed, keys)
 
     def _from_proposal(self, n: int, seed: int, keys: np.ndarray) -> tuple[np.ndarray, FieldDraws]:
         """Take each proposed value floor(w + u) times: w on average, so that draws follow the posterior.
@@ -219,10 +242,15 @@ def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> Gaussia
         at = Conditional(**{name: value[heavy] for name, value in vars(at).items()})
     mass = [half.log_mass for half in halves]
     return GaussianField(
-        model, points[heavy], weights[heavy] / weights[heavy].sum(), at, proposal,
-        float(logsumexp(mass)) - np.log(2.0), bool(k_hat > K_LIMIT or model.structure.size >= _BY_NODES),
+        model,
+        points[heavy],
+        weights[heavy] / weights[heavy].sum(),
+        at,
+        proposal,
+        float(logsumexp(mass)) - np.log(2.0),
+        bool(k_hat > K_LIMIT or model.structure.size >= _BY_NODES),
         {"quadrature_error": error, "k_hat": float(k_hat), "nodes": float(heavy.sum())},
-    )  # fmt: skip
+    )
 
 
 def _join(halves: list[Lattice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

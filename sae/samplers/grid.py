@@ -10,19 +10,15 @@ import numpy as np
 
 from sae.numerics.glmm.likelihoods import Likelihood
 from sae.numerics.glmm.posterior import GridFit, GridProblem, draw_all_effects, fit_grid, log_marginals
-from sae.numerics.glmm.predictors import (
-    Mixed,
-    NormalPart,
-    conditional_means,
-    sampled_mixture,
-    unsampled_mixture,
-)
+from sae.numerics.glmm.predictors import Mixed, conditional_means, sampled_mixture, unsampled_mixture
+from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import psis_loo
+from sae.numerics.inference.standardise import standardise
 from sae.numerics.inference.transforms import Transform
 from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.posterior import Sample
 
-__all__ = ["JOINT", "GridPosterior", "centred_basis", "times_rows"]
+__all__ = ["JOINT", "GridPosterior", "times_rows"]
 
 JOINT = 512  # points of the hyperparameters for the covariance of areas
 
@@ -39,7 +35,7 @@ class GridPosterior:
         Designs of all rows.
     sampled : ndarray of bool, shape (M,)
     prior : (code, scale)
-        Of σ: see `hyperprior.log_prior`.
+        Of σ: see `priors.log_prior`.
     link : Transform
         h; its inverse is increasing.
     labels : sequence of str, length M
@@ -59,7 +55,7 @@ class GridPosterior:
     @cached_property
     def basis(self) -> np.ndarray:
         """A, (p, p): columns of X A have mean 0 and deviation 1 where X has a constant, else size 1."""
-        return centred_basis(self.X[self.sampled])
+        return standardise(self.X[self.sampled], ddof=0, by_size=True).basis
 
     @cached_property
     def design(self) -> np.ndarray:
@@ -115,7 +111,7 @@ class GridPosterior:
         low, high = self.link.range
         inside = (limits > low) & (limits < high)
         eta = self.link.forward(np.where(inside, limits, 0.5))
-        found = self._together(lambda part, rows: 1.0 - part.distribution()(eta[rows])[None])[0]
+        found = self._together(lambda part, rows: 1.0 - part.cdf(eta[rows])[None])[0]
         return np.where(inside, found, limits <= low)
 
     def draw(self, n: int, seed: int) -> Sample:
@@ -140,7 +136,7 @@ class GridPosterior:
         The area's effect is integrated out, so that only the hyperparameters are weighted anew.
         """
         fit = self.fit
-        found = log_marginals(fit.problem, fit.ridge, fit.beta, fit.log_sigma, fit.tables, by_area=True)
+        found = log_marginals(fit.problem, fit.path, fit.beta, fit.log_sigma, fit.tables, by_area=True)
         return psis_loo(found, fit.log_weights)
 
     def shared(self) -> np.ndarray:
@@ -172,7 +168,7 @@ class GridPosterior:
         """Return mean and standard deviation of an area like each sampled one, its observation not used."""
         beta, sigma = self.equal_points(JOINT)
         means = beta @ self.design[self.sampled].T
-        part = NormalPart(np.full(JOINT, 1.0 / JOINT), means, sigma[:, None])
+        part = Mixture(np.full(JOINT, 1.0 / JOINT), means, sigma[:, None])
         return Mixed((part,)).moments(self.link.inverse)
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -194,19 +190,6 @@ class GridPosterior:
         if outside is not None:
             found[:, ~self.sampled] = of(outside, ~self.sampled)
         return found
-
-
-def centred_basis(X: np.ndarray) -> np.ndarray:
-    """Return A, (p, p): columns of X A have mean 0 and deviation 1 where X has a constant, else size 1."""
-    constant = np.flatnonzero(np.ptp(X, axis=0) == 0.0)
-    if not len(constant):
-        return np.diag(1.0 / np.sqrt((X**2).mean(axis=0)))
-    scale = X.std(axis=0)
-    scale[constant] = np.abs(X[0, constant])
-    A = np.diag(1.0 / scale)
-    others = np.setdiff1d(np.arange(len(A)), constant)
-    A[constant[0], others] = -X.mean(axis=0)[others] / scale[others] / X[0, constant[0]]
-    return A
 
 
 def times_rows(X: np.ndarray, A: np.ndarray) -> np.ndarray:

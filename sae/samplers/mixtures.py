@@ -9,15 +9,19 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.fay_herriot.mixture import Mixture
-from sae.numerics.inference.psis import psis_loo
-from sae.numerics.multivariate.importance import BlockAreas, Conditionals, CovarianceNodes, condition_blocks
+from sae.errors import SaeConvergenceError
+from sae.numerics.inference.mixture import Mixture
+from sae.numerics.inference.psis import K_LIMIT, psis_loo
+from sae.numerics.multivariate.areas import BlockAreas
+from sae.numerics.multivariate.importance import Conditionals, CovarianceNodes, condition_blocks
 from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.posterior import Sample
 
-__all__ = ["BlockMixture", "lkj_log_density", "partial_correlations", "weighted_quantiles"]
+__all__ = ["BlockMixture", "check_weights", "weighted_quantiles"]
 
 _PIECE = 2_000_000  # numbers held at once while true values are drawn
+_FEWEST = 64  # nodes from which the covariance between rows is read, however many rows there are
+_ENTRIES = 2**27  # nodes times rows times rows up to which it is read from all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +127,46 @@ class BlockMixture:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self._drawn(n, seed)[2][:, :, list(self.reported)].reshape(n, -1)
 
-    def shared(self, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def shared(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what areas share and what is theirs alone, for a joint covariance of all D R rows.
 
         Returns
         -------
-        columns : ndarray, shape (D R, n)
-            Their products are the covariance of the areas' means, given hyperparameters and β, over n draws.
+        columns : ndarray, shape (D R, C)
+            Their products are the covariance of the areas' means given hyperparameters and β.
         alone : ndarray, shape (D, R, R)
-            Covariance of an area's rows given hyperparameters and β, averaged over the same draws.
+            Covariance of an area's rows given hyperparameters and β, averaged over them.
+
+        Notes
+        -----
+        By the law of total covariance over the nodes; where nodes and rows are many, over as many equally
+        weighted ones as there is room for.
         """
-        which, beta = self._hyper(n, seed)
-        means, alone = np.empty((n, *self.areas.y.shape)), np.zeros(self.areas.psi.shape)
-        for mine, node, mean, inside in self._given(which, beta):
-            means[mine] = mean
-            alone += np.einsum("k,kdrs->drs", np.bincount(node) / n, inside)
-        return (means - means.mean(axis=0)).reshape(n, -1).T / np.sqrt(n - 1), alone
+        y, X, psi, _ = self.areas.arrays
+        count = max(_FEWEST, _ENTRIES // (y.size * max(y.size, X.shape[2])))
+        which, weights = np.arange(len(self.nodes.phi)), self.nodes.weights
+        if count < len(which):
+            places = (np.arange(count) + 0.5) / count * (1.0 - 1e-12)
+            which, times = np.unique(np.searchsorted(np.cumsum(weights), places), return_counts=True)
+            weights = times / count
+        root = np.sqrt(weights)
+        means = self.at.means[which].reshape(len(which), -1)
+        columns, alone = [(root[:, None] * (means - weights @ means)).T], np.zeros(psi.shape)
+        for mine in np.array_split(np.arange(len(which)), max(1, len(which) * psi.size // _PIECE)):
+            gain, inside = self._regressed(which[mine])
+            alone += np.tensordot(weights[mine], inside, axes=1)
+            loose = (X - gain @ X) @ self.at.root[which[mine], None]
+            columns.append(np.moveaxis(root[mine, None, None, None] * loose, 0, -1).reshape(y.size, -1))
+        together = np.concatenate(columns, axis=1)
+        if together.shape[1] > y.size:  # as many columns as rows say the same
+            together = np.asarray(np.linalg.qr(together.T, mode="r")).T
+        return together, alone
+
+    def _regressed(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return at some nodes, shape (k, D, R, R), what rows take of figures, and what they leave open."""
+        V = self.nodes.covariances[nodes, None]
+        gain = V @ self.areas.inverse(self.nodes.covariances[nodes])
+        return gain, V - gain @ V
 
     def _hyper(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw nodes and coefficients, shapes (n,) and (n, p)."""
@@ -155,16 +183,13 @@ class BlockMixture:
         That is the areas' means, shape (m, D, R), and node by node their covariance, shape (nodes, D, R, R).
         """
         y, X, psi, seen = self.areas.arrays
-        both = seen[:, :, None] & seen[:, None, :]
         order = np.argsort(which, kind="stable")
         for mine in np.array_split(order, max(1, len(which) * psi.size // _PIECE)):
             taken, node = np.unique(which[mine], return_inverse=True)
-            V = self.nodes.covariances[taken, None]
-            # a component without a figure has the unit matrix, and no weight
-            gain = V @ (np.linalg.inv(np.where(both, V + psi, np.eye(V.shape[-1]))) * both)
+            gain, inside = self._regressed(taken)
             fitted = np.einsum("drp,sp->sdr", X, beta[mine])
             rest = np.where(seen, y - fitted, 0.0)
-            yield mine, node, fitted + np.einsum("sdrt,sdt->sdr", gain[node], rest), V - gain @ V
+            yield mine, node, fitted + np.einsum("sdrt,sdt->sdr", gain[node], rest), inside
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw nodes, coefficients and true values of all components, shapes (n,), (n, p), (n, D, R)."""
@@ -182,7 +207,7 @@ class BlockMixture:
         """
         y, _, psi, seen = self.areas.arrays
         D, R = y.shape
-        both = seen[:, :, None] & seen[:, None, :]
+        both = self.areas.both
         precision = np.linalg.pinv(np.where(both, psi, np.eye(R)), hermitian=True) * both
         own = np.where(seen, np.einsum("drr->dr", precision), 1.0)
         pulled = np.einsum("drt,sdt->sdr", precision, np.where(seen, y - theta, 0.0))
@@ -194,43 +219,20 @@ class BlockMixture:
         return log_density[:, :, which][:, seen[:, which]], replicated[:, :, which][:, seen[:, which]]
 
 
-def partial_correlations(z: np.ndarray, size: int) -> np.ndarray:
-    """Return roots of correlation matrices from partial correlations tanh z.
+def check_weights(nodes: CovarianceNodes) -> None:
+    """Refuse importance weights that cannot be trusted.
 
-    Parameters
-    ----------
-    z : ndarray, shape (K, R (R - 1) / 2)
-        Row by row below the diagonal: of i and j, given those before j.
-
-    Returns
-    -------
-    ndarray, shape (K, R, R)
-        Lower triangular; rows of length 1.
+    Raises
+    ------
+    SaeConvergenceError
+        If k-hat exceeds 0.7.
     """
-    root, left, column = np.zeros((len(z), size, size)), np.ones((len(z), size)), 0
-    partial = np.tanh(z)
-    for i in range(size):
-        for j in range(i):
-            root[:, i, j] = partial[:, column] * np.sqrt(left[:, i])
-            left[:, i] *= 1.0 / np.cosh(z[:, column]) ** 2
-            column += 1
-        root[:, i, i] = np.sqrt(left[:, i])
-    return root
-
-
-def lkj_log_density(z: np.ndarray, size: int, eta: float = 1.0) -> np.ndarray:
-    """Return the log density of atanh of partial correlations under LKJ(eta), up to a constant.
-
-    References
-    ----------
-    Lewandowski, Kurowicka and Joe (2009), J. Multivariate Anal. 100, 1989-2001, section 2.
-    """
-    power = np.array([eta + 0.5 * (size - 2 - j) for i in range(size) for j in range(i)])
-    return (
-        np.asarray(-2.0 * np.log(np.cosh(np.clip(z, -300.0, 300.0))) @ power)
-        if size > 1
-        else np.zeros(len(z))
-    )
+    if nodes.k_hat > K_LIMIT:
+        raise SaeConvergenceError(
+            "The posterior of the hyperparameters was not found: Pareto k-hat of the importance weights is "
+            f"{nodes.k_hat:.2f}, above {K_LIMIT}; effective nodes {nodes.ess:.0f}.",
+            hint="Use a narrower prior, or fewer components or covariates.",
+        )
 
 
 def weighted_quantiles(

@@ -60,6 +60,14 @@ class ExactNestedError:
         error = {"quadrature_error": posterior.error}
         return cls(posterior, sums, means, tuple(map(str, labels)), source, error)
 
+    def variance_nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return nodes of σu² and their weights, each of shape (K,)."""
+        joint = self.posterior
+        variance = (joint.tau[:, None] * joint.sigma_e) ** 2
+        weights = joint.weights[:, None] * joint.inner
+        kept = (weights > 1e-10) & (variance > 0.0)
+        return variance[kept], weights[kept] / weights[kept].sum()
+
     @cached_property
     def mixture(self) -> AreaMixture:
         """The area means at the nodes."""
@@ -93,12 +101,10 @@ class ExactNestedError:
         noise = normals(keys, 0, n) * drawn.sigma_e[:, None] / np.sqrt(self.sums.n[seen])
         return Sample(
             values=drawn.values,
-            parameters={
-                "sigma_u": drawn.sigma_u, "sigma_e": drawn.sigma_e, "coefficients": drawn.coefficients
-            },
+            parameters={"sigma_u": drawn.sigma_u, "sigma_e": drawn.sigma_e, "beta": drawn.coefficients},
             log_likelihood=_log_likelihood(self.sums, seen, drawn, fitted),
             replicated=fitted + noise,
-        )  # fmt: skip
+        )
 
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(units of area d | the other areas) by quadrature; its Pareto k is NaN."""

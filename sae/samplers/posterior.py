@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Posterior", "Sample"]
+__all__ = ["Posterior", "Sample", "VarianceNodes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,19 @@ class Posterior(Protocol):
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the same seed gives the same draws."""
 
+    def values(self, n: int, seed: int) -> np.ndarray:
+        """Return the true values alone of the same draws, shape (n, M)."""
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others) and its Pareto k of every observed figure, each of shape (n,).
 
         k is NaN where the figure is exact to quadrature.
         """
+
+
+@runtime_checkable
+class VarianceNodes(Protocol):
+    """A posterior whose one model variance stands on nodes, as a planner of samples takes it."""
+
+    def variance_nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return nodes of the model variance on the model's scale and their weights, each of shape (K,)."""

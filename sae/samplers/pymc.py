@@ -7,7 +7,6 @@ only the arrays of the posterior and the count of divergences are taken from eit
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from sae.errors import ConvergenceWarning, SaeConvergenceError
+from sae.errors import SaeConvergenceError
+from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL
 from sae.numerics.inference.psis import ess, r_hat
 from sae.numerics.random.streams import stream_keys
 
-__all__ = ["CHAINS", "R_HAT_ERROR", "R_HAT_WARNING", "Chains", "sample_chains"]
+__all__ = ["CHAINS", "R_HAT_ERROR", "R_HAT_WARNING", "Chains", "per_chain", "sample_chains", "standard_prior"]
 
 CHAINS = 4
 R_HAT_WARNING, R_HAT_ERROR = 1.01, 1.05
@@ -73,28 +73,59 @@ class Chains:
         """Return the draws with all chains one after the other, shape (chains × draws, ...)."""
         return {name: values.reshape(-1, *values.shape[2:]) for name, values in self.draws.items()}
 
+    @property
+    def lengths(self) -> str:
+        """Number and length of the chains in words: "4 chains of 1000"."""
+        count, size = next(iter(self.draws.values())).shape[:2]
+        return f"{count} chains of {size}"
+
+    @property
+    def doubt(self) -> str:
+        """The sentence that says that the chains hardly agree; empty where they do."""
+        if self.r_hat > R_HAT_WARNING or self.divergences:
+            return f"The chains hardly agree: {self._judgement}"
+        return ""
+
     def checked(self) -> Chains:
-        """Return itself; warn of chains that hardly agree, refuse those that do not.
+        """Return itself, but for chains that do not agree.
 
         Raises
         ------
         SaeConvergenceError
             If R-hat exceeds 1.05, or one draw in twenty diverged.
         """
-        total = next(iter(self.draws.values()))
-        share = self.divergences / (total.shape[0] * total.shape[1])
-        words = (
+        count, size = next(iter(self.draws.values())).shape[:2]
+        if not self.r_hat <= R_HAT_ERROR or self.divergences > _DIVERGENT * count * size:
+            raise SaeConvergenceError(
+                f"The chains did not converge: {self._judgement}",
+                hint="Ask for more draws, use a narrower prior, or a simpler model.",
+            )
+        return self
+
+    @property
+    def _judgement(self) -> str:
+        return (
             f"R-hat {self.r_hat:.3f} ({self.worst}), effective sample size {self.ess:.0f}, "
             f"{self.divergences} divergences."
         )
-        if not self.r_hat <= R_HAT_ERROR or share > _DIVERGENT:
-            raise SaeConvergenceError(
-                f"The chains did not converge: {words}",
-                hint="Ask for more draws, use a narrower prior, or a simpler model.",
-            )
-        if self.r_hat > R_HAT_WARNING or self.divergences:
-            warnings.warn(f"The chains hardly agree: {words}", ConvergenceWarning, stacklevel=2)
-        return self
+
+
+def per_chain(draws: int) -> int:
+    """Return the length of each of `CHAINS` chains that together have at least so many draws."""
+    return -(-draws // CHAINS)
+
+
+def standard_prior(code: int) -> Any:
+    """Return the class of PyMC's distributions that a prior of a standard deviation is, with scale 1.
+
+    Parameters
+    ----------
+    code : int
+        Kind of the prior, a proper one: see `sae.numerics.inference.priors`.
+    """
+    import pymc as pm
+
+    return {HALF_NORMAL: pm.HalfNormal, HALF_CAUCHY: pm.HalfCauchy}.get(code, pm.Exponential)
 
 
 def sample_chains(
@@ -190,9 +221,13 @@ def _by_nutpie(
     # a name that nutpie does not know is an error: data that are left out would be those of the first call
     used = {name: arrays[name] for name in asked}
     running = nutpie.sample(
-        model.with_data(**used), seed=seed, blocking=False, save_warmup=False,
-        progress_bar=sys.stderr.isatty(), **options,
-    )  # fmt: skip
+        model.with_data(**used),
+        seed=seed,
+        blocking=False,
+        save_warmup=False,
+        progress_bar=sys.stderr.isatty(),
+        **options,
+    )
     try:
         trace = running.wait()
     except BaseException:  # also Ctrl-C, after which nutpie would return what it has
@@ -211,9 +246,13 @@ def _by_pymc(
     with model:
         pm.set_data(dict(arrays))
         trace = pm.sample(
-            **options, nuts_sampler="pymc", random_seed=seed, cores=1, progressbar=sys.stderr.isatty(),
+            **options,
+            nuts_sampler="pymc",
+            random_seed=seed,
+            cores=1,
+            progressbar=sys.stderr.isatty(),
             compute_convergence_checks=False,
-        )  # fmt: skip
+        )
     return model, _dataset(trace.posterior), trace.sample_stats["diverging"]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from scipy.special import gammaincinv, logsumexp, ndtr
 
 from sae.numerics.fay_herriot.gibbs import run_chain
-from sae.numerics.fay_herriot.mixture import Mixture
+from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import psis_loo
 from sae.numerics.random.streams import generator, normals, stream_keys
+from sae.samplers.chains import random_order, shared_columns
 from sae.samplers.posterior import Sample
 from sae.samplers.pymc import CHAINS, Chains
 
@@ -49,8 +50,7 @@ class ScaleMixture:
     @property
     def source(self) -> str:
         """How the posterior is computed, in words."""
-        size = self.chains.draws["sigma_u"].shape[1]
-        return f"Gibbs sampler, {CHAINS} chains of {size}, true values integrated"
+        return f"Gibbs sampler, {self.chains.lengths}, true values integrated"
 
     @property
     def diagnostics(self) -> Mapping[str, float]:
@@ -93,6 +93,10 @@ class ScaleMixture:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self._drawn(n, seed)[1]
 
+    def shared(self) -> np.ndarray:
+        """Return columns whose products are the posterior covariance of different rows, shape (M, C)."""
+        return shared_columns(self.mixture.means)
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others), effects and their factors integrated out, and its Pareto k."""
         return self._loo
@@ -118,26 +122,46 @@ class ScaleMixture:
         return fitted + gain * np.where(self.sampled, self.y - fitted, 0.0), np.sqrt(spread)
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        size = len(self.hyper["sigma_u"])
-        rounds = [generator(seed, "draws of the chains", k).permutation(size) for k in range(-(-n // size))]
-        which = np.concatenate(rounds)[:n]
+        which = random_order(len(self.hyper["sigma_u"]), n, seed)
         mean, sd = self._given(which)
         return which, mean + sd * normals(stream_keys(seed, "area effects", self.labels), 0, n)
 
 
 def sample_mixture(
-    y: np.ndarray, D: np.ndarray, X: np.ndarray, sampled: np.ndarray, labels: Sequence[str],
-    prior: tuple[int, float], *, seed: int, df: float = np.inf, shrunk: np.ndarray | None = None,
-    tau: float = np.nan, tau_scale: float = 1.0, draws: int = 1000, tune: int = 500, thin: int = 2,
-) -> ScaleMixture:  # fmt: skip
+    y: np.ndarray,
+    D: np.ndarray,
+    X: np.ndarray,
+    sampled: np.ndarray,
+    labels: Sequence[str],
+    prior: tuple[int, float],
+    *,
+    seed: int,
+    df: float = np.inf,
+    shrunk: np.ndarray | None = None,
+    tau: float = np.nan,
+    tau_scale: float = 1.0,
+    draws: int = 1000,
+    tune: int = 500,
+    thin: int = 2,
+) -> ScaleMixture:
     """Run the chains; arguments as of `scale_mixture.run_chain`, with all M rows."""
     chains = [
         run_chain(
-            y[sampled], D[sampled], X[sampled], prior, key, df=df, shrunk=shrunk, tau=tau,
-            tau_scale=tau_scale, draws=draws, tune=tune, thin=thin,
+            y[sampled],
+            D[sampled],
+            X[sampled],
+            prior,
+            key,
+            df=df,
+            shrunk=shrunk,
+            tau=tau,
+            tau_scale=tau_scale,
+            draws=draws,
+            tune=tune,
+            thin=thin,
         )
         for key in stream_keys(seed, "Gibbs sampler", range(CHAINS))
-    ]  # fmt: skip
+    ]
 
     def stacked(name: str) -> np.ndarray:
         return np.stack([getattr(chain, name) for chain in chains])
@@ -154,10 +178,14 @@ def sample_mixture(
         _draw_factors(factor, stacked("df"), sampled, labels, seed)
     held = {} if np.isnan(df) or np.isinf(df) else {"df": stacked("df")}
     return ScaleMixture(
-        y, D, X, sampled, labels,
+        y,
+        D,
+        X,
+        sampled,
+        labels,
         Chains({**found.draws, **held, "factor": factor}, found.r_hat, found.ess, 0, found.worst),
         not np.isinf(df),
-    )  # fmt: skip
+    )
 
 
 def _draw_factors(

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from sae.errors import SaeSpecError, name_some
+from sae.specs.formula import split_formula
 
 __all__ = ["Specification", "one_of"]
 
 
-def one_of(option: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not among `allowed`, with the nearest one that is.
+_RENAMED = {
+    "arcsine": "arcsin",
+    "asin": "arcsin",
+    "log-odds": "logit",
+}  # earlier spellings
+
+
+def one_of(option: str, value: object, allowed: Any) -> None:
+    """Refuse a value that is not among `allowed`, with the one that is meant.
+
+    Parameters
+    ----------
+    option : str
+    value : object
+    allowed : Literal or sequence of str
 
     Examples
     --------
@@ -24,9 +38,11 @@ def one_of(option: str, value: object, allowed: Sequence[str]) -> None:
     sae.errors.SaeSpecError: method = 'rmel' does not exist; did you mean 'reml'?
     It takes reml, ml.
     """
+    allowed = get_args(allowed) or tuple(allowed)
     if value in allowed:
         return
-    near = get_close_matches(str(value), allowed, n=1)
+    renamed = [_RENAMED[str(value)]] if _RENAMED.get(str(value)) in allowed else []
+    near = renamed or get_close_matches(str(value), allowed, n=1)
     meant = f"; did you mean {near[0]!r}?" if near else "."
     raise SaeSpecError(f"{option} = {value!r} does not exist{meant}", hint=f"It takes {', '.join(allowed)}.")
 
@@ -35,20 +51,49 @@ def one_of(option: str, value: object, allowed: Sequence[str]) -> None:
 class Specification:
     """A model as a set of options, without data and without fitted state.
 
-    Subclasses are frozen dataclasses whose first field is the formula, with ``kind``, the name they bear in a
-    model file, and ``_words``, what they will do in a few words.
+    Subclasses are frozen dataclasses that check their options as they are made.
+
+    Attributes
+    ----------
+    kind : str
+        The name a model bears in a model file.
+    formula : str
+        "outcome ~ covariates".
+    domain : str
+        Column of the area labels.
+    level : float
+        Of the intervals.
     """
 
     kind: ClassVar[str] = ""
 
+    formula: str
+    domain: str = "domain"
+    level: float = field(default=0.95, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for formula in (self.formula,) if isinstance(self.formula, str) else self.formula:
+            split_formula(formula)
+        if not 0.0 < self.level < 1.0:
+            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+
+    @property
+    def label(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        return f"{self.kind.replace('_', ' ')}: {self.formula}"
+
+    def _description(self) -> str:
+        """Return what the model will do, in a sentence."""
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return kind, formula and every option that differs from its default, as TOML knows them."""
         options: dict[str, Any] = {"kind": self.kind}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and value != field.default:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None and value != option.default:
                 value = getattr(value, "text", value)  # a component such as AR1("year")
-                options[field.name] = list(value) if isinstance(value, tuple) else value
+                options[option.name] = list(value) if isinstance(value, tuple) else value
         return options
 
     def to_toml(self) -> str:
@@ -75,23 +120,24 @@ class Specification:
         kind = given.pop("kind", cls.kind)
         if kind != cls.kind:
             raise SaeSpecError(f"kind = {kind!r} is not {cls.kind!r}, which {cls.__name__} reads.")
-        known = [field.name for field in fields(cls)]
+        known = [option.name for option in fields(cls)]
         unknown = [name for name in given if name not in known]
         if unknown:
             near = get_close_matches(unknown[0], known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"It knows {', '.join(known)}."
             raise SaeSpecError(f"{cls.__name__} has no option {name_some(unknown)}.", hint=hint)
         required = [
-            field.name
-            for field in fields(cls)
-            if field.default is MISSING and field.default_factory is MISSING
+            option.name
+            for option in fields(cls)
+            if option.default is MISSING and option.default_factory is MISSING
         ]
         absent = [name for name in required if name not in given]
         if absent:
             raise SaeSpecError(f"{cls.__name__} needs {name_some(absent)}.")
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-        )
+        arguments: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return cls(**arguments)
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -104,13 +150,9 @@ class Specification:
             raise SaeSpecError(f"The specification is not valid TOML: {error}.") from None
         return cls.from_dict(tables.get("model", tables))
 
-    def _words(self) -> str:
-        return ""
-
     def __repr__(self) -> str:
         options = [
             f"{name}={value!r}" for name, value in self.to_dict().items() if name not in ("kind", "formula")
         ]
-        formula = getattr(self, "formula", "")
-        call = f"{type(self).__name__}({', '.join([repr(formula), *options])})"
-        return f"{call}\n{self._words()}" if self._words() else call
+        call = f"{type(self).__name__}({', '.join([repr(self.formula), *options])})"
+        return "\n".join(filter(None, (call, self._description())))

@@ -5,40 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.tables import label_text, labels, require, to_numbers
 
-__all__ = ["Design", "check_rank", "split_formula"]
+__all__ = ["Design", "check_rank", "outside_range"]
 
 _RANK_TOLERANCE = 1e-9
-
-
-def split_formula(formula: str) -> tuple[str, str]:
-    """Split "y ~ x1 + x2" into what is modelled and the covariates.
-
-    Raises
-    ------
-    SaeSpecError
-        If there is not exactly one name before one "~" and something after it.
-
-    Examples
-    --------
-    >>> split_formula("employment_rate ~ share_tertiary + C(birth)")
-    ('employment_rate', 'share_tertiary + C(birth)')
-    """
-    left, _, right = (part.strip() for part in formula.partition("~"))
-    left = left.strip("`")
-    if not left or not right or "~" in right:
-        raise SaeSpecError(
-            f"The formula {formula!r} does not say what is modelled by what.",
-            hint='Write it as "indicator ~ covariate + covariate", or "indicator ~ 1" without covariates.',
-        )
-    return left, right
+_SLACK = 1e-9  # of the largest value: rounding of a mean is no extrapolation
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +33,8 @@ class Design:
         Columns of the data that the formula uses.
     levels : mapping of str to tuple
         Levels of each text variable, the first one the reference.
+    low, high : ndarray of float, shape (n_columns,)
+        Range of each column on the rows that the design was learnt on.
 
     Examples
     --------
@@ -64,12 +44,16 @@ class Design:
     ('Intercept', 'x', 'g[T.b]')
     >>> design.rebuild(pd.DataFrame({"g": ["b"], "x": [7.0]}), ["D"]).tolist()
     [[1.0, 7.0, 1.0]]
+    >>> design.outside(np.array([[1.0, 7.0, 1.0], [1.0, 2.0, 0.0]])).tolist()
+    [[False, True, False], [False, False, False]]
     """
 
     formula: str
     columns: tuple[str, ...]
     variables: tuple[str, ...]
     levels: Mapping[str, tuple[Any, ...]]
+    low: np.ndarray
+    high: np.ndarray
     _model_spec: Any
 
     @classmethod
@@ -116,8 +100,9 @@ class Design:
             if len(inside) == 1 and inside[0] not in levels:  # C(number)
                 levels[inside[0]] = tuple(contrasts.levels)
         columns = tuple(str(name) for name in matrix.columns)
-        design = cls(formula, columns, variables, levels, matrix.model_spec)
-        return design, _finite(matrix, columns, names)
+        X = _finite(matrix, columns, names)
+        low, high = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.full(len(columns), np.nan),) * 2
+        return cls(formula, columns, variables, levels, low, high, matrix.model_spec), X
 
     def rebuild(self, frame: pd.DataFrame, names: Sequence[object]) -> np.ndarray:
         """Return the same columns on other rows; levels are matched by name, whatever their order.
@@ -131,7 +116,7 @@ class Design:
 
         _check_variables(self.variables, frame, names)
         for name, levels in self.levels.items():
-            values = frame[name] if _is_number(frame[name]) else _text(frame[name])
+            values = _text(frame[name]) if _are_text(levels) else frame[name]
             strange = ~values.isin(levels).to_numpy()
             if strange.any():
                 areas = np.asarray(names, dtype=object)[strange]
@@ -150,6 +135,33 @@ class Design:
             except DataMismatchWarning as problem:
                 raise SaeInputError(f"The formula {self.formula!r} meets new levels: {problem}") from None
         return _finite(matrix, self.columns, names)
+
+    def outside(self, X: np.ndarray) -> np.ndarray:
+        """Return which entries lie outside the range of their column on the rows that were learnt on.
+
+        Parameters
+        ----------
+        X : ndarray of float, shape (n_rows, n_columns)
+            Of `rebuild`.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_rows, n_columns)
+            ``.any(axis=1)`` says which rows extrapolate, ``.any(axis=0)`` in which columns.
+        """
+        return _beyond(X, self.low, self.high)
+
+
+def outside_range(reference: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Return which entries of X, (M, p), lie outside the range of a column of `reference`, (m, p).
+
+    Examples
+    --------
+    >>> from sae.specs.design import outside_range
+    >>> outside_range(np.array([[0.0], [1.0]]), np.array([[0.5], [2.0]])).ravel().tolist()
+    [False, True]
+    """
+    return _beyond(X, reference.min(axis=0), reference.max(axis=0))
 
 
 def check_rank(X: np.ndarray, columns: Sequence[str], where: str = "") -> None:
@@ -197,32 +209,34 @@ def check_rank(X: np.ndarray, columns: Sequence[str], where: str = "") -> None:
     )
 
 
+def _beyond(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
+    return np.asarray((low - slack > X) | (high + slack < X))
+
+
 def _is_number(column: pd.Series) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column.dtype)) and not pd.api.types.is_bool_dtype(column.dtype)
 
 
+def _are_text(levels: Sequence[object]) -> bool:
+    """Whether levels are those of a text variable; those of C(number) are numbers."""
+    return all(isinstance(level, str) for level in levels)
+
+
 def _text(column: pd.Series) -> pd.Series:
-    return pd.Series([str(value) for value in column.astype("object")], index=column.index, dtype="object")
+    return labels(column).astype("object")
 
 
 def _levels(column: pd.Series) -> tuple[str, ...]:
     """Levels in the order of a category, else sorted; only those that occur."""
     seen = set(_text(column))
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return tuple(str(level) for level in column.dtype.categories if str(level) in seen)
+        return tuple(level for level in map(label_text, column.dtype.categories) if level in seen)
     return tuple(sorted(seen))
 
 
 def _check_variables(variables: Sequence[str], frame: pd.DataFrame, names: Sequence[object]) -> None:
-    absent = [name for name in variables if name not in frame]
-    if absent:
-        near = get_close_matches(absent[0], [str(name) for name in frame], n=1)
-        meant = f"Did you mean {near[0]}? " if near else ""
-        raise SaeInputError(
-            f"The data have no covariate {name_some(absent)}.",
-            hint=f"{meant}They have {name_some(frame, 15)}.",
-            column=absent[0],
-        )
+    require(frame, variables, role="(a covariate of the formula)")
     for name in variables:
         empty = frame[name].isna().to_numpy()
         if empty.any():
@@ -242,11 +256,13 @@ def _prepare(
     """Numbers as float, text as categories with the known levels in their order."""
     columns: dict[str, Any] = {}
     for name in variables:
-        if not _is_number(frame[name]):
+        if name in levels and _are_text(levels[name]):
             columns[name] = pd.Categorical(_text(frame[name]), categories=list(levels[name]))
-        else:  # whole numbers stay whole, so that the levels of C(number) read as they were written
-            whole = pd.api.types.is_integer_dtype(frame[name].dtype)
-            columns[name] = frame[name].to_numpy(dtype=np.int64 if whole else np.float64)
+        elif pd.api.types.is_integer_dtype(frame[name].dtype):
+            # whole numbers stay whole, so that the levels of C(number) read as they were written
+            columns[name] = frame[name].to_numpy(dtype=np.int64)
+        else:
+            columns[name] = to_numbers(frame, name)
     return pd.DataFrame(columns, index=range(len(frame)))
 
 

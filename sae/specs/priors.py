@@ -100,7 +100,7 @@ class HalfNormal(_Scaled):
 
     Examples
     --------
-    >>> HalfNormal(0.5).text, HalfNormal().scaled(2.0).text
+    >>> sae.priors.HalfNormal(0.5).text, sae.priors.HalfNormal().scaled(2.0).text
     ('half-normal(0.5)', 'half-normal(2)')
     """
 
@@ -122,7 +122,7 @@ class PC(Prior):
 
     Examples
     --------
-    >>> PC(1.0, 0.01).text
+    >>> sae.priors.PC(1.0, 0.01).text
     'pc(1, 0.01)'
     """
 
@@ -160,7 +160,7 @@ def prior_of(prior: Prior | str | None) -> Prior:
 
     Examples
     --------
-    >>> prior_of("half-cauchy(0.2)"), prior_of(None).text
+    >>> sae.priors.prior_of("half-cauchy(0.2)"), sae.priors.prior_of(None).text
     (HalfCauchy(scale=0.2), 'half-normal')
     """
     if prior is None:

@@ -1,6 +1,6 @@
 """Surveys: records with weights, strata, sampling units and replicate weights; readers and layouts."""
 
-from sae.survey.calibrate import Calibration
+from sae.survey.calibration import Calibration
 from sae.survey.design import Stage
 from sae.survey.layouts import layout_names
 from sae.survey.readers import read_survey

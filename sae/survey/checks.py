@@ -167,7 +167,7 @@ def check_persons(frame: pd.DataFrame, person: str, household: str | None, time:
         if joint is None:
             joint, size = codes, len(labels)
         else:
-            joint, firsts, _ = combine(joint, size, codes, len(labels))
+            joint, firsts, _ = combine(joint, codes, len(labels))
             size = len(firsts)
     assert joint is not None
     if size == len(frame):

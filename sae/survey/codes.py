@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.tables import label_text
+
 __all__ = ["as_categorical", "as_text", "combine", "encode", "join_text"]
 
 _MAX_EXACT = 2.0**53  # beyond it a float no longer tells neighbouring integers apart
@@ -43,7 +45,7 @@ def encode(values: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def combine(
-    first: np.ndarray, n_first: int, second: np.ndarray, n_second: int
+    first: np.ndarray, second: np.ndarray, n_second: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Code the pairs of two code columns without missing values.
 
@@ -56,7 +58,7 @@ def combine(
 
     Examples
     --------
-    >>> codes, firsts, seconds = combine(np.array([0, 1, 1]), 2, np.array([1, 0, 1]), 2)
+    >>> codes, firsts, seconds = combine(np.array([0, 1, 1]), np.array([1, 0, 1]), 2)
     >>> codes.tolist(), firsts.tolist(), seconds.tolist()
     ([0, 1, 2], [0, 1, 1], [1, 0, 1])
     """
@@ -65,21 +67,14 @@ def combine(
 
 
 def as_text(labels: np.ndarray) -> list[str]:
-    """Labels as text: whole numbers stored as floats lose their ``.0``.
+    """Labels as text, each by `sae.tables.label_text`.
 
     Examples
     --------
     >>> as_text(np.array([2.0, 11.0])), as_text(np.array(["01"]))
     (['2', '11'], ['01'])
     """
-    labels = np.asarray(labels)
-    if (
-        labels.dtype.kind == "f"
-        and np.all(labels == np.floor(labels))
-        and np.all(np.abs(labels) < _MAX_EXACT)
-    ):
-        labels = labels.astype(np.int64)
-    return [str(label) for label in labels.tolist()]
+    return [label_text(label) for label in np.asarray(labels)]
 
 
 def as_categorical(values: pd.Series) -> pd.Series:
@@ -97,15 +92,14 @@ def join_text(columns: Sequence[pd.Series], separator: str) -> pd.Series:
     coded = [encode(column) for column in columns]
     missing = np.logical_or.reduce([codes < 0 for codes, _ in coded])
     known = ~missing if missing.any() else slice(None)
-    keys, n_keys = coded[0][0][known], len(coded[0][1])
+    keys = coded[0][0][known]
     texts = as_text(coded[0][1])
     for codes, labels in coded[1:]:
         parts = as_text(labels)
         if separator.isalpha():
             parts = [part.removeprefix(separator) for part in parts]
-        keys, firsts, seconds = combine(keys, n_keys, codes[known], len(parts))
+        keys, firsts, seconds = combine(keys, codes[known], len(parts))
         texts = [f"{texts[a]}{separator}{parts[b]}" for a, b in zip(firsts, seconds, strict=True)]
-        n_keys = len(texts)
     # two pairs of parts may spell the same text
     joined = np.full(len(columns[0]), -1, dtype=np.int64)
     levels = sorted(set(texts))

@@ -1,71 +1,67 @@
-"""A survey as text."""
+"""Parts of a survey as text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from sae.errors import name_some
+from sae.survey.calibration import Calibration
 from sae.survey.codes import as_text, encode
+from sae.survey.design import Stage
+from sae.survey.replicates import Replicates
 
-if TYPE_CHECKING:
-    from sae.survey.survey import Stage, Survey
-
-__all__ = ["describe", "summarise"]
-
-
-def describe(survey: Survey) -> str:
-    """Lines of the repr: records, design, replicates, periods, notes."""
-    n, total = len(survey), float(survey.weights.sum())
-    head = f"Survey: {n:,} records, weighted total {total:,.0f}"
-    if survey.layout:
-        head += f", layout {survey.layout}"
-    lines = [head]
-    if survey.mask is not None:
-        inside = survey.mask
-        lines.append(
-            f"  subset: {int(inside.sum()):,} records, weighted {float(survey.weights[inside].sum()):,.0f}"
-        )
-    lines.append(f"  design: {'; '.join(_stage_text(survey, stage) for stage in survey.stages)}")
-    if survey.replicates is not None:
-        made = survey.replicates
-        lines.append(
-            f"  replicates: {made.weights.shape[1]} {made.method}, scale {made.scale:.4g}, deviations "
-            f"from the {made.centre}"
-        )
-    if survey.calibration is not None:
-        calibration = survey.calibration
-        lines.append(f"  calibrated: {calibration.method}, {len(calibration.names)} totals")
-    if survey.time is not None:
-        periods = as_text(encode(survey.frame[survey.time])[1])
-        lines.append(f"  periods: {len(periods)} ({survey.time}: {name_some(periods, limit=8)})")
-    if survey.notes:
-        lines.append(f"  notes: {len(survey.notes)}, see summary()")
-    return "\n".join(lines)
+__all__ = [
+    "calibration_text",
+    "missing_text",
+    "periods_text",
+    "replicates_text",
+    "stages_text",
+    "weights_text",
+]
 
 
-def summarise(survey: Survey) -> str:
-    """Return the repr, the spread of the weights and every note."""
-    weights = survey.weights
+def stages_text(stages: tuple[Stage, ...], n: int) -> str:
+    """Return strata and units of every stage of the design of `n` records."""
+    return "; ".join(_stage_text(stage, n) for stage in stages)
+
+
+def replicates_text(replicates: Replicates) -> str:
+    """Return number, method and scale of the replicate weights."""
+    return (
+        f"{replicates.weights.shape[1]} {replicates.method}, scale {replicates.scale:.4g}, deviations "
+        f"from the {replicates.centre}"
+    )
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """Return the method and the number of totals."""
+    return f"{calibration.method}, {len(calibration.names)} totals"
+
+
+def periods_text(column: pd.Series) -> str:
+    """Return the periods of the survey, from their column."""
+    periods = as_text(encode(column)[1])
+    return f"{len(periods)} ({column.name}: {name_some(periods, limit=8)})"
+
+
+def weights_text(weights: np.ndarray) -> str:
+    """Return range and median of the weights, and what their differences cost (Kish)."""
     kish = len(weights) * float(np.sum(weights**2)) / float(weights.sum()) ** 2
-    quantiles = np.quantile(weights, [0, 0.5, 1])
-    lines = [
-        describe(survey).rsplit("\n  notes:", 1)[0],
-        f"  weights: {quantiles[0]:,.4g} to {quantiles[2]:,.4g}, median {quantiles[1]:,.4g}, "
-        f"unequal weighting effect {kish:.3f}",
-        f"  degrees of freedom: {survey.stages[0].n_psu - survey.stages[0].n_strata:,}, lonely units: "
-        f"{survey.lonely_psu}",
-    ]
-    if survey.source:
-        lines.append(f"  file: {survey.source.get('file')}, sha256 {survey.source.get('sha256')}")
-    if survey.notes:
-        lines += ["  notes:", *(f"    - {note}" for note in survey.notes)]
-    return "\n".join(lines)
+    low, median, high = np.quantile(weights, [0, 0.5, 1])
+    return f"{low:,.4g} to {high:,.4g}, median {median:,.4g}, unequal weighting effect {kish:.3f}"
 
 
-def _stage_text(survey: Survey, stage: Stage) -> str:
+def missing_text(missing: Mapping[str, int]) -> str:
+    """Return the records without a value, by column."""
+    shown = name_some((f"{name} {count:,}" for name, count in missing.items()), limit=30)
+    return f"item non-response (records): {shown}"
+
+
+def _stage_text(stage: Stage, n: int) -> str:
     strata = "no strata" if stage.n_strata == 1 else f"{stage.n_strata:,} strata"
-    records = " (records)" if stage.n_psu == len(survey) else ""
+    records = " (records)" if stage.n_psu == n else ""
     fpc = "with replacement" if stage.fpc is None else "fpc"
     return f"{strata}, {stage.n_psu:,} units{records}, {fpc}"

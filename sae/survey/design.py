@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.literals import LonelyPolicy
 from sae.survey.checks import column_of, counted, numbers, rows_text
 from sae.survey.codes import as_text, combine, encode
 
@@ -73,7 +74,7 @@ def make_stages(
     psu: Sequence[str],
     fpc: Sequence[str],
     *,
-    lonely_psu: str,
+    lonely_psu: LonelyPolicy,
     nest: bool,
     check_lonely: bool = True,
 ) -> tuple[tuple[Stage, ...], list[str]]:
@@ -130,8 +131,8 @@ def make_stages(
         # variance
         matters = all(above.fpc is not None for above in stages)
         if check_lonely and matters:
-            stage, said = _treat_lonely(stage, lonely_psu, level)
-            notes += said
+            stage, lonely_notes = _treat_lonely(stage, lonely_psu, level)
+            notes += lonely_notes
         stages.append(stage)
     return tuple(stages), notes
 
@@ -150,14 +151,14 @@ def _make_stage(
     else:
         stratum, strata_labels = _complete(frame, strata, "strata")
     if parent is not None:
-        stratum, parents, _ = combine(parent.psu, parent.n_psu, stratum, len(strata_labels))
+        stratum, parents, _ = combine(parent.psu, stratum, len(strata_labels))
         strata_labels = parent.psu_labels[parents]
     if psu is None:
         unit, labels = np.arange(n), np.arange(1, n + 1)
     else:
         unit, labels = _complete(frame, psu, "psu")
         if nest or parent is not None:
-            unit, _, of_label = combine(stratum, len(strata_labels), unit, len(labels))
+            unit, _, of_label = combine(stratum, unit, len(labels))
             labels = labels[of_label]
         else:
             _check_nested(unit, stratum, labels, strata_labels, psu, strata)
@@ -295,9 +296,9 @@ def _collapse(stage: Stage, lonely: np.ndarray, labels: list[str]) -> tuple[Stag
         if stage.fpc is None
         else np.bincount(group, weights=sizes, minlength=n_groups)[group[stage.strata]]
     )
-    said = [name for name in merged_labels if "+" in name]
+    merged = [name for name in merged_labels if "+" in name]
     collapsed = Stage(
         group[stage.strata], stage.psu, fpc, np.array(merged_labels, dtype=object), stage.psu_labels
     )
     note = f"{lonely.size:,} strata with a single sampled unit joined to the next in sorted order"
-    return collapsed, [f"{note}: {name_some(said)}"]
+    return collapsed, [f"{note}: {name_some(merged)}"]

@@ -23,13 +23,20 @@ from sae.survey.operands import Operand, Text, Values, any_of, both, either, fet
 __all__ = ["Evaluated", "evaluate", "names_in"]
 
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
-    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-}  # fmt: skip
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
 _MIRROR: dict[type, type] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-}  # fmt: skip
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,6 @@ def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
 
     Examples
     --------
-    >>> import pandas as pd
     >>> frame = pd.DataFrame({"age": [17, 30, None], "sex": ["f", "m", "f"]})
     >>> evaluate("20 <= age <= 64 or sex == 'f'", frame).values.tolist()
     [True, True, True]

@@ -237,8 +237,8 @@ def harmonise(
     for name, coding in layout.codes.items():
         column = finder.find(coding["column"], name)
         if column is not None:
-            coded[name], said = _code(out[column], name, column, coding)
-            notes += said
+            coded[name], code_notes = _code(out[column], name, column, coding)
+            notes += code_notes
     roles: dict[str, Any] = {}
     renamed = {}
     for name, wanted in layout.columns.items():
@@ -309,8 +309,8 @@ class _Finder:
             self.absent.append(f"replicates ({prefix}1, ...)")
             return {}
         if isinstance(wanted, list):
-            found = [self.find(one, role) for one in wanted]
-            return {role: found} if None not in found else {}
+            columns = [self.find(one, role) for one in wanted]
+            return {role: columns} if None not in columns else {}
         column = self.locate(wanted)
         if column is None and role == "weights":
             shown = wanted["first"][0] if isinstance(wanted, Mapping) else wanted

@@ -7,13 +7,14 @@ import gzip
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.survey.build import build
+from sae.literals import LonelyPolicy
 from sae.survey.checks import counted
 from sae.survey.survey import Survey
 
@@ -39,7 +40,7 @@ def read_survey(
     replicates: Mapping[str, Any] | None = None,
     time: str | None = None,
     layout: str | Mapping[str, Any] | None = None,
-    lonely_psu: str = "fail",
+    lonely_psu: LonelyPolicy = "fail",
     nest: bool = False,
     encoding: str = "utf-8",
 ) -> Survey:
@@ -72,26 +73,29 @@ def read_survey(
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "persons.csv"
     >>> _ = file.write_text("w,puma\n10,00101\n12,00102\n", encoding="utf-8")
-    >>> read_survey(file, weights="w").frame["puma"].tolist()
+    >>> sae.read_survey(file, weights="w").frame["puma"].tolist()
     ['00101', '00102']
     """
     file = Path(path)
     frame, notes = read_frame(file, encoding=encoding)
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    roles = {
-        "weights": weights, "strata": strata, "psu": psu, "household": household, "person": person,
-        "fpc": fpc, "replicates": replicates, "time": time,
-    }  # fmt: skip
-    return build(
+    survey = Survey.from_frame(
         frame,
-        roles,
+        weights=weights,
+        strata=strata,
+        psu=psu,
+        household=household,
+        person=person,
+        fpc=fpc,
+        replicates=replicates,
+        time=time,
         layout=layout,
         lonely_psu=lonely_psu,
         nest=nest,
-        source={"file": file.name, "sha256": digest},
-        notes=(f"read {len(frame):,} records and {frame.shape[1]} columns from {file.name}", *notes),
     )
+    size = f"read {len(frame):,} records and {frame.shape[1]} columns from {file.name}"
+    return replace(survey, notes=(size, *notes, *survey.notes), source={"file": file.name, "sha256": digest})
 
 
 def read_frame(path: Path, *, encoding: str = "utf-8") -> tuple[pd.DataFrame, list[str]]:
@@ -159,12 +163,7 @@ def _read_csv(path: Path, encoding: str) -> tuple[pd.DataFrame, list[str]]:
             hint="Check that it was written in full.",
         )
     notes = [] if separator == "," else [f"columns separated by {separator!r}"]
-    arrays = []
-    for name in header:
-        array, note = _typed(table.column(name), name)
-        arrays.append(array)
-        notes += note
-    return _to_frame(pa.table(arrays, names=header)), notes
+    return _to_frame(pa.table([_typed(table.column(name)) for name in header], names=header)), notes
 
 
 def _header(path: Path, encoding: str) -> tuple[list[str], str]:
@@ -173,7 +172,7 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     try:
         with opener(path, "rb") as binary:
             stream = io.TextIOWrapper(
-                binary,  # type: ignore[arg-type]
+                binary,
                 encoding="utf-8-sig" if encoding.lower() in _UTF8 else encoding,
                 newline="",
             )
@@ -222,13 +221,13 @@ def _wrong_encoding(path: Path, encoding: str) -> SaeInputError:
     )
 
 
-def _typed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, list[str]]:
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Integers or floats where every value is one and no code loses its leading zero; else text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pc.any(pc.match_substring_regex(column, r"^\s*[+-]?0[0-9]")).as_py():
-        return column.dictionary_encode(), []
+        return column.dictionary_encode()
     for attempt in (column, None):
         if attempt is None:
             attempt = pc.utf8_trim_whitespace(column)
@@ -241,15 +240,15 @@ def _typed(column: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, list[st
             pass
         else:
             too_large = whole.null_count and pc.any(pc.greater(pc.abs(whole), 2**53)).as_py()
-            return (attempt.dictionary_encode() if too_large else whole), []
+            return attempt.dictionary_encode() if too_large else whole
         # more digits than a float holds: an identifier
         if pc.any(pc.match_substring_regex(attempt, r"^[+-]?[0-9]{16,}$")).as_py():
             break
         try:
-            return pc.cast(attempt, pa.float64()), []
+            return pc.cast(attempt, pa.float64())
         except pa.ArrowInvalid:
             continue
-    return column.dictionary_encode(), []
+    return column.dictionary_encode()
 
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:

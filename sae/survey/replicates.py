@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.literals import ReplicateCentre
 from sae.survey.checks import column_of, numbers, rows_text
 
 __all__ = [
@@ -48,7 +49,7 @@ class Replicates:
     method: str
     scale: float
     rscales: np.ndarray
-    centre: str
+    centre: ReplicateCentre
 
 
 def default_scale(method: str, n_replicates: int, rho: float | None) -> float:
@@ -131,8 +132,8 @@ def replicate_columns(frame: pd.DataFrame, columns: Any) -> list[str]:
         names = [str(name) for name in columns]
     else:
         pattern = re.compile(re.escape(columns) + r"_?(\d+)")
-        found = {str(name): match for name in frame if (match := pattern.fullmatch(str(name)))}
-        names = sorted(found, key=lambda name: int(found[name].group(1)))
+        matches = {str(name): match for name in frame if (match := pattern.fullmatch(str(name)))}
+        names = sorted(matches, key=lambda name: int(matches[name].group(1)))
     if len(names) < 2:
         raise SaeInputError(
             f"Replicate weights need at least two columns; {columns!r} gives {len(names)}.",

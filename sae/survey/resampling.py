@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import numpy as np
 
 from sae.errors import SaeSpecError, name_some
-from sae.survey.calibrate import recalibrate
+from sae.literals import LonelyPolicy, ReplicateCentre, ReplicateMethod
+from sae.survey.calibration import Calibration, recalibrate
 from sae.survey.checks import counted
 from sae.survey.codes import as_text
+from sae.survey.design import Stage
 from sae.survey.replicates import Replicates, check_centre, check_method, check_rho, default_scale
-
-if TYPE_CHECKING:
-    from sae.survey.design import Stage
-    from sae.survey.survey import Survey
 
 __all__ = ["Factors", "make_replicates", "psu_factors"]
 
-_MADE = ("jk1", "jkn", "brr", "fay", "bootstrap")
 _MAX_CELLS = 500_000_000  # records x replicates: 4 GB
 
 
@@ -42,41 +39,44 @@ class Factors:
 
 
 def make_replicates(
-    survey: Survey,
-    method: str,
+    weights: np.ndarray,
+    stage: Stage,
+    method: ReplicateMethod,
     *,
+    lonely_psu: LonelyPolicy,
+    calibration: Calibration | None = None,
     replicates: int | None = None,
     rho: float | None = None,
-    centre: str = "estimate",
+    centre: ReplicateCentre = "estimate",
     seed: int | np.random.Generator | None = None,
 ) -> Replicates:
-    """Replicate weights of a survey, calibrated again where its weights are; see `Survey.with_replicates`."""
+    """Replicates of the weights, calibrated again where these are; see `Survey.with_replicates`."""
     check_centre(centre)
-    made = psu_factors(survey, method, replicates=replicates, rho=rho, seed=seed)
-    n, size = len(survey), made.factors.shape[1]
+    units = psu_factors(stage, method, lonely_psu=lonely_psu, replicates=replicates, rho=rho, seed=seed)
+    n, size = len(weights), units.factors.shape[1]
     if n * size > _MAX_CELLS:
         raise SaeSpecError(
             f"{size:,} replicate weights for {n:,} records would take {n * size * 8 / 1e9:.0f} GB.",
             hint="Use the linearised variance, or variance='bootstrap' with fewer replicates.",
         )
-    unit = survey.stages[0].psu
-    if survey.calibration is None:
-        weights = made.factors[unit]
-        weights *= survey.weights[:, None]
+    if calibration is None:
+        replicated = units.factors[stage.psu]
+        replicated *= weights[:, None]
     else:
-        weights = np.empty((n, size), order="F")
+        replicated = np.empty((n, size), order="F")
         for r in range(size):
-            weights[:, r] = recalibrate(
-                survey.calibration, survey.calibration.base_weights * made.factors[unit, r]
+            replicated[:, r] = recalibrate(
+                calibration, calibration.base_weights * units.factors[stage.psu, r]
             )
-    weights.setflags(write=False)
-    return Replicates(weights, method, made.scale, made.rscales, centre)
+    replicated.setflags(write=False)
+    return Replicates(replicated, method, units.scale, units.rscales, centre)
 
 
 def psu_factors(
-    survey: Survey,
-    method: str,
+    stage: Stage,
+    method: ReplicateMethod,
     *,
+    lonely_psu: LonelyPolicy = "fail",
     replicates: int | None = None,
     rho: float | None = None,
     seed: int | np.random.Generator | None = None,
@@ -85,10 +85,12 @@ def psu_factors(
 
     Parameters
     ----------
-    survey : Survey
-        The first stage of its design is used, with its population counts.
+    stage : Stage
+        The first stage of the design, with its population counts.
     method : {"jk1", "jkn", "brr", "fay", "bootstrap"}
         See `Survey.with_replicates`.
+    lonely_psu : str
+        Policy for strata with one unit.
     replicates, rho, seed
         Number of bootstrap replicates; Fay's factor; seed of the bootstrap.
 
@@ -106,7 +108,7 @@ def psu_factors(
     ----------
     Rao and Wu (1988), section 4; Wolter (2007), chapters 3 and 4; Judkins (1990).
     """
-    check_method(method, _MADE)
+    check_method(method, get_args(ReplicateMethod))
     rho = check_rho(method, rho)
     if method != "bootstrap" and replicates is not None:
         raise SaeSpecError(
@@ -114,13 +116,12 @@ def psu_factors(
         )
     if method != "bootstrap" and seed is not None:
         raise SaeSpecError(f"{method} draws nothing at random.", hint="Leave seed= out.")
-    stage = survey.stages[0]
     counts = stage.psu_counts()
-    if np.any((counts == 1) & (stage.stratum_fpc() > 1 + 1e-6)) and survey.lonely_psu in ("average", "fail"):
+    if np.any((counts == 1) & (stage.stratum_fpc() > 1 + 1e-6)) and lonely_psu in ("average", "fail"):
         lonely = as_text(stage.strata_labels[counts == 1])
         raise SaeSpecError(
             f"Strata with a single unit ({name_some(lonely)}) cannot give replicates under the policy "
-            f"{survey.lonely_psu!r}.",
+            f"{lonely_psu!r}.",
             hint="Read the survey with lonely_psu='collapse' or 'certainty'.",
         )
     if method == "bootstrap":
@@ -133,7 +134,7 @@ def psu_factors(
         return _jk1(stage)
     if method == "jkn":
         return _jkn(stage)
-    return _balanced(stage, 0.0 if rho is None else rho, method)
+    return _balanced(stage, 0.0 if rho is None else rho)
 
 
 def _jk1(stage: Stage) -> Factors:
@@ -163,7 +164,7 @@ def _jkn(stage: Stage) -> Factors:
     return Factors(factors, 1.0, (n_h - 1) / n_h * (1 - n_h / stage.stratum_fpc()[stratum[deleted]]))
 
 
-def _balanced(stage: Stage, rho: float, method: str) -> Factors:
+def _balanced(stage: Stage, rho: float) -> Factors:
     counts, stratum = stage.psu_counts(), stage.stratum_of_psu()
     odd = np.flatnonzero(counts > 2)
     if odd.size:

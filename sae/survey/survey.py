@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError
+from sae.literals import CalibrationMethod, LonelyPolicy, ReplicateCentre, ReplicateMethod
+from sae.survey.build import check_records
+from sae.survey.calibration import (
+    Calibration,
+    calibrated_weights,
+    calibration_of,
+    poststratification_of,
+    recalibrated,
+)
 from sae.survey.checks import counted
+from sae.survey.describe import (
+    calibration_text,
+    missing_text,
+    periods_text,
+    replicates_text,
+    stages_text,
+    weights_text,
+)
+from sae.survey.design import Stage
 from sae.survey.expressions import evaluate
-
-if TYPE_CHECKING:
-    from sae.survey.calibrate import Calibration
-    from sae.survey.design import Stage
-    from sae.survey.replicates import Replicates
+from sae.survey.replicates import Replicates
+from sae.survey.resampling import make_replicates
 
 __all__ = ["Survey"]
 
@@ -49,6 +64,8 @@ class Survey:
         Column that holds the period.
     layout : str
         Name of the layout, or "".
+    missing : mapping of str to int
+        Records without a value, by column; columns without a gap are left out.
     notes : tuple of str
         What was read, mapped, coded to missing, collapsed.
     source : mapping
@@ -61,9 +78,10 @@ class Survey:
     replicates: Replicates | None = None
     calibration: Calibration | None = None
     mask: np.ndarray | None = None
-    lonely_psu: str = "fail"
+    lonely_psu: LonelyPolicy = "fail"
     time: str | None = None
     layout: str = ""
+    missing: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,7 +99,7 @@ class Survey:
         replicates: Mapping[str, Any] | None = None,
         time: str | None = None,
         layout: str | Mapping[str, Any] | None = None,
-        lonely_psu: str = "fail",
+        lonely_psu: LonelyPolicy = "fail",
         nest: bool = False,
     ) -> Survey:
         """Make a survey from records in memory, checking the design by name.
@@ -124,19 +142,23 @@ class Survey:
 
         Examples
         --------
-        >>> import pandas as pd
         >>> frame = pd.DataFrame({"w": [10.0, 12.0, 9.0, 9.0], "region": ["a", "a", "b", "b"]})
-        >>> Survey.from_frame(frame, weights="w", strata="region")
+        >>> sae.Survey.from_frame(frame, weights="w", strata="region")
         Survey: 4 records, weighted total 40
           design: 2 strata, 4 units (records), with replacement
         """
-        from sae.survey.build import build
-
         roles = {
-            "weights": weights, "strata": strata, "psu": psu, "household": household, "person": person,
-            "fpc": fpc, "replicates": replicates, "time": time,
-        }  # fmt: skip
-        return build(frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest)
+            "weights": weights,
+            "strata": strata,
+            "psu": psu,
+            "household": household,
+            "person": person,
+            "fpc": fpc,
+            "replicates": replicates,
+            "time": time,
+        }
+        records = check_records(frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest)
+        return cls(lonely_psu=lonely_psu, **vars(records))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -164,9 +186,8 @@ class Survey:
 
         Examples
         --------
-        >>> import pandas as pd
         >>> frame = pd.DataFrame({"w": [10.0, 12.0, 9.0], "age": [17, 30, 70]})
-        >>> Survey.from_frame(frame, weights="w").subset("age >= 18").mask.tolist()
+        >>> sae.Survey.from_frame(frame, weights="w").subset("age >= 18").mask.tolist()
         [False, True, True]
         """
         result = evaluate(expression, self.frame)
@@ -195,7 +216,7 @@ class Survey:
         self,
         totals: Mapping[str, Any],
         *,
-        method: str = "linear",
+        method: CalibrationMethod = "linear",
         bounds: tuple[float, float] | None = None,
     ) -> Survey:
         """Calibrate the weights so that they reproduce known totals, changing them as little as possible.
@@ -227,15 +248,15 @@ class Survey:
 
         Examples
         --------
-        >>> import pandas as pd
         >>> frame = pd.DataFrame({"w": [10.0, 10.0, 10.0], "sex": ["f", "m", "m"]})
-        >>> survey = Survey.from_frame(frame, weights="w").calibrate({"sex": {"f": 16, "m": 18}})
+        >>> survey = sae.Survey.from_frame(frame, weights="w").calibrate({"sex": {"f": 16, "m": 18}})
         >>> survey.weights.round(6).tolist()
         [16.0, 9.0, 9.0]
         """
-        from sae.survey.calibrate import calibrate
-
-        return calibrate(self, totals, method=method, bounds=bounds)
+        self._check_uncalibrated()
+        return self._calibrated(
+            calibration_of(self.frame, self.weights, totals, method=method, bounds=bounds)
+        )
 
     def post_stratify(self, columns: str | Sequence[str], counts: Any) -> Survey:
         """Scale the weights within cells to known counts.
@@ -258,22 +279,22 @@ class Survey:
 
         Examples
         --------
-        >>> import pandas as pd
         >>> frame = pd.DataFrame({"w": [10.0, 10.0, 10.0], "sex": ["f", "m", "m"]})
-        >>> Survey.from_frame(frame, weights="w").post_stratify("sex", {"f": 16, "m": 18}).weights.tolist()
+        >>> survey = sae.Survey.from_frame(frame, weights="w")
+        >>> survey.post_stratify("sex", {"f": 16, "m": 18}).weights.tolist()
         [16.0, 9.0, 9.0]
         """
-        from sae.survey.calibrate import post_stratify
-
-        return post_stratify(self, [columns] if isinstance(columns, str) else list(columns), counts)
+        self._check_uncalibrated()
+        names = [columns] if isinstance(columns, str) else list(columns)
+        return self._calibrated(poststratification_of(self.frame, self.weights, names, counts))
 
     def with_replicates(
         self,
-        method: str,
+        method: ReplicateMethod,
         *,
         replicates: int | None = None,
         rho: float | None = None,
-        centre: str = "estimate",
+        centre: ReplicateCentre = "estimate",
         seed: int | np.random.Generator | None = None,
     ) -> Survey:
         """Make replicate weights from the design.
@@ -304,24 +325,77 @@ class Survey:
 
         Examples
         --------
-        >>> import pandas as pd
         >>> frame = pd.DataFrame({"w": [1.0, 1.0, 1.0]})
-        >>> Survey.from_frame(frame, weights="w").with_replicates("jk1").replicates.weights[:, 0].tolist()
+        >>> sae.Survey.from_frame(frame, weights="w").with_replicates("jk1").replicates.weights[:, 0].tolist()
         [0.0, 1.5, 1.5]
         """
-        from sae.survey.resampling import make_replicates
-
-        made = make_replicates(self, method, replicates=replicates, rho=rho, centre=centre, seed=seed)
-        note = f"{made.weights.shape[1]} {method} replicate weights made from the design"
-        return replace(self, replicates=made, notes=(*self.notes, note))
+        replicated = make_replicates(
+            self.weights,
+            self.stages[0],
+            method,
+            lonely_psu=self.lonely_psu,
+            calibration=self.calibration,
+            replicates=replicates,
+            rho=rho,
+            centre=centre,
+            seed=seed,
+        )
+        note = f"{replicated.weights.shape[1]} {method} replicate weights made from the design"
+        return replace(self, replicates=replicated, notes=(*self.notes, note))
 
     def __repr__(self) -> str:
-        from sae.survey.describe import describe
-
-        return describe(self)
+        n_notes = len(self.notes) + bool(self.missing)
+        return "\n".join([*self._lines(), *([f"  notes: {n_notes}, see summary()"] if n_notes else [])])
 
     def summary(self) -> str:
         """Return a page of text: design, weights, replicates, periods, missing values per variable, notes."""
-        from sae.survey.describe import summarise
+        lines = [
+            *self._lines(),
+            f"  weights: {weights_text(self.weights)}",
+            f"  degrees of freedom: {self.stages[0].n_psu - self.stages[0].n_strata:,}, lonely units: "
+            f"{self.lonely_psu}",
+        ]
+        if self.source:
+            lines.append(f"  file: {self.source.get('file')}, sha256 {self.source.get('sha256')}")
+        notes = [*self.notes, *([missing_text(self.missing)] if self.missing else [])]
+        if notes:
+            lines += ["  notes:", *(f"    - {note}" for note in notes)]
+        return "\n".join(lines)
 
-        return summarise(self)
+    def _lines(self) -> list[str]:
+        """Return records, design, replicates and periods, a line each."""
+        head = f"Survey: {len(self):,} records, weighted total {float(self.weights.sum()):,.0f}"
+        lines = [head + (f", layout {self.layout}" if self.layout else "")]
+        if self.mask is not None:
+            total = float(self.weights[self.mask].sum())
+            lines.append(f"  subset: {int(self.mask.sum()):,} records, weighted {total:,.0f}")
+        lines.append(f"  design: {stages_text(self.stages, len(self))}")
+        if self.replicates is not None:
+            lines.append(f"  replicates: {replicates_text(self.replicates)}")
+        if self.calibration is not None:
+            lines.append(f"  calibrated: {calibration_text(self.calibration)}")
+        if self.time is not None:
+            lines.append(f"  periods: {periods_text(self.frame[self.time])}")
+        return lines
+
+    def _check_uncalibrated(self) -> None:
+        if self.calibration is not None:
+            raise SaeSpecError(
+                f"The weights are already calibrated ({self.calibration.method}).",
+                hint="Give all totals in one call: variances use residuals on one set of auxiliaries.",
+            )
+        if self.mask is not None:
+            raise SaeSpecError(
+                "A subset cannot be calibrated: totals belong to the whole survey.", hint="Calibrate first."
+            )
+
+    def _calibrated(self, calibration: Calibration) -> Survey:
+        weights, notes = calibrated_weights(calibration)
+        replicates = None if self.replicates is None else recalibrated(self.replicates, calibration)
+        return replace(
+            self,
+            weights=weights,
+            calibration=calibration,
+            replicates=replicates,
+            notes=(*self.notes, *notes),
+        )

@@ -1,11 +1,12 @@
-"""The tables that cross rooms: their columns, their checks, joins by name, files."""
+"""The tables that cross rooms: their columns, their checks, labels, joins by name, files."""
 
 from sae.tables.allocation import ALLOCATION_COLUMNS, TARGET_COLUMNS, Allocation
-from sae.tables.columns import DIRECT_COLUMNS, ESTIMATE_COLUMNS
+from sae.tables.columns import DIRECT_COLUMNS, ESTIMATE_COLUMNS, cv_of, require, to_numbers
 from sae.tables.direct import DirectEstimates
 from sae.tables.estimates import EstimateTable
-from sae.tables.files import read_table, whole_file, write_table
+from sae.tables.files import read_columns, read_table, whole_file, write_table
 from sae.tables.joins import join_by_name, unmatched
+from sae.tables.labels import joined_labels, label_text, labels
 
 __all__ = [
     "ALLOCATION_COLUMNS",
@@ -15,8 +16,15 @@ __all__ = [
     "Allocation",
     "DirectEstimates",
     "EstimateTable",
+    "cv_of",
     "join_by_name",
+    "joined_labels",
+    "label_text",
+    "labels",
+    "read_columns",
     "read_table",
+    "require",
+    "to_numbers",
     "unmatched",
     "whole_file",
     "write_table",

@@ -4,32 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.tables.columns import DTYPES
+from sae.tables.base import Table
+from sae.tables.columns import require, typed
 
 __all__ = ["ALLOCATION_COLUMNS", "TARGET_COLUMNS", "Allocation"]
 
 # Domain columns stand after "stratum", cv_<indicator> and sd_<indicator> at the end.
 ALLOCATION_COLUMNS: Mapping[str, str] = {
-    "stratum": "str", "population": "float", "n_now": "Int64", "n": "Int64", "extra": "Int64",
-    "issued": "Int64", "rate": "float", "n_continuous": "float", "minimum": "Int64", "maximum": "Int64",
-    "cost": "float", "response": "float", "shadow_price": "float",
-}  # fmt: skip
+    "stratum": "str",
+    "population": "float",
+    "n_now": "Int64",
+    "n": "Int64",
+    "extra": "Int64",
+    "issued": "Int64",
+    "rate": "float",
+    "n_continuous": "float",
+    "minimum": "Int64",
+    "maximum": "Int64",
+    "cost": "float",
+    "response": "float",
+    "shadow_price": "float",
+}
 TARGET_COLUMNS: Mapping[str, str] = {
-    "indicator": "str", "by": "str", "domain": "str", "group": "str", "rule": "str", "population": "float",
-    "mean": "float", "least_n": "Int64", "n_now": "float", "n": "float", "required_se": "float",
-    "se_now": "float", "se": "float", "required_cv": "float", "cv_now": "float", "cv": "float",
-    "model_se": "float", "model_cv": "float", "met": "bool", "price": "float",
-}  # fmt: skip
+    "indicator": "str",
+    "by": "str",
+    "domain": "str",
+    "group": "str",
+    "rule": "str",
+    "population": "float",
+    "mean": "float",
+    "least_n": "Int64",
+    "n_now": "float",
+    "n": "float",
+    "required_se": "float",
+    "se_now": "float",
+    "se": "float",
+    "required_cv": "float",
+    "cv_now": "float",
+    "cv": "float",
+    "model_se": "float",
+    "model_cv": "float",
+    "met": "bool",
+    "price": "float",
+}
 
 
-@dataclass(frozen=True, eq=False)
-class Allocation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Allocation(Table):
     """A sampling plan with what it reaches.
 
     Attributes
@@ -52,6 +78,8 @@ class Allocation:
         ``loosened`` (the factor on all standard errors that a budget forced). Empty for rules of thumb.
     provenance : mapping
         Options of the call: what a rerun needs. Holds no clock.
+    measures : tuple of frozenset of str
+        What the rule of each row of `targets` limits: see `sae.planning.precision.Measure`.
     """
 
     frame: pd.DataFrame
@@ -59,16 +87,11 @@ class Allocation:
     method: str = ""
     certificate: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    measures: tuple[frozenset[str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame", _typed(self.frame, ALLOCATION_COLUMNS, "allocation", extra=True))
         object.__setattr__(self, "targets", _typed(self.targets, TARGET_COLUMNS, "table of targets"))
-
-    def __getitem__(self, columns: str | list[str]) -> Any:
-        return self.frame[columns]
-
-    def __len__(self) -> int:
-        return len(self.frame)
 
     @property
     def total(self) -> int:
@@ -85,53 +108,29 @@ class Allocation:
         """Share of the targets that are met; NaN without targets."""
         return float(self.targets["met"].mean()) if len(self.targets) else float("nan")
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table of strata as a fresh DataFrame."""
-        return self.frame.copy()
-
     def assign_targets(self, **columns: Any) -> Allocation:
         """Return the same plan with columns of `targets` replaced, such as ``model_cv``."""
         return replace(self, targets=self.targets.assign(**columns))
 
-    def write(self, path: str | Path) -> Path:
-        """Write the table of strata as CSV, Parquet or XLSX by the ending of `path`.
-
-        Raises
-        ------
-        SaeInputError
-            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``.
-        """
-        from sae.tables.files import write_table
-
-        return write_table(self.frame, path)
+    def _heading(self) -> str:
+        met = int(self.targets["met"].sum())
+        targets = f", {met} of {len(self.targets)} targets met" if len(self.targets) else ""
+        return (
+            f"Allocation: {self.total} interviews in {len(self)} strata, cost {self.cost:,.10g}{targets}\n"
+            f"{self.method}"
+        )
 
     def _shown(self) -> pd.DataFrame:
         cvs = [name for name in self.frame if str(name).startswith("cv_")]
         now = ["n_now"] if self.frame["n_now"].notna().any() else []
         return self.frame[["stratum", "population", *now, "n", "cost", "shadow_price", *cvs]]
 
-    def __repr__(self) -> str:
-        met = (
-            f", {int(self.targets['met'].sum())} of {len(self.targets)} targets met"
-            if len(self.targets)
-            else ""
-        )
-        size = f"{self.total} interviews in {len(self)} strata, cost {self.cost:,.10g}"
-        head = f"Allocation: {size}{met}\n{self.method}"
-        rows = self._shown().head(10).to_string(index=False, float_format="{:.4g}".format)
-        return f"{head}\n{rows}" + (f"\n… {len(self) - 10} more rows" if len(self) > 10 else "")
-
-    def _repr_html_(self) -> str:
-        return self._shown().to_html(index=False, float_format="{:.4g}".format, max_rows=20)
-
 
 def _typed(frame: pd.DataFrame, columns: Mapping[str, str], what: str, extra: bool = False) -> pd.DataFrame:
     """Return `frame` with its fixed columns in their dtypes; free columns keep their place and dtype."""
-    missing = [name for name in columns if name not in frame]
+    require(frame, list(columns), f"The {what} has")
     unknown = [] if extra else [str(name) for name in frame if name not in columns]
-    if missing or unknown:
-        problem = f"lacks {name_some(missing)}" if missing else f"has no place for {name_some(unknown)}"
-        raise SaeInputError(f"The {what} {problem}.", column=[*missing, *unknown][0])
-    names = list(frame) if extra else list(columns)
-    kinds = {name: DTYPES.get(kind, kind) for name, kind in columns.items()}
-    return frame[names].reset_index(drop=True).astype(kinds)
+    if unknown:
+        raise SaeInputError(f"The {what} has no place for {name_some(unknown)}.", column=unknown[0])
+    frame = frame[list(frame) if extra else list(columns)].reset_index(drop=True)
+    return frame.assign(**{name: typed(frame[name], kind) for name, kind in columns.items()})

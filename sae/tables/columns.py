@@ -1,35 +1,231 @@
-"""The fixed columns of the tables that cross rooms, in their order, with their dtypes."""
+"""The fixed columns of the tables that cross rooms, and what every room asks of a column."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeError, SaeInputError, name_some
+from sae.tables.labels import labels
 
-__all__ = ["DIRECT_COLUMNS", "DTYPES", "ESTIMATE_COLUMNS", "arrange"]
+__all__ = [
+    "DIRECT_COLUMNS",
+    "DTYPES",
+    "ESTIMATE_COLUMNS",
+    "arrange",
+    "cv_of",
+    "require",
+    "to_numbers",
+    "typed",
+]
 
-# The group columns (the `by` columns) stand after the names in _BEFORE_GROUPS.
+# The group columns (the `by` columns) stand just before "domain".
 DIRECT_COLUMNS: Mapping[str, str] = {
-    "indicator": "str", "definition": "str", "geo": "str", "time": "str",
-    "domain": "str", "n": "int", "n_eff": "float", "df": "float",
-    "estimate": "float", "variance": "float", "se": "float", "cv": "float",
-    "ci_low": "float", "ci_high": "float", "interval": "str", "deff": "float",
-    "vardir": "float", "variance_method": "str", "smoothing": "str", "status": "str",
-}  # fmt: skip
+    "indicator": "str",
+    "definition": "str",
+    "geo": "str",
+    "time": "str",
+    "domain": "str",
+    "n": "int",
+    "n_eff": "float",
+    "df": "float",
+    "estimate": "float",
+    "variance": "float",
+    "se": "float",
+    "cv": "float",
+    "ci_low": "float",
+    "ci_high": "float",
+    "interval": "str",
+    "deff": "float",
+    "vardir": "float",
+    "variance_method": "str",
+    "smoothing": "str",
+    "status": "str",
+}
 ESTIMATE_COLUMNS: Mapping[str, str] = {
-    "indicator": "str", "definition": "str", "unit": "str", "geo": "str", "geo_version": "str", "time": "str",
-    "domain": "str", "n": "int", "n_eff": "float", "direct": "float", "direct_se": "float",
-    "direct_cv": "float", "estimate": "float", "mse": "float", "se": "float", "cv": "float",
-    "ci_low": "float", "ci_high": "float", "interval": "str", "gamma": "float", "in_sample": "bool",
-    "benchmark_factor": "float", "reliability": "str", "flag": "str", "publishable": "bool",
-    "reason": "str", "policy": "str", "method": "str", "mse_method": "str", "prior": "str",
-    "model": "str", "run": "str",
-}  # fmt: skip
+    "indicator": "str",
+    "definition": "str",
+    "unit": "str",
+    "geo": "str",
+    "geo_version": "str",
+    "time": "str",
+    "domain": "str",
+    "n": "int",
+    "n_eff": "float",
+    "direct": "float",
+    "direct_se": "float",
+    "direct_cv": "float",
+    "estimate": "float",
+    "mse": "float",
+    "se": "float",
+    "cv": "float",
+    "ci_low": "float",
+    "ci_high": "float",
+    "interval": "str",
+    "gamma": "float",
+    "in_sample": "bool",
+    "benchmark_factor": "float",
+    "reliability": "str",
+    "flag": "str",
+    "publishable": "bool",
+    "reason": "str",
+    "policy": "str",
+    "method": "str",
+    "mse_method": "str",
+    "prior": "str",
+    "model": "str",
+    "run": "str",
+}
 DTYPES: Mapping[str, Any] = {"str": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+
+
+def require(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    what: str = "The data have",
+    role: str = "",
+    *,
+    hint: str = "",
+    error: type[SaeError] = SaeInputError,
+) -> None:
+    """Refuse a table that lacks columns, with the names that come near and those that are there.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    columns : sequence of str
+        The names that must be there.
+    what : str
+        The table and its verb, as a sentence begins: "The units have".
+    role : str
+        What the columns are for, as the sentence ends: "(the outcome)", "with population sizes".
+    hint : str
+        How the column is named, where an option does: "Name it with vardir=."
+    error : type
+        `SaeSpecError` where a specification names what does not exist.
+
+    Raises
+    ------
+    SaeInputError, SaeSpecError
+
+    Examples
+    --------
+    >>> sae.tables.require(pd.DataFrame({"vardir": [1.0]}), ["vardri"])
+    Traceback (most recent call last):
+    ...
+    sae.errors.SaeInputError: The data have no column 'vardri'.
+    Did you mean vardir? The columns are vardir.
+    """
+    absent = [name for name in columns if name not in frame]
+    if not absent:
+        return
+    lower = {str(name).lower(): str(name) for name in reversed(list(frame))}
+    close = [match for name in absent for match in get_close_matches(str(name).lower(), list(lower), 3)]
+    near = [lower[match] for match in dict.fromkeys(close)][:3]
+    advice = [
+        f"Did you mean {' or '.join(near)}?" if near else "",
+        hint,
+        f"The columns are {name_some(frame, 15)}.",
+    ]
+    named = name_some(repr(str(name)) for name in absent)
+    raise error(
+        f"{what} no column {named}{f' {role}' if role else ''}.",
+        hint=" ".join(filter(None, advice)),
+        column=str(absent[0]),
+    )
+
+
+def to_numbers(
+    frame: pd.DataFrame,
+    column: str,
+    *,
+    names: Sequence[object] | np.ndarray | pd.Series | None = None,
+    what: str = "The data have",
+    hint: str = "",
+) -> np.ndarray:
+    """Return a column as floats, missing values as nan, or name the rows that hold something else.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    column : str
+        Numbers, truth values (1 and 0), or text that spells numbers with a decimal point.
+    names : sequence, optional
+        Names of the rows for messages; their numbers by default.
+    what : str
+        The table and its verb, for `require`.
+    hint : str
+        What to do instead, in place of the usual advice.
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows,)
+
+    Raises
+    ------
+    SaeInputError
+        If the column is absent, or holds text, dates or anything else that is no number.
+
+    Examples
+    --------
+    >>> sae.tables.to_numbers(pd.DataFrame({"n": ["3", None, "4.5"]}), "n").tolist()
+    [3.0, nan, 4.5]
+    >>> sae.tables.to_numbers(pd.DataFrame({"n": ["3", "few"]}), "n", names=["Wien", "Graz"])
+    Traceback (most recent call last):
+    ...
+    sae.errors.SaeInputError: n holds text where numbers are expected in 1 of 2 rows: 'few' (Graz).
+    Correct these values or leave them empty.
+    """
+    require(frame, [column], what)
+    values = frame[column]
+    if pd.api.types.is_numeric_dtype(values.dtype):  # truth values too
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype):
+        numbers = np.full(len(values), np.nan)
+    else:
+        plain = values.astype("object")
+        numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy())
+    if len(bad):
+        rows = [f"row {k + 1}" for k in bad] if names is None else [str(np.asarray(names)[k]) for k in bad]
+        held = [values.iloc[k] for k in bad]
+        kind = "text" if any(isinstance(value, str) for value in held) else "dates or other values"
+        shown = [f"{str(value)!r} ({row})" for value, row in zip(held, rows, strict=True)]
+        comma = any("," in str(value) for value in held[:5])
+        advice = (
+            "Write a decimal point, not a comma." if comma else "Correct these values or leave them empty."
+        )
+        raise SaeInputError(
+            f"{column} holds {kind} where numbers are expected in {len(bad)} of {len(values)} rows: "
+            f"{name_some(shown)}.",
+            hint=hint or advice,
+            areas=rows,
+            column=str(column),
+        )
+    return numbers
+
+
+def cv_of(se: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Return coefficients of variation se / |estimate|; an estimate of 0 has none.
+
+    Examples
+    --------
+    >>> sae.tables.cv_of(np.array([0.1, 0.1]), np.array([-0.5, 0.0])).tolist()
+    [0.2, nan]
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(estimate != 0, se / np.abs(estimate), np.nan)
+
+
+def typed(column: pd.Series, kind: str) -> pd.Series:
+    """Return a column in the dtype of a fixed one: text by the rule for labels, a missing one being ""."""
+    if kind == "str":
+        return labels(column, keep_missing=True).fillna("")
+    return (pd.to_numeric(column) if kind == "float" else column).astype(DTYPES.get(kind, kind))
 
 
 def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[str]) -> pd.DataFrame:
@@ -57,11 +253,7 @@ def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[st
             column=clash[0],
         )
     extra_groups = [name for name in groups if name not in columns]
-    missing = [name for name in extra_groups if name not in frame]
-    if missing:
-        raise SaeInputError(
-            f"The table lacks its grouping columns {name_some(missing)}.", column=str(missing[0])
-        )
+    require(frame, extra_groups, "The table has", "(by which its domains are made)")
     unknown = [name for name in frame if name not in columns and name not in extra_groups]
     if unknown:
         raise SaeInputError(
@@ -71,14 +263,10 @@ def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[st
     for name, kind in columns.items():
         if name == "domain":
             out.update({group: frame[group] for group in extra_groups})
-        if name not in frame:
-            nothing = pd.array(
-                ["" if kind == "str" else np.nan if kind == "float" else pd.NA], dtype=DTYPES[kind]
-            )
-            out[name] = pd.Series(nothing.take(np.zeros(len(frame), dtype=np.intp)), index=frame.index)
+        if name in frame:
+            out[name] = typed(frame[name], kind)
             continue
-        values = frame[name].fillna("") if kind == "str" else frame[name]
-        if kind == "float":
-            values = pd.to_numeric(values)
-        out[name] = values.astype(DTYPES[kind])
+        empty = "" if kind == "str" else np.nan if kind == "float" else pd.NA
+        nothing = pd.array([empty], dtype=DTYPES[kind])
+        out[name] = pd.Series(nothing.take(np.zeros(len(frame), dtype=np.intp)), index=frame.index)
     return pd.DataFrame(out).reset_index(drop=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from sae.tables.base import Table
 from sae.tables.columns import DIRECT_COLUMNS, arrange
 
 __all__ = ["DirectEstimates"]
 
 
-@dataclass(frozen=True, eq=False)
-class DirectEstimates:
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectEstimates(Table):
     """Direct estimates with their design variances, one row per indicator × domain.
 
     Attributes
@@ -45,28 +46,12 @@ class DirectEstimates:
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame", arrange(self.frame, DIRECT_COLUMNS, self.by))
 
-    def __getitem__(self, columns: str | list[str]) -> Any:
-        return self.frame[columns]
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table as a fresh DataFrame."""
-        return self.frame.copy()
+    def _heading(self) -> str:
+        indicators = ", ".join(dict.fromkeys(self.frame["indicator"]))
+        n_sampled = int((self.frame["n"] > 0).sum())
+        return f"DirectEstimates: {indicators}; {len(self)} rows, {n_sampled} with a sample"
 
     def _shown(self) -> pd.DataFrame:
-        columns = [*(["indicator"] if self.frame["indicator"].nunique() > 1 else []),
-                   *self.by, "n", "estimate", "se", "cv", "ci_low", "ci_high", "status"]  # fmt: skip
-        return self.frame[columns]
-
-    def __repr__(self) -> str:
-        n_sampled = int((self.frame["n"] > 0).sum())
-        indicators = ", ".join(dict.fromkeys(self.frame["indicator"]))
-        head = f"DirectEstimates: {indicators}; {len(self)} rows, {n_sampled} with a sample"
-        return f"{head}\n{self._shown().head(10).to_string(index=False, float_format='{:.4g}'.format)}" + (
-            f"\n… {len(self) - 10} more rows" if len(self) > 10 else ""
-        )
-
-    def _repr_html_(self) -> str:
-        return self._shown().to_html(index=False, float_format="{:.4g}".format, max_rows=20)
+        several = ["indicator"] if self.frame["indicator"].nunique() > 1 else []
+        figures = ["n", "estimate", "se", "cv", "ci_low", "ci_high", "status"]
+        return self.frame[[*several, *self.by, *figures]]

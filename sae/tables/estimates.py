@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.tables.columns import ESTIMATE_COLUMNS, arrange
+from sae.tables.base import Table
+from sae.tables.columns import ESTIMATE_COLUMNS, arrange, cv_of
+from sae.tables.files import read_table
 
 __all__ = ["EstimateTable"]
 
 
-@dataclass(frozen=True, eq=False)
-class EstimateTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class EstimateTable(Table):
     """Estimates with their uncertainty, reliability and origin; columns fixed by `ESTIMATE_COLUMNS`.
 
     Attributes
@@ -28,8 +31,7 @@ class EstimateTable:
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> table = EstimateTable(pd.DataFrame({"domain": ["A"], "estimate": [0.5]}), ())
+    >>> table = sae.EstimateTable(pd.DataFrame({"domain": ["A"], "estimate": [0.5]}), ())
     >>> table[["domain", "estimate"]].to_dict("list")
     {'domain': ['A'], 'estimate': [0.5]}
     """
@@ -40,31 +42,32 @@ class EstimateTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame", arrange(self.frame, ESTIMATE_COLUMNS, self.groups))
 
-    def __getitem__(self, columns: str | list[str]) -> Any:
-        return self.frame[columns]
+    @classmethod
+    def from_mse(
+        cls, frame: pd.DataFrame, groups: tuple[str, ...] = (), *, se: np.ndarray | None = None
+    ) -> EstimateTable:
+        """Make the table of rows with `estimate` and `mse`: adds se, cv and the flag of an estimate.
 
-    def __len__(self) -> int:
-        return len(self.frame)
+        Parameters
+        ----------
+        frame : DataFrame
+        groups : tuple of str
+        se : ndarray of float, shape (M,), optional
+            Standard errors; √mse by default.
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table as a fresh DataFrame."""
-        return self.frame.copy()
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"domain": ["A"], "estimate": [0.5], "mse": [0.01]})
+        >>> sae.EstimateTable.from_mse(frame)[["se", "cv"]].values.tolist()
+        [[0.1, 0.2]]
+        """
+        error = np.sqrt(frame["mse"].to_numpy(dtype=float)) if se is None else se
+        cv = cv_of(error, frame["estimate"].to_numpy(dtype=float))
+        return cls(frame.assign(se=error, cv=cv, flag="e"), groups)
 
     def assign(self, **columns: Any) -> EstimateTable:
         """Return a table of the same rows with some fixed columns replaced."""
         return replace(self, frame=self.frame.assign(**columns))
-
-    def write(self, path: str | Path) -> Path:
-        """Write the table as CSV, Parquet or XLSX by the ending of `path`; the same bytes every time.
-
-        Raises
-        ------
-        SaeInputError
-            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``.
-        """
-        from sae.tables.files import write_table
-
-        return write_table(self.frame, path)
 
     @classmethod
     def read(cls, path: str | Path) -> EstimateTable:
@@ -75,8 +78,6 @@ class EstimateTable:
         SaeInputError
             If the file is absent, not of its format, or lacks a fixed column.
         """
-        from sae.tables.files import read_table
-
         frame = read_table(path)
         missing = [name for name in ESTIMATE_COLUMNS if name not in frame]
         if missing:
@@ -86,16 +87,10 @@ class EstimateTable:
             )
         return cls(frame, tuple(str(name) for name in frame if name not in ESTIMATE_COLUMNS))
 
+    def _heading(self) -> str:
+        return f"EstimateTable: {len(self)} rows, {int(self.frame['in_sample'].sum())} with a sample"
+
     def _shown(self) -> pd.DataFrame:
         columns = ["domain", "n", "direct", "estimate", "se", "cv", "ci_low", "ci_high", "gamma", "flag"]
         with_time = ["time"] if self.frame["time"].nunique() > 1 else []
         return self.frame[[*with_time, *columns]]
-
-    def __repr__(self) -> str:
-        rows = self._shown().head(10).to_string(index=False, float_format="{:.4g}".format)
-        more = f"\n… {len(self) - 10} more rows" if len(self) > 10 else ""
-        sampled = int(self.frame["in_sample"].sum())
-        return f"EstimateTable: {len(self)} rows, {sampled} with a sample\n{rows}{more}"
-
-    def _repr_html_(self) -> str:
-        return self._shown().to_html(index=False, float_format="{:.4g}".format, max_rows=20)

@@ -17,8 +17,9 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
+from sae.tables.labels import label_text
 
-__all__ = ["read_table", "whole_file", "write_table"]
+__all__ = ["read_columns", "read_table", "whole_file", "write_table"]
 
 _KINDS = {**DIRECT_COLUMNS, **ESTIMATE_COLUMNS}
 
@@ -142,6 +143,45 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return decode(path)
 
 
+def read_columns(path: str | Path, chosen: Callable[[Sequence[str]], list[str]]) -> pd.DataFrame:
+    """Read some columns of a Parquet file, or of all Parquet files of a folder as one table.
+
+    Parameters
+    ----------
+    path : str or Path
+        In a folder, sub-folders named such as ``year=2024`` are columns too.
+    chosen : callable
+        From the names of all columns to those that are read.
+
+    Raises
+    ------
+    SaeInputError
+        If there is nothing at `path`, or something else than Parquet.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> frame = pd.DataFrame({"area": ["01"], "x": [1.5], "name": ["Wien"]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_table(frame, f"{folder}/table.parquet")
+    ...     read_columns(path, lambda names: [name for name in names if name != "name"]).to_dict("list")
+    {'area': ['01'], 'x': [1.5]}
+    """
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    path = Path(path)
+    if not path.exists():
+        raise SaeInputError(f"There is no file {path}.", hint="Check the path.")
+    try:
+        source = dataset.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
+        return source.to_table(columns=chosen(source.schema.names)).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SaeInputError(
+            f"{path.name} is neither a Parquet file nor a folder of them.", hint="Write it as .parquet."
+        ) from error
+
+
 def _by_ending(path: Path, functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
     if path.suffix.lower() not in functions:
         raise SaeInputError(
@@ -210,7 +250,7 @@ def _typed(values: Sequence[Any], column: str, file: str) -> pd.Series:
     kind = _KINDS.get(column)
     empty: Any = {"str": "", "float": np.nan}.get(str(kind), pd.NA)
     if kind is None or kind == "str":
-        return pd.Series([empty if v is None or v == "" else str(v) for v in values], dtype="string")
+        return pd.Series([empty if v is None or v == "" else label_text(v) for v in values], dtype="string")
     converters: dict[str, Callable[[Any], Any]] = {"int": _whole, "float": float, "bool": _truth}
     out: list[Any] = []
     for row, value in enumerate(values):
@@ -280,10 +320,18 @@ _PERCENT = {
     "direct_se": "0.00%",
 }
 _NUMBER = {
-    "n": "#,##0", "n_eff": "#,##0.0", "df": "#,##0.0", "deff": "0.00", "cv": "0.0%", "direct_cv": "0.0%",
-    "gamma": "0.000", "benchmark_factor": "0.0000",
-    "mse": "0.00E+00", "variance": "0.00E+00", "vardir": "0.00E+00",
-}  # fmt: skip
+    "n": "#,##0",
+    "n_eff": "#,##0.0",
+    "df": "#,##0.0",
+    "deff": "0.00",
+    "cv": "0.0%",
+    "direct_cv": "0.0%",
+    "gamma": "0.000",
+    "benchmark_factor": "0.0000",
+    "mse": "0.00E+00",
+    "variance": "0.00E+00",
+    "vardir": "0.00E+00",
+}
 _MAX_ROWS = 1_048_575  # rows of a sheet less the header
 _MAX_TEXT = 32_767  # characters that a cell holds
 

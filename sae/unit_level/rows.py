@@ -1,117 +1,61 @@
-"""What unit-level models read: units of a sample, and population means of their areas, matched by name."""
+"""What all unit-level models read: units of a frame or survey, their areas, both matched by name."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-import sae
 from sae.errors import SaeInputError, name_some
-from sae.numerics.nested_error.mse import AreaMeans
-from sae.numerics.nested_error.profile import AreaSums, area_sums
-from sae.specs import Design
 from sae.survey import Survey
-from sae.unit_level.nested_error.population import PopulationTable, population_table
+from sae.tables import join_by_name, labels, read_columns, require
 
-__all__ = ["UnitProblem"]
-
-_NAMES = ("the units", "the areas")
+__all__ = [
+    "UnitRows",
+    "constant_columns",
+    "formula_words",
+    "match_areas",
+    "read_areas",
+    "read_units",
+    "refuse_missing",
+    "refuse_missing_covariates",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class UnitProblem:
-    """Units of a sample and the areas to be predicted.
+class UnitRows:
+    """The areas of a result.
 
     Attributes
     ----------
-    y : ndarray of float, shape (n,)
-    X : ndarray of float, shape (n, p)
-    area : ndarray of int, shape (n,)
-        Row of the unit's area in `population`.
-    design : Design
-    population : PopulationTable
-        The areas, those without a sample included.
+    table : DataFrame
+        Columns of the estimate table known before the fit.
+    covariates : DataFrame
+        All that is known of the areas, on the same rows.
+    provenance : mapping
+        Where the data come from: the number of units.
+    groups : tuple of str
     """
 
-    y: np.ndarray
-    X: np.ndarray
-    area: np.ndarray
-    design: Design
-    population: PopulationTable
-
-    @classmethod
-    def build(
-        cls,
-        data: pd.DataFrame | Survey,
-        areas: pd.DataFrame | None,
-        *,
-        outcome: str,
-        covariates: str,
-        domain: str,
-        population: str | None,
-    ) -> UnitProblem:
-        """Check units and areas and bring them together.
-
-        Raises
-        ------
-        SaeInputError
-            If a column, a level or an area is unknown, a value or a mean missing; names are given.
-        """
-        units = read_units(data)
-        refuse_absent(units, [outcome, domain])
-        y = _outcome(units, outcome, domain)
-        refuse_missing(units, domain)
-        refuse_missing_covariates(units, covariates)
-        names = [f"row {k}" for k in range(1, len(units) + 1)]
-        design, X = Design.learn(covariates, units, names)
-        labels = list(dict.fromkeys(units[domain].astype("object")))
-        table = population_table(design, areas, labels, domain=domain, size=population)
-        area = pd.Index(table.labels, dtype="object").get_indexer(pd.Index(units[domain], dtype="object"))
-        problem = cls(y, X, area, design, table)
-        _refuse_too_many(problem)
-        return problem
-
-    @cached_property
-    def sums(self) -> AreaSums:
-        """What the units leave, area by area."""
-        return area_sums(self.y, self.X, self.area, len(self.population.labels))
-
-    @property
-    def means(self) -> AreaMeans:
-        """What is to be predicted."""
-        return AreaMeans(self.population.x_mean, self.population.units)
-
-    @property
-    def names(self) -> np.ndarray:
-        """Names of the areas."""
-        return np.array([str(label) for label in self.population.labels], dtype=object)
-
-    def extrapolated(self) -> tuple[np.ndarray, list[str]]:
-        """Return which areas have means outside the range of the units, and in which columns."""
-        low, high = self.X.min(axis=0), self.X.max(axis=0)
-        slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
-        outside = (self.population.x_mean < low - slack) | (self.population.x_mean > high + slack)
-        columns = [self.design.columns[j] for j in np.flatnonzero(outside.any(axis=0))]
-        return np.asarray(outside.any(axis=1)), columns
-
-    def run_id(self, options: str, seed: int | None) -> str:
-        """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
-        digest = hashlib.sha256()
-        for text in (sae.__version__, options, str(seed), *self.design.columns, *self.names):
-            digest.update(text.encode() + b"\0")
-        for array in (self.y, self.X, self.area, self.population.x_mean, self.population.units):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:12]
+    table: pd.DataFrame
+    covariates: pd.DataFrame
+    provenance: Mapping[str, Any]
+    groups: tuple[str, ...] = ()
 
 
 def read_units(data: pd.DataFrame | Survey) -> pd.DataFrame:
-    """Return the records of a frame, or of a survey inside its subset."""
+    """Return the records of a frame, or of a survey inside its subset.
+
+    Raises
+    ------
+    SaeInputError
+        If it is neither, or has no rows.
+    """
     if isinstance(data, Survey):
         data = data.frame if data.mask is None else data.frame[data.mask]
     if not isinstance(data, pd.DataFrame):
@@ -124,65 +68,133 @@ def read_units(data: pd.DataFrame | Survey) -> pd.DataFrame:
     return data.reset_index(drop=True)
 
 
-def refuse_absent(units: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse columns that the units lack."""
-    absent = [name for name in columns if name not in units]
-    if absent:
+def read_areas(
+    areas: pd.DataFrame | str | Path | None,
+    covariates: str,
+    domain: str,
+    population: str | None = None,
+) -> pd.DataFrame | None:
+    """Return the rows of the population.
+
+    Parameters
+    ----------
+    areas : DataFrame, str, Path or None
+        Of a Parquet file, or a folder of them, only the columns that the model can use are read.
+    covariates : str
+        The formula's right-hand side.
+    domain : str
+        Column of the labels of the areas.
+    population : str, optional
+        Column of the population sizes.
+
+    Raises
+    ------
+    SaeInputError
+        If it cannot be read, or lacks the columns of labels or sizes.
+    """
+
+    def chosen(names: Sequence[str]) -> list[str]:
+        check(pd.DataFrame(columns=list(names)))
+        wanted = formula_words(covariates)
+        return [name for name in names if name in (domain, population) or wanted & formula_words(name)]
+
+    def check(frame: pd.DataFrame) -> None:
+        require(frame, [domain], "The areas have", "with the labels of the areas")
+        if population is not None:
+            require(
+                frame, [population], "The areas have", "with population sizes", hint="population= names it."
+            )
+
+    if areas is None:
+        return None
+    if isinstance(areas, (str, Path)):
+        areas = read_columns(areas, chosen)
+    elif not isinstance(areas, pd.DataFrame):
         raise SaeInputError(
-            f"The units have no column {name_some(absent)}.",
-            hint=f"The columns are {name_some(units, 15)}.",
-            column=absent[0],
+            f"areas of type {type(areas).__name__} is no DataFrame.",
+            hint="Give a DataFrame, or the path of a Parquet file or of a folder of them.",
         )
+    check(areas)
+    refuse_missing(areas, domain, "rows of the areas")
+    return areas.reset_index(drop=True)
 
 
-def refuse_missing(units: pd.DataFrame, column: str) -> None:
+def match_areas(units: pd.Series, areas: pd.Series, domain: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Match units and rows of the population by the label of their area.
+
+    Parameters
+    ----------
+    units, areas : Series
+        Labels, of each unit and of each row of the population.
+    domain : str
+        What the column is called.
+
+    Returns
+    -------
+    names : ndarray of str, shape (D,)
+        The areas in the order in which the population names them.
+    unit : ndarray of int, shape (n,)
+        Area of each unit.
+    row : ndarray of int, shape (C,)
+        Area of each row of the population.
+
+    Raises
+    ------
+    SaeInputError
+        If a label is missing, or the population lacks an area of the units.
+    """
+    text, other = labels(units.rename(domain)), labels(areas.rename(domain))
+    ours, theirs = (side.rename(domain).drop_duplicates().to_frame() for side in (units, areas))
+    join_by_name(ours, theirs, domain, names=("the units", "the areas"))
+    names = pd.Index(other.to_numpy(dtype=object)).unique()
+    return (
+        names.to_numpy(dtype=object),
+        names.get_indexer(text.to_numpy(dtype=object)),
+        names.get_indexer(other.to_numpy(dtype=object)),
+    )
+
+
+def constant_columns(frame: pd.DataFrame, row: np.ndarray) -> pd.DataFrame:
+    """Return the columns that are the same in all rows of every area, one row per area.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    row : ndarray of int, shape (len(frame),)
+        Area of each row; areas are numbered as they appear.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"area": list("AAB"), "north": [1, 1, 0], "age": [3, 5, 4]})
+    >>> constant_columns(frame, np.array([0, 0, 1])).to_dict("list")
+    {'area': ['A', 'B'], 'north': [1, 0]}
+    """
+    first = frame[~pd.Series(row).duplicated().to_numpy()].reset_index(drop=True)
+    if len(first) == len(frame):
+        return first
+    same = (frame.groupby(row).nunique(dropna=False) == 1).all()
+    return first.loc[:, same.to_numpy()]
+
+
+def refuse_missing(frame: pd.DataFrame, column: str, what: str = "units") -> None:
     """Refuse missing values of a column, counting them."""
-    rows = np.flatnonzero(units[column].isna().to_numpy())
+    rows = np.flatnonzero(frame[column].isna().to_numpy())
     if len(rows):
         raise SaeInputError(
-            f"{column} is missing in {len(rows)} of {len(units)} units: row {name_some(rows + 1)}.",
-            hint="Take these units out, or fill the values in.",
+            f"{column} is missing in {len(rows)} of {len(frame)} {what}: row {name_some(rows + 1)}.",
+            hint=f"Take these {what} out, or fill the values in.",
             column=column,
         )
 
 
 def refuse_missing_covariates(units: pd.DataFrame, covariates: str) -> None:
     """Refuse missing values of the columns that a formula names; what is no formula is left to the design."""
-    words = set(re.findall(r"\w+", covariates))
+    words = formula_words(covariates)
     for name in units:
         if str(name) in words or f"`{name}`" in covariates:
             refuse_missing(units, str(name))
 
 
-def _outcome(units: pd.DataFrame, outcome: str, domain: str) -> np.ndarray:
-    try:
-        y = pd.to_numeric(units[outcome]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError):
-        raise SaeInputError(
-            f"{outcome} holds text where numbers are expected.",
-            hint="A nested error model is one of a number per unit.",
-            column=outcome,
-        ) from None
-    bad = np.flatnonzero(~np.isfinite(y))
-    if len(bad):
-        raise SaeInputError(
-            f"{outcome} is missing or infinite in {len(bad)} of {len(units)} units: "
-            f"row {name_some(bad + 1)}.",
-            hint="Take the units out that did not answer, or impute them; areas without any unit are "
-            "predicted from their population means.",
-            areas=units[domain].iloc[bad].unique(),
-            column=outcome,
-        )
-    return y
-
-
-def _refuse_too_many(problem: UnitProblem) -> None:
-    n, N = problem.sums.n, problem.population.units
-    over = np.flatnonzero(n > N)
-    if len(over):
-        words = [f"{problem.names[d]} ({n[d]} > {N[d]:g})" for d in over]
-        raise SaeInputError(
-            f"{len(over)} areas have more units in the sample than in the population: {name_some(words)}.",
-            hint="The population size counts all units, sampled ones too.",
-            areas=problem.names[over],
-        )
+def formula_words(text: str) -> set[str]:
+    """Return all words of a formula or of a column's name, those that are names of columns among them."""
+    return set(re.findall(r"\w+", text))

@@ -28,10 +28,15 @@ def areas(rng, count, spread=0.1, unit=0.2):
     y = rate + rng.normal(0, np.sqrt(unit / n))
     return pd.DataFrame(
         {
-            "domain": [f"a{k:02d}" for k in range(count)], "y": y, "x": x, "n": n, "N": N,
-            "vardir": (1 - n / N) * unit / n, "n_eff": n / (1 - n / N),
+            "domain": [f"a{k:02d}" for k in range(count)],
+            "y": y,
+            "x": x,
+            "n": n,
+            "N": N,
+            "vardir": (1 - n / N) * unit / n,
+            "n_eff": n / (1 - n / N),
         }
-    )  # fmt: skip
+    )
 
 
 def rate_fit(frame, **options):
@@ -259,9 +264,16 @@ def test_coverage_and_error_in_a_world_as_the_model_has_it():
         truth = (asked + others) / N
         spread = 0.6 * 0.4 - 0.005
         frame = pd.DataFrame(
-            {"domain": np.arange(count).astype(str), "y": asked / n, "x": x, "n": n, "N": N,
-             "vardir": (1 - n / N) * spread / n, "n_eff": n / (1 - n / N)}
-        )  # fmt: skip
+            {
+                "domain": np.arange(count).astype(str),
+                "y": asked / n,
+                "x": x,
+                "n": n,
+                "N": N,
+                "vardir": (1 - n / N) * spread / n,
+                "n_eff": n / (1 - n / N),
+            }
+        )
         table, rates = finite_fit(frame).estimates.frame, rate_fit(frame)
         errors.append((table["estimate"] - truth) ** 2)
         mse.append(table["mse"])
@@ -309,5 +321,5 @@ def test_the_option_travels_in_a_model_file_and_enters_the_run(frame):
 def test_chance_without_a_sample_is_the_median_of_the_group():
     finite = FinitePopulation(np.array([4.0, 5.0, 0.0, 2.0]), np.array([8.0, 10.0, 30.0, 2.0]), np.zeros(4))
     D = np.array([0.25, 0.4, 9.0, 1.0])
-    got = finite.chance(D, np.array([True, True, False, True]), np.zeros(4, dtype=int))
+    got = finite.rest_variance(D, np.array([True, True, False, True]), np.zeros(4, dtype=int))
     np.testing.assert_allclose(got, [1.0 / 4, 2.0 / 5, 2.0 / 30, 0.0], rtol=1e-12)

@@ -1,11 +1,12 @@
 """Covariate tables: what is read, and what is refused by name."""
 
 import gzip
+import hashlib
 
 import pandas as pd
 import pytest
 
-from sae.auxiliary import read_areas
+from sae.auxiliary import open_areas, read_areas
 from sae.errors import SaeInputError
 
 
@@ -48,6 +49,26 @@ def test_other_formats_give_the_same_table(tmp_path, ending):
     assert frame["city"].tolist() == ["2", "13"] and frame["x"].tolist() == [0.5, 1.5]
 
 
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_one_pass_gives_cells_text_columns_and_hash(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"areas.{ending}"
+    frame = pd.DataFrame({"city": [2, 13], "region": ["01", "NA"], "x": [0.5, 1.5]})
+    frame.to_parquet(path) if ending == "parquet" else frame.to_csv(path, index=False)
+    content = path.read_bytes()
+    file = open_areas(path)
+    path.unlink()
+    assert file.text_columns == ("region",) and file.sha256 == hashlib.sha256(content).hexdigest()
+    assert file.table()[["city", "region"]].to_dict("list") == {"city": ["2", "13"], "region": ["01", "NA"]}
+    assert file.table(["region"])["city"].tolist() == [2, 13]
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int64", "category", "string", "object"])
+def test_codes_of_parquet_are_spelt_alike(tmp_path, kind):
+    path = tmp_path / "areas.parquet"
+    pd.DataFrame({"city": pd.Series([2, 13]).astype(kind), "x": [0.5, 1.5]}).to_parquet(path)
+    assert read_areas(path)["city"].tolist() == ["2", "13"]
+
+
 def test_a_byte_order_mark_does_not_enter_the_first_name(tmp_path):
     assert list(read_areas(write(tmp_path, "\ufeffcity,x\nA,1\n"))) == ["city", "x"]
 
@@ -65,11 +86,11 @@ def test_namibia_is_a_code_and_not_a_missing_value(tmp_path):
         ("region,x\nA,1\nB,2\nA,3\n", "more than one row for 1 areas: A"),
         ("region,x\nA,1\n,2\n", r"empty in 1 rows \(lines 3\)"),
         ("region,x\nA,1\nB,n/a\nC,3\n", r"'n/a' \(B\)"),
-        ("region,x\nA,1\nB,\"2,5\"\nC,3\n", r"'2,5' \(B\)"),
+        ('region,x\nA,1\nB,"2,5"\nC,3\n', r"'2,5' \(B\)"),
         ("region,x,x\nA,1,2\n", "repeats the columns x"),
         ("region,x\nA,1\nB,2,3\n", "no proper CSV"),
     ],
-)  # fmt: skip
+)
 def test_malformed_tables_are_refused_by_name(tmp_path, text, message):
     with pytest.raises(SaeInputError, match=message):
         read_areas(write(tmp_path, text))
@@ -84,7 +105,7 @@ def test_wrong_encoding_absent_file_unknown_format_and_unknown_code(tmp_path):
         read_areas(tmp_path / "absent.csv")
     with pytest.raises(SaeInputError, match="no format"):
         read_areas(write(tmp_path, "a", name="areas.ods"))
-    with pytest.raises(SaeInputError, match="no column city"):
+    with pytest.raises(SaeInputError, match="no column 'city'"):
         read_areas(write(tmp_path, "region,x\nA,1\n"), codes=["city"])
 
 

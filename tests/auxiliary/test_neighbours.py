@@ -41,3 +41,12 @@ def test_spanish_map_has_its_islands(shared_data):
         shared_data / "real" / "es_province_adjacency.csv", provinces, between=("prov_a", "prov_b")
     )
     assert spain.islands == ("07", "35", "38", "51", "52")
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int64", "category", "string", "object"])
+def test_codes_of_every_kind_name_the_same_areas(kind):
+    edges = pd.DataFrame({"a": pd.Series([8, 9]).astype(kind), "b": pd.Series([9, 10]).astype(kind)})
+    areas = pd.Series([10.0, 9.0, 8.0, 7.0])
+    assert neighbours(edges, areas).areas == ("10", "9", "8", "7")
+    assert neighbours(edges, areas).islands == ("7",)
+    assert neighbours(edges).areas == ("10", "8", "9")

@@ -52,10 +52,16 @@ def persons():
             status = np.where(rng.random(size) < rate, 1, rng.integers(2, 4, size))
             rows.append(
                 pd.DataFrame(
-                    {"region": region, "psu": f"{region}-{cluster}", "year": 2025, "status": status,
-                     "w": rng.uniform(50, 150, size).round(2), "age": rng.integers(16, 70, size)}
+                    {
+                        "region": region,
+                        "psu": f"{region}-{cluster}",
+                        "year": 2025,
+                        "status": status,
+                        "w": rng.uniform(50, 150, size).round(2),
+                        "age": rng.integers(16, 70, size),
+                    }
                 )
-            )  # fmt: skip
+            )
     return pd.concat(rows, ignore_index=True)
 
 

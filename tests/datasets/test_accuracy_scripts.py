@@ -108,8 +108,16 @@ def test_the_form_is_chosen_by_the_rule(ny_nj):
             rows.append(
                 own | {"band": "n 5-9", "cells": 900, "coverage": low, "coverage_se": 0.005, "rmse": 1.0}
             )
-            rows.append(own | {"band": "all", "cells": 950, "coverage": 0.5, "coverage_se": 0.005,
-                               "rmse": rmse[form[2]] if region == "NY" else 0.01})  # fmt: skip
+            rows.append(
+                own
+                | {
+                    "band": "all",
+                    "cells": 950,
+                    "coverage": 0.5,
+                    "coverage_se": 0.005,
+                    "rmse": rmse[form[2]] if region == "NY" else 0.01,
+                }
+            )
     table = pd.DataFrame(rows)
     assert ny_nj.choose(table, forms)[2] == "b"  # d does not cover; b misses by one error, c is 0.0003 better
     assert ny_nj.choose(table[table["model"] != "b"], [forms[0], *forms[2:]])[2] == "c"
@@ -118,7 +126,8 @@ def test_the_form_is_chosen_by_the_rule(ny_nj):
 
 def test_official_errors_are_read_off_their_curve(shared_data):
     argentina = load("argentina")
-    table = pd.read_csv(argentina.OFFICIAL, dtype={"codigo": str, "periodo": str})
+    official = shared_data / "real" / argentina.OFFICIAL.name
+    table = pd.read_csv(official, dtype={"codigo": str, "periodo": str})
     assert argentina.official_cv2(table, "33", "2013Q1", 100_000) == pytest.approx(0.15355**2, rel=1e-12)
     assert argentina.official_cv2(table, "33", "2014Q3", 100_000) == pytest.approx(0.13524**2, rel=1e-12)
     between = argentina.official_cv2(table, "33", "2013Q1", 110_000)

@@ -52,9 +52,13 @@ def test_state_distributions(persons, reference, column):
         income, weight = part["eqIncome"].to_numpy(), part["weight"].to_numpy()
         if column == "Gini":
             ours = poverty.estimate(
-                Indicator("eqIncome", kind="gini"), income, weight, np.ones(len(part), bool),
-                np.zeros(len(part), int), 1,
-            ).estimates[0]  # fmt: skip
+                Indicator("eqIncome", kind="gini"),
+                income,
+                weight,
+                np.ones(len(part), bool),
+                np.zeros(len(part), int),
+                1,
+            ).estimates[0]
         else:
             ours = weighted_quantile(income, weight, [FRACTIONS[column]])[0]
         assert ours == pytest.approx(value, rel=EXACT)

@@ -30,7 +30,7 @@ def survey(rng, n_domains=80, take=4, rho=0.08, mean=0.25, precision=12.0):
     return pd.DataFrame(rows, columns=["n", "estimate", "variance", "df"]), np.array(variance)
 
 
-@pytest.mark.parametrize("method", ["deff", "gvf", "arcsine"])
+@pytest.mark.parametrize("method", ["deff", "gvf", "arcsin"])
 @pytest.mark.parametrize(("mean", "precision"), [(0.25, 12.0), (0.05, 30.0), (0.6, 200.0)])
 def test_smoothed_variances_are_nearer_to_the_truth(method, mean, precision, rng):
     raw, smoothed, level, zeros = [], [], [], 0
@@ -63,13 +63,13 @@ def test_deff_by_hand():
     unit = (9 * 10 * 0.05 + 19 * 20 * 0.025) / 28  # deff times the mean of p(1-p) n/(n-1)
     np.testing.assert_allclose(got.vardir, unit / frame["n"], rtol=ROUNDING)
     np.testing.assert_allclose(got.n_eff, frame["n"] / deff, rtol=ROUNDING)
-    np.testing.assert_allclose(smooth(frame, "arcsine").vardir, got.vardir, rtol=ROUNDING)
+    np.testing.assert_allclose(smooth(frame, "arcsin").vardir, got.vardir, rtol=ROUNDING)
 
 
 def test_a_variance_does_not_hang_on_the_domain_s_own_estimate():
     shares = [0.1, 0.5, 0.9, 0.3]
     frame = pd.DataFrame({"n": 10, "estimate": shares, "variance": 0.02, "df": 9})
-    for method in ("deff", "arcsine"):
+    for method in ("deff", "arcsin"):
         vardir = smooth(frame, method).vardir
         np.testing.assert_allclose(vardir, vardir[0], rtol=ROUNDING)
 
@@ -91,7 +91,7 @@ def test_zero_variance_and_unsampled_domains(rng):
     frame.loc[1, ["estimate", "variance"]] = 1.0, 0.0
     frame.loc[2, ["variance", "df"]] = np.nan, 0
     frame.loc[3, ["n", "estimate", "variance", "df"]] = 0, np.nan, np.nan, np.nan
-    for method in ("deff", "gvf", "arcsine"):
+    for method in ("deff", "gvf", "arcsin"):
         got = smooth(frame, method)
         assert np.isnan(got.vardir[3]) and np.isnan(got.n_eff[3])
         assert np.all(np.delete(got.vardir, 3) > 0) and np.all(np.delete(got.n_eff, 3) > 0)
@@ -101,7 +101,7 @@ def test_zero_variance_and_unsampled_domains(rng):
 
 def test_arcsine_effective_size_is_n_over_the_design_effect(rng):
     frame, _ = survey(rng)
-    got = smooth(frame, "arcsine")
+    got = smooth(frame, "arcsin")
     ratio = frame["n"] / got.n_eff
     np.testing.assert_allclose(ratio, ratio[0], rtol=ROUNDING)
     assert f"{ratio[0]:.4g}/(4n)" in got.log[0]
@@ -163,6 +163,6 @@ def test_refusals():
     with pytest.raises(SaeSpecError, match="'gfv' does not exist"):
         smooth(frame, "gfv")
     with pytest.raises(SaeSpecError, match="for shares, and these estimates are none"):
-        smooth(frame, "arcsine")
+        smooth(frame, "arcsin")
     with pytest.raises(SaeSpecError, match="at least 5 domains with a variance above 0; 2 of 2"):
         smooth(frame, "gvf")

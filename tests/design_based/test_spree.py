@@ -6,8 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 import sae
-from sae.design_based.spree import gspree, spree
-from sae.design_based.synthetic import synthetic
+from sae.design_based import gspree, spree, synthetic
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError
 from sae.numerics.design.interactions import fit_slope
 from sae.numerics.design.ipf import conflicts, ipf
@@ -125,11 +124,15 @@ def sample(rng, n=400, slope=1.0):
     table = census["population"].to_numpy(float).reshape(12, 3) ** slope * np.array([1.2, 1.0, 0.7])
     cell = rng.choice(10, n)  # area f has no sample
     p = table[cell] / table[cell].sum(axis=1, keepdims=True)
-    frame = pd.DataFrame({
-        "area": np.repeat(areas, 2)[cell], "sex": np.tile(sexes, 6)[cell],
-        "status": np.array(LEVELS)[(rng.random(n)[:, None] > p.cumsum(axis=1)).sum(axis=1)], "w": 10.0,
-        "stratum": rng.integers(0, 4, n),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "area": np.repeat(areas, 2)[cell],
+            "sex": np.tile(sexes, 6)[cell],
+            "status": np.array(LEVELS)[(rng.random(n)[:, None] > p.cumsum(axis=1)).sum(axis=1)],
+            "w": 10.0,
+            "stratum": rng.integers(0, 4, n),
+        }
+    )
     return frame, census, counts
 
 

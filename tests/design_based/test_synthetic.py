@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.design_based.synthetic import synthetic
+from sae.design_based import synthetic
 from sae.errors import SaeInputError, SaeSpecError
 from sae.survey import Survey
 
@@ -58,10 +58,15 @@ def test_the_peer_divides_by_known_sizes_we_by_estimated_ones(incomes, shared_da
 
 
 def sample(rng, n=240):
-    frame = pd.DataFrame({
-        "area": rng.choice(list("abcde"), n, p=[0.4, 0.3, 0.2, 0.07, 0.03]), "sex": rng.choice(["f", "m"], n),
-        "age": rng.choice([1, 2, 3], n), "stratum": rng.integers(0, 6, n), "w": rng.uniform(5, 50, n),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "area": rng.choice(list("abcde"), n, p=[0.4, 0.3, 0.2, 0.07, 0.03]),
+            "sex": rng.choice(["f", "m"], n),
+            "age": rng.choice([1, 2, 3], n),
+            "stratum": rng.integers(0, 6, n),
+            "w": rng.uniform(5, 50, n),
+        }
+    )
     frame["psu"] = frame["stratum"] * 100 + rng.integers(0, 5, n)
     frame["active"] = rng.random(n) < 0.7
     frame["jobless"] = frame["active"] & (rng.random(n) < 0.1 + 0.1 * frame["age"])
@@ -289,7 +294,7 @@ def refusals(counts):
     yield counts[counts["area"] != "b"], "1 domains of the survey are not in the counts: b"
     yield counts[counts["sex"] != "m"], "post-strata of the survey are not in the counts: m / 1"
     yield counts.replace({"sex": {"f": "F"}}), "f / 1"
-    yield counts.drop(columns="age"), "no column age"
+    yield counts.drop(columns="age"), "no column 'age'"
     yield counts.assign(population=counts["population"].where(counts["area"] != "c", 0)), "population of 0: c"
     extra = counts[counts["age"] == 3].assign(age=4)
     yield pd.concat([counts, extra]), "people but no record in the universe of the survey: f / 4, m / 4"
@@ -306,7 +311,7 @@ def test_counts_that_do_not_match_are_refused_by_name(rng):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"mse": "jackknife"}, "mse='jackknife'"),
+        ({"mse": "jackknife"}, "mse = 'jackknife'"),
         ({"bias_groups": "sex"}, "bias_groups= belongs to mse='average'"),
         ({"bias_groups": "sex", "mse": "average"}, "lie in more than one sex"),
         ({"variance": "bootstrap"}, "with_replicates"),

@@ -84,7 +84,7 @@ def test_refusals(land, sizes):
         run(land, {**sizes, "Atlantis": 5})
     with pytest.raises(SaeInputError, match="more interviews than there are members"):
         run(land, dict.fromkeys(sizes, 10**6))
-    with pytest.raises(SaeInputError, match="lacks the columns city"):
+    with pytest.raises(SaeInputError, match="no column 'city'"):
         run(land, sizes, domain="city")
 
 
@@ -102,18 +102,30 @@ def ny_nj_promise(shared_data, repetitions):
     density = areas["foreign_20_64"] / (areas["foreign_20_64"] + areas["native_20_64"])
     classes = pd.qcut(areas["foreign_share"], 4, labels=["low", "middle", "high", "top"]).astype(str)
     stratum = areas["geo"].str[:2] + " " + classes  # state × density of the foreign-born
-    frame = pd.DataFrame({
-        "domain": areas["geo"], "stratum": stratum, "density": density, "minimum": 2,
-        "population": areas["foreign_20_64"] + areas["native_20_64"],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "domain": areas["geo"],
+            "stratum": stratum,
+            "density": density,
+            "minimum": 2,
+            "population": areas["foreign_20_64"] + areas["native_20_64"],
+        }
+    )
     plan = oversample(fit, frame, targets=0.05)
     codes = population.persons["geo"].astype(str)
     persons = population.persons.assign(stratum=codes.map(dict(zip(areas["geo"], stratum, strict=True))))
     found = evaluate(
-        persons, plan, sae.FayHerriot(formula, domain="geo"), "employment_rate", domain="geo",
-        stratum="stratum", areas=areas, group=f"birth == 'foreign' and {WHERE}", repetitions=repetitions,
+        persons,
+        plan,
+        sae.FayHerriot(formula, domain="geo"),
+        "employment_rate",
+        domain="geo",
+        stratum="stratum",
+        areas=areas,
+        group=f"birth == 'foreign' and {WHERE}",
+        repetitions=repetitions,
         seed=1,
-    )  # fmt: skip
+    )
     return plan, found
 
 

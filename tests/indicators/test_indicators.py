@@ -42,13 +42,28 @@ def labour():
 def test_catalogue_holds_one_versioned_definition_per_indicator():
     table = catalogue()
     assert list(table.columns) == [
-        "id", "version", "label", "unit", "kind", "universe", "numerator", "denominator", "source",
-    ]  # fmt: skip
+        "id",
+        "version",
+        "label",
+        "unit",
+        "kind",
+        "universe",
+        "numerator",
+        "denominator",
+        "source",
+    ]
     assert table["id"].is_unique and (table[["version", "label", "unit", "source"]] != "").all(axis=None)
     assert {
-        "employment_rate", "unemployment_rate", "activity_rate", "arpr", "poverty_gap", "qsr", "gini",
-        "median_income", "poverty_rate",
-    } <= set(table["id"])  # fmt: skip
+        "employment_rate",
+        "unemployment_rate",
+        "activity_rate",
+        "arpr",
+        "poverty_gap",
+        "qsr",
+        "gini",
+        "median_income",
+        "poverty_rate",
+    } <= set(table["id"])
     table.loc[0, "id"] = "changed"
     assert catalogue().loc[0, "id"] == "employment_rate"
 

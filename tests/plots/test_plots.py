@@ -167,7 +167,7 @@ def test_what_cannot_be_drawn_is_refused(draw, change, match):
 
 
 def test_missing_columns_and_unknown_endings_are_named(tmp_path):
-    with pytest.raises(SaeInputError, match="needs the columns direct, n"):
+    with pytest.raises(SaeInputError, match="no column 'direct', 'n'"):
         compare(pd.DataFrame({"domain": ["A"], "estimate": [0.5]}))
     with pytest.raises(SaeInputError, match=r"no known picture format"):
         save(compare(table()), tmp_path / "chart.gif")

@@ -20,10 +20,17 @@ def frame(rng):
     x, D = rng.normal(size=n), rng.uniform(0.3, 1.0, n)
     y = 10.0 + x + rng.normal(size=n) * np.sqrt(0.5 + D)
     y[4] = np.nan
-    return pd.DataFrame({
-        "area": [f"A{k:02d}" for k in range(n)], "y": y, "x": x, "vardir": D, "n": 40,
-        "pop": rng.integers(100, 900, n), "nation": ["N1", "N2", "N3"] * 10,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "area": [f"A{k:02d}" for k in range(n)],
+            "y": y,
+            "x": x,
+            "vardir": D,
+            "n": 40,
+            "pop": rng.integers(100, 900, n),
+            "nation": ["N1", "N2", "N3"] * 10,
+        }
+    )
 
 
 @pytest.fixture
@@ -34,10 +41,16 @@ def fit(frame):
 @pytest.fixture
 def shares(rng):
     p = rng.uniform(0.3, 0.7, 60)
-    frame = pd.DataFrame({
-        "area": [f"A{k:02d}" for k in range(60)], "p": p, "n_eff": 80.0, "x": p + 0.1 * rng.normal(size=60),
-        "pop": rng.integers(100, 900, 60), "nation": ["N1", "N2"] * 30,
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "area": [f"A{k:02d}" for k in range(60)],
+            "p": p,
+            "n_eff": 80.0,
+            "x": p + 0.1 * rng.normal(size=60),
+            "pop": rng.integers(100, 900, 60),
+            "nation": ["N1", "N2"] * 30,
+        }
+    )
     return FayHerriot("p ~ x", domain="area", transform="arcsin", replicates=100).fit(frame, seed=1)
 
 
@@ -139,9 +152,9 @@ def test_sums_without_weights_and_weights_by_name(fit):
         ),
         ({"targets": {"N1": 9.0, "N2": 9.0}, "weights": "pop"}, "within= does not name"),
         ({"targets": 9.0, "weights": "people"}, "column 'people'"),
-        ({"targets": 9.0, "weights": "nation"}, "nation are not numbers"),
+        ({"targets": 9.0, "weights": "nation"}, "nation holds text where numbers"),
         ({"targets": 9.0, "within": "country", "weights": "pop"}, "column 'country'"),
-        ({"targets": 9.0, "weights": "pop", "method": "rake"}, "no way to benchmark"),
+        ({"targets": 9.0, "weights": "pop", "method": "rake"}, "method = 'rake' does not exist"),
     ],
 )
 def test_benchmarks_that_cannot_be_are_refused_by_name(fit, options, words):
@@ -162,10 +175,14 @@ def test_nested_targets_at_once_with_errors_of_their_own(fit, method):
     nations, halves = figures("nation", 1.02), figures("half", 1.02)
     variances = {"nation": dict.fromkeys(nations, 0.04), "half": dict.fromkeys(halves, 0.09)}
     plain = crossed.benchmark(
-        {"nation": {k: v / w[crossed.areas["nation"] == k].sum() for k, v in nations.items()},
-         "half": {k: v / w[crossed.areas["half"] == k].sum() for k, v in halves.items()}},
-        weights="pop", method=method, target_variance=variances,
-    )  # fmt: skip
+        {
+            "nation": {k: v / w[crossed.areas["nation"] == k].sum() for k, v in nations.items()},
+            "half": {k: v / w[crossed.areas["half"] == k].sum() for k, v in halves.items()},
+        },
+        weights="pop",
+        method=method,
+        target_variance=variances,
+    )
     done, new = plain.benchmarks[-1], plain.estimates["estimate"].to_numpy()
     for column, goals in (("nation", nations), ("half", halves)):
         for name, goal in goals.items():
@@ -256,9 +273,15 @@ def test_summary_of_many_fits_shows_the_range_of_each_coefficient(rng):
 def test_summary_says_what_an_office_looks_for(fit):
     text = fit.summary()
     wanted = (
-        "30 areas: 29 sampled, 1 without sample", "model variance", "Intercept", "median CV", "gain",
-        "areas CV < 16.5%", "normality of residuals", "bias of model vs direct",
-    )  # fmt: skip
+        "30 areas: 29 sampled, 1 without sample",
+        "model variance",
+        "Intercept",
+        "median CV",
+        "gain",
+        "areas CV < 16.5%",
+        "normality of residuals",
+        "bias of model vs direct",
+    )
     assert all(words in text for words in wanted)
     assert repr(fit) == text
     assert "<table" in fit._repr_html_()

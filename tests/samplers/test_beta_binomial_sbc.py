@@ -26,14 +26,26 @@ def ranks_of(replicates, seed, points):
         shares = rng.beta(np.maximum(size * expit(eta), 1e-12), np.maximum(size * expit(-eta), 1e-12))
         counts = BetaBinomial(rng.binomial(n, shares).astype(float), n.astype(float), 0.5)
         posterior = BetaBinomialPosterior(
-            counts, design, np.ones(AREAS, dtype=bool), (HALF_NORMAL, SCALE), TRANSFORMS["logit"],
-            [str(d) for d in range(AREAS)], BETA_SD, SHAPES, points,
-        )  # fmt: skip
+            counts,
+            design,
+            np.ones(AREAS, dtype=bool),
+            (HALF_NORMAL, SCALE),
+            TRANSFORMS["logit"],
+            [str(d) for d in range(AREAS)],
+            BETA_SD,
+            SHAPES,
+            points,
+        )
         sample = posterior.draw(DRAWS, replicate)
         drawn, P = sample.parameters, expit(eta)
-        below = [drawn["sigma_u"] < sigma, drawn["beta"][:, 0] < beta, drawn["rho"] < rho,
-                 sample.values[:, 0] < P[0], sample.values[:, 5] < P[5],
-                 sample.values.mean(axis=1) < P.mean()]  # fmt: skip
+        below = [
+            drawn["sigma_u"] < sigma,
+            drawn["beta"][:, 0] < beta,
+            drawn["rho"] < rho,
+            sample.values[:, 0] < P[0],
+            sample.values[:, 5] < P[5],
+            sample.values.mean(axis=1) < P.mean(),
+        ]
         found.append([column.sum() for column in below])
     return np.array(found)
 

@@ -6,7 +6,7 @@ import pytest
 from sae.area_level.measurement_error.bayes import MeasuredModel
 from sae.area_level.multivariate.bayes import effect_posterior
 from sae.numerics.inference.priors import HALF_NORMAL
-from sae.numerics.multivariate.importance import BlockAreas
+from sae.numerics.multivariate.areas import BlockAreas
 
 REPLICATES, DRAWS, NODES = 500, 31, 256
 AREAS = 8
@@ -41,15 +41,21 @@ def test_multivariate_posterior_is_calibrated(assert_uniform):
         y = observe(rng, theta, psi)
         y[0, 0] = y[1] = np.nan
         posterior = effect_posterior(
-            BlockAreas(y, X, psi), [(HALF_NORMAL, 1.0)] * 2, [f"{k}" for k in range(2 * AREAS)], ["a", "b"],
+            BlockAreas(y, X, psi),
+            [(HALF_NORMAL, 1.0)] * 2,
+            [f"{k}" for k in range(2 * AREAS)],
+            ["a", "b"],
             nodes=NODES,
-        )  # fmt: skip
+        )
         found = posterior.draw(DRAWS, replicate)
-        ranks.append([
-            rank(sd[0], found.parameters["sigma_u[a]"]), rank(rho, found.parameters["rho[a, b]"]),
-            *(rank(theta[d, r], found.values[:, 2 * d + r]) for d, r in ((0, 0), (1, 1), (2, 0), (3, 1))),
-            rank(theta[4, 0] - theta[4, 1], found.values[:, 8] - found.values[:, 9]),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                rank(sd[0], found.parameters["sigma_u[a]"]),
+                rank(rho, found.parameters["rho[a, b]"]),
+                *(rank(theta[d, r], found.values[:, 2 * d + r]) for d, r in ((0, 0), (1, 1), (2, 0), (3, 1))),
+                rank(theta[4, 0] - theta[4, 1], found.values[:, 8] - found.values[:, 9]),
+            ]
+        )
     assert_uniform(np.array(ranks), DRAWS)
 
 
@@ -68,11 +74,14 @@ def test_measurement_error_posterior_is_calibrated(assert_uniform):
             BlockAreas(y, X, psi), [f"{k}" for k in range(2 * AREAS)], ["x"], nodes=NODES
         )
         found = posterior.draw(DRAWS, replicate)
-        ranks.append([
-            rank(sd, found.parameters["sigma_u"]), rank(sd_x, found.parameters["sigma_x[x]"]),
-            rank(beta, found.parameters["slope[x]"]),
-            *(rank(theta[d, 0], found.values[:, d]) for d in (0, 1, 5)),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                rank(sd, found.parameters["sigma_u"]),
+                rank(sd_x, found.parameters["sigma_x[x]"]),
+                rank(beta, found.parameters["slope[x]"]),
+                *(rank(theta[d, 0], found.values[:, d]) for d in (0, 1, 5)),
+            ]
+        )
     assert_uniform(np.array(ranks), DRAWS)
 
 
@@ -85,9 +94,13 @@ def test_a_wrong_correlation_is_noticed(assert_uniform):
         sd = 3.0 * np.abs(rng.normal(size=2))
         theta = rng.normal(size=(AREAS, 1)) * sd
         posterior = effect_posterior(
-            BlockAreas(observe(rng, theta, psi), X, psi), [(HALF_NORMAL, 1.0)] * 2,
-            [f"{k}" for k in range(2 * AREAS)], ["a", "b"], nodes=64, correlated=False,
-        )  # fmt: skip
+            BlockAreas(observe(rng, theta, psi), X, psi),
+            [(HALF_NORMAL, 1.0)] * 2,
+            [f"{k}" for k in range(2 * AREAS)],
+            ["a", "b"],
+            nodes=64,
+            correlated=False,
+        )
         found = posterior.draw(DRAWS, replicate)
         ranks.append([rank(sd[0], found.parameters["sigma_u[a]"])])
     with pytest.raises(AssertionError, match="not uniform"):

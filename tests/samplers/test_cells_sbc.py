@@ -35,9 +35,15 @@ def ranks_of(replicates, seed, points):
         drawn = np.column_stack([drawn, sigmas * rng.normal(size=DRAWS)])  # the area without a sample
         truth = shares(people, size, people_starts, beta[None], u[None])[0]
         proportions = shares(people, size, people_starts, betas, drawn)
-        below = [sigmas < sigma, betas[:, 0] < beta[0], betas[:, 1] < beta[1], drawn[:, 0] < u[0],
-                 proportions[:, 1] < truth[1], proportions[:, -1] < truth[-1],
-                 proportions.mean(axis=1) < truth.mean()]  # fmt: skip
+        below = [
+            sigmas < sigma,
+            betas[:, 0] < beta[0],
+            betas[:, 1] < beta[1],
+            drawn[:, 0] < u[0],
+            proportions[:, 1] < truth[1],
+            proportions[:, -1] < truth[-1],
+            proportions.mean(axis=1) < truth.mean(),
+        ]
         found.append([column.sum() for column in below])
     return np.array(found)
 

@@ -73,9 +73,13 @@ def posterior(rng):
         np.array([0, 25, 40]),
     )
     return FayHerriotPosterior(
-        areas, [(HALF_NORMAL, 1.0), (HALF_NORMAL, 0.5)], TRANSFORMS["logit"],
-        [f"a{i}" for i in range(n)], ["2020", "2021"], order,
-    )  # fmt: skip
+        areas,
+        [(HALF_NORMAL, 1.0), (HALF_NORMAL, 0.5)],
+        TRANSFORMS["logit"],
+        [f"a{i}" for i in range(n)],
+        ["2020", "2021"],
+        order,
+    )
 
 
 def test_reported_scale_against_draws(posterior):

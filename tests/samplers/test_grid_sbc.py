@@ -47,8 +47,14 @@ def ranks_of(kind, replicates, seed):
         betas, sigmas = fit.resample(DRAWS, rng)
         # draws take other numbers in every replicate
         draws = draw_all_effects(fit, betas, sigmas, keys + np.uint64(replicate))
-        below = [sigmas < sigma, betas[:, 0] < beta[0], betas[:, 1] < beta[1], draws[:, 0] < eta[0],
-                 draws[:, 5] < eta[5], draws.mean(axis=1) < eta.mean()]  # fmt: skip
+        below = [
+            sigmas < sigma,
+            betas[:, 0] < beta[0],
+            betas[:, 1] < beta[1],
+            draws[:, 0] < eta[0],
+            draws[:, 5] < eta[5],
+            draws.mean(axis=1) < eta.mean(),
+        ]
         found.append([column.sum() for column in below])
     return np.array(found)
 

@@ -40,12 +40,15 @@ def ranks_of(replicates, prior, draw_truth, seed):
         truth = u + np.where(np.isfinite(sizes), f * errors + outside, 0.0)
         exact = ExactNestedError.of(sums, AreaMeans(x_mean, sizes), prior, range(8))
         drawn = exact._joint(DRAWS, replicate, effects=True)
-        found.append([
-            (drawn.sigma_u < sigma_u).sum(), (drawn.sigma_e < sigma_e).sum(),
-            (drawn.coefficients[:, 1] < 0.0).sum(),
-            *(drawn.values[:, [0, 3, 7]] < truth[[0, 3, 7]]).sum(axis=0),
-            (drawn.effects.max(axis=1) < u.max()).sum(),
-        ])  # fmt: skip
+        found.append(
+            [
+                (drawn.sigma_u < sigma_u).sum(),
+                (drawn.sigma_e < sigma_e).sum(),
+                (drawn.coefficients[:, 1] < 0.0).sum(),
+                *(drawn.values[:, [0, 3, 7]] < truth[[0, 3, 7]]).sum(axis=0),
+                (drawn.effects.max(axis=1) < u.max()).sum(),
+            ]
+        )
     return np.array(found).T
 
 

@@ -12,10 +12,12 @@ def sample(replicated):
 
 
 def test_p_values_of_a_right_model_are_uniform(rng):
-    found = np.array([
-        list(predictive_check(sample(rng.normal(size=(200, 30))), rng.normal(size=30)).p_value.values())
-        for _ in range(300)
-    ])  # fmt: skip
+    found = np.array(
+        [
+            list(predictive_check(sample(rng.normal(size=(200, 30))), rng.normal(size=30)).p_value.values())
+            for _ in range(300)
+        ]
+    )
     assert np.abs(found.mean(axis=0) - 0.5).max() < 4 * np.sqrt(1 / 12 / 300)
     assert np.abs((found < 0.2).mean(axis=0) - 0.2).max() < 4 * np.sqrt(0.16 / 300)
 

@@ -1,14 +1,16 @@
 """Simulation-based calibration of the families that PyMC samples: slow, 200 replicates each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from sae.area_level.glmm import inflated_beta_nuts as inflated_beta_fit
-from sae.area_level.glmm.inflated_beta import InflatedBetaFayHerriot
-from sae.area_level.glmm.inflated_beta_nuts import beta_parts, read_shares, sample_inflated
+from sae.area_level.glmm.inflated_beta_nuts import read_shares
+from sae.numerics.glmm.inflated_beta import beta_parts
 from sae.numerics.inference.priors import HALF_NORMAL
+from sae.samplers.inflated_beta import sample_inflated
 from sae.unit_level.glmm.multinomial_nuts import sample_multinomial
 
 
@@ -25,23 +27,26 @@ def test_multinomial_is_calibrated(assert_uniform):
         counts = np.array([rng.multinomial(15, q) for q in p]).astype(float)
         found = sample_multinomial(
             counts, X, HALF_NORMAL, np.ones(2), seed=seed, wide=1.0, draws=400, tune=500, chains=4
-        ).joined()  # fmt: skip
+        ).joined()
         thin = np.linspace(0, 1599, draws).astype(int)
-        ranks.append([
-            (found["sigma"][thin, 0] < sd[0]).sum(), (found["correlation"][thin, 0] < rho).sum(),
-            (found["beta"][thin, 1, 0] < beta[1, 0]).sum(), (found["effect"][thin, 2, 1] < u[2, 1]).sum(),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                (found["sigma"][thin, 0] < sd[0]).sum(),
+                (found["correlation"][thin, 0] < rho).sum(),
+                (found["beta"][thin, 1, 0] < beta[1, 0]).sum(),
+                (found["effect"][thin, 2, 1] < u[2, 1]).sum(),
+            ]
+        )
     assert_uniform(np.array(ranks), draws)
 
 
 @pytest.mark.slow
-def test_inflated_beta_is_calibrated(assert_uniform, monkeypatch):
+def test_inflated_beta_is_calibrated(assert_uniform):
     """200 replicates of independent areas; the model is compiled once."""
     areas, draws, rng = 8, 31, np.random.default_rng(1)
-    monkeypatch.setattr(inflated_beta_fit, "_WIDE", 1.0)
     n = rng.integers(8, 30, areas).astype(float)
     frame = pd.DataFrame({"domain": [f"a{k}" for k in range(areas)], "poor": 0.5, "n_eff": n})
-    problem, ranks = read_shares(InflatedBetaFayHerriot("poor ~ 1"), frame, None), []
+    panel, ranks = read_shares(frame, None, "poor ~ 1").panel, []
     for seed in range(200):
         sd, level = abs(rng.normal()), rng.normal()
         u = sd * rng.normal(size=areas)
@@ -49,11 +54,14 @@ def test_inflated_beta_is_calibrated(assert_uniform, monkeypatch):
         chance, inside = rng.random(areas), np.clip(rng.beta(a, b), 1e-12, 1 - 1e-12)
         y = np.where(chance < np.exp(log_zero), 0.0, np.where(chance > -np.expm1(log_one), 1.0, inside))
         found = sample_inflated(
-            y, n, problem, HALF_NORMAL, 1.0, False, seed=seed, draws=400, tune=500
+            replace(panel, y=y), (HALF_NORMAL, 1.0), seed=seed, wide=1.0, draws=400, tune=500
         ).joined()
         thin = np.linspace(0, 1599, draws).astype(int)
-        ranks.append([
-            (found["sigma_u"][thin] < sd).sum(), (found["beta"][thin, 0] < level).sum(),
-            (found["eta"][thin, 0] < level + u[0]).sum(),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                (found["sigma_u"][thin] < sd).sum(),
+                (found["beta"][thin, 0] < level).sum(),
+                (found["eta"][thin, 0] < level + u[0]).sum(),
+            ]
+        )
     assert_uniform(np.array(ranks), draws)

@@ -44,10 +44,15 @@ def test_student_effects_are_calibrated(assert_uniform):
             thin=THIN,
         )
         drawn = true_values(rng, chain, y, D, X)
-        ranks.append([
-            rank(sd, chain.sd), rank(df, chain.df), rank(beta[1], chain.beta[:, 1]),
-            rank(theta[0], drawn[:, 0]), rank(theta.max(), drawn.max(axis=1)),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                rank(sd, chain.sd),
+                rank(df, chain.df),
+                rank(beta[1], chain.beta[:, 1]),
+                rank(theta[0], drawn[:, 0]),
+                rank(theta.max(), drawn.max(axis=1)),
+            ]
+        )
     assert_uniform(np.array(ranks), DRAWS)
 
 
@@ -74,8 +79,12 @@ def test_horseshoe_is_calibrated(assert_uniform):
             thin=THIN,
         )
         drawn = true_values(rng, chain, y, D, X)
-        ranks.append([
-            rank(sd, chain.sd), rank(tau, chain.tau), rank(beta[1], chain.beta[:, 1]),
-            rank(theta[0], drawn[:, 0]),
-        ])  # fmt: skip
+        ranks.append(
+            [
+                rank(sd, chain.sd),
+                rank(tau, chain.tau),
+                rank(beta[1], chain.beta[:, 1]),
+                rank(theta[0], drawn[:, 0]),
+            ]
+        )
     assert_uniform(np.array(ranks), DRAWS)

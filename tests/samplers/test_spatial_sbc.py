@@ -34,8 +34,10 @@ def calibrate(kind, temporal, replicates, seed, wrong=1.0):
         prior = ((HALF_NORMAL, SCALE),) * 2
         empty = area_field(structure, np.zeros(D * T), X, psi, area, period, temporal=temporal, priors=prior)
         # the truth in working values: their prior is normal for ρ; σ by its own quantile
-        truth = {name: abs(rng.normal()) * SCALE if ends is None else rng.uniform(*ends)
-                 for name, ends in empty.bounds.items()}  # fmt: skip
+        truth = {
+            name: abs(rng.normal()) * SCALE if ends is None else rng.uniform(*ends)
+            for name, ends in empty.bounds.items()
+        }
         x = effect(kind, A, truth.get("rho_u", 1.0), rng) * truth["sigma_u"]
         v = np.zeros((D, T))
         if temporal == "ar1":

@@ -13,11 +13,13 @@ NAMES = list("ABCDEF")
 
 @pytest.fixture
 def frame():
-    return pd.DataFrame({
-        "x": [1.0, 2.0, 3.0, 4.0, 5.0, 7.0],
-        "g": ["north", "south", "north", "east", "south", "east"],
-        "k": [1, 2, 3, 1, 2, 3],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "x": [1.0, 2.0, 3.0, 4.0, 5.0, 7.0],
+            "g": ["north", "south", "north", "east", "south", "east"],
+            "k": [1, 2, 3, 1, 2, 3],
+        }
+    )
 
 
 def test_split_formula():
@@ -30,8 +32,14 @@ def test_split_formula():
 def test_same_design_on_new_rows(frame):
     design, X = Design.learn("x + g + C(k) + np.log(x)", frame, NAMES)
     assert design.columns == (
-        "Intercept", "x", "g[T.north]", "g[T.south]", "C(k)[T.2]", "C(k)[T.3]", "np.log(x)",
-    )  # fmt: skip
+        "Intercept",
+        "x",
+        "g[T.north]",
+        "g[T.south]",
+        "C(k)[T.2]",
+        "C(k)[T.3]",
+        "np.log(x)",
+    )
     np.testing.assert_array_equal(design.rebuild(frame.iloc[[5, 0]], ["F", "A"]), X[[5, 0]])
 
 
@@ -67,7 +75,7 @@ def test_levels_inside_an_expression_are_refused_too(frame):
 
 
 def test_missing_covariates_are_named(frame):
-    with pytest.raises(SaeInputError, match=r"no covariate xx\.\nDid you mean x\?"):
+    with pytest.raises(SaeInputError, match=r"no column 'xx' .*\nDid you mean x\?"):
         Design.learn("xx + g", frame, NAMES)
     with pytest.raises(SaeInputError, match="x is missing in 1 of 6 areas: B"):
         Design.learn("x", frame.assign(x=[1, None, 3, 4, 5, 6]), NAMES)
@@ -112,3 +120,26 @@ def test_large_offsets_are_not_taken_for_collinear():
     year = np.arange(2015.0, 2025.0)
     design, X = Design.learn("year + I(year ** 2)", pd.DataFrame({"year": year}), list(year))
     check_rank(X[:, :2], design.columns[:2])
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int64", "string", "object", "category"])
+def test_codes_are_levels_whatever_holds_them(frame, kind):
+    design, X = Design.learn("k", frame.assign(k=frame["k"].astype("string")), NAMES)
+    assert design.columns == ("Intercept", "k[T.2]", "k[T.3]")
+    np.testing.assert_array_equal(design.rebuild(frame.assign(k=frame["k"].astype(kind)), NAMES), X)
+
+
+def test_a_number_that_turns_into_text_is_refused(frame):
+    design, _ = Design.learn("x", frame, NAMES)
+    np.testing.assert_array_equal(design.rebuild(frame.assign(x=["2"] * 6), NAMES)[:, 1], [2.0] * 6)
+    with pytest.raises(SaeInputError, match=r"x holds text where numbers .*: 'many' \(row 1\)"):
+        design.rebuild(frame.assign(x=["many", *"23457"]), NAMES)
+
+
+def test_rows_outside_the_range_of_the_fit(frame):
+    design, X = Design.learn("x + g", frame, NAMES)
+    assert not design.outside(X).any()
+    new = design.rebuild(pd.DataFrame({"x": [0.5, 7.0, 7.0 + 1e-12, 8.0], "g": "south"}), list("PQRS"))
+    outside = design.outside(new)
+    assert outside.any(axis=1).tolist() == [True, False, False, True]
+    assert [design.columns[j] for j in np.flatnonzero(outside.any(axis=0))] == ["x"]

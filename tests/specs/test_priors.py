@@ -3,12 +3,12 @@ import pytest
 from scipy import stats
 
 from sae.errors import SaeSpecError
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 from sae.numerics.inference.priors import log_prior, log_prior_sd
 from sae.specs.priors import PC, FlatSd, FlatVariance, HalfCauchy, HalfNormal, prior_of
 
 
-@jit_scalar
+@compiled
 def one(code, scale, sd):
     return log_prior_sd(code, scale, sd)
 

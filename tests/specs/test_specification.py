@@ -6,9 +6,15 @@ from sae.area_level import FayHerriot
 from sae.errors import SaeSpecError
 
 FULL = FayHerriot(
-    "rate ~ x + C(g)", domain="region", vardir="v", method="ml", transform="arcsin", per=("year", "sex"),
-    level=0.9, replicates=50,
-)  # fmt: skip
+    "rate ~ x + C(g)",
+    domain="region",
+    vardir="v",
+    method="ml",
+    transform="arcsin",
+    per=("year", "sex"),
+    level=0.9,
+    replicates=50,
+)
 
 
 @pytest.mark.parametrize("spec", [FULL, FayHerriot("y ~ x"), FayHerriot('größe ~ "x"')])

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.area_level.arrays import AreaProblem, model_scale
-from sae.area_level.effects.options import AR1, SAR
+from sae.area_level.arrays import AreaArrays, model_scale
+from sae.area_level.effects.spatial import SpatialEffect
+from sae.area_level.effects.temporal import AR1, RandomWalk, positions
 from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.spacetime.fit import SpaceTimeProblem, spacetime_problem
+from sae.results import Message, boundary_all, residual_table
 from sae.specs import Design
 from sae.specs.design import check_rank
-from sae.tables import DirectEstimates
+from sae.tables import label_text, labels, require, to_numbers
 
 __all__ = ["Panel", "build_panel"]
 
@@ -30,7 +31,7 @@ class Panel:
     rows : AreaRows
         With the period in ``time`` where the model has one.
     problem : SpaceTimeProblem
-    arrays : AreaProblem
+    arrays : AreaArrays
         The same rows as one fit, for what all area-level models do with them.
     area, period : ndarray of int, shape (M,)
         Place of each row on the grid.
@@ -41,7 +42,7 @@ class Panel:
 
     rows: AreaRows
     problem: SpaceTimeProblem
-    arrays: AreaProblem
+    arrays: AreaArrays
     area: np.ndarray
     period: np.ndarray
     areas: list[str]
@@ -50,6 +51,33 @@ class Panel:
     def of_rows(self, grid: np.ndarray) -> np.ndarray:
         """Values of the rows from a grid, shape (..., D, T)."""
         return grid[..., self.area, self.period]
+
+    def messages(self, at_zero: bool = False) -> list[Message]:
+        """Return what is to be said of variances all estimated 0, of the covariates and of the map."""
+        messages = [boundary_all()] if at_zero else []
+        messages += self.arrays.messages()
+        if self.islands:
+            text = f"{len(self.islands)} areas have no neighbour: {name_some(self.islands)}."
+            messages.append(Message(text))
+        return messages
+
+    def residuals(self, fitted: np.ndarray, effects: np.ndarray, beta_cov: np.ndarray) -> pd.DataFrame:
+        """Return the regression residuals of the sampled rows, each over its standard deviation.
+
+        Parameters
+        ----------
+        fitted : ndarray of float, shape (M,)
+        effects : ndarray of float, shape (M,)
+            Variances of the area effects.
+        beta_cov : ndarray of float, shape (p, p)
+        """
+        on, arrays = np.flatnonzero(self.rows.sampled), self.arrays
+        total = effects + np.where(self.rows.sampled, arrays.D, 0.0)
+        taken = np.einsum("mp,pq,mq->m", arrays.X, beta_cov, arrays.X)
+        residual = arrays.y - fitted
+        standardised = residual / np.sqrt(np.maximum(total - taken, 1e-12 * total))
+        columns = (fitted, residual, standardised, taken / total)
+        return residual_table(on, self.rows.names[on], *(values[on] for values in columns))
 
     @property
     def cells(self) -> list[str]:
@@ -62,7 +90,7 @@ class Panel:
 
 
 def build_panel(
-    rows: AreaRows, data: Any, covariates: str, spatial: SAR | None, temporal: AR1 | None
+    rows: AreaRows, covariates: str, spatial: SpatialEffect | None, temporal: AR1 | RandomWalk | None
 ) -> Panel:
     """Check the rows, lay them on the grid and build the design.
 
@@ -70,8 +98,10 @@ def build_panel(
     ----------
     rows : AreaRows
         Read with the column of the periods as `per`, if there is one.
-    data : DirectEstimates or DataFrame
-        What the rows were read from; its covariances are used.
+        Covariances of the direct estimates are used.
+    covariates : str
+        Right-hand side of the formula.
+    spatial, temporal : component or None
 
     Raises
     ------
@@ -83,15 +113,15 @@ def build_panel(
     design, _ = Design.learn(covariates, rows.covariates[rows.sampled], list(rows.names[rows.sampled]))
     X = design.rebuild(rows.covariates, list(rows.names))
     check_rank(X[rows.sampled], design.columns, "")
-    names = rows.table["domain"].astype("object").map(str).to_numpy(dtype=object)
+    names = rows.table["domain"].to_numpy(dtype=object)
     areas = list(dict.fromkeys(names))
     place = {area: k for k, area in enumerate(areas)}
     area = np.array([place[name] for name in names], dtype=np.int64)
     period = np.zeros(len(names), dtype=np.int64)
     if temporal is not None:
-        labels = rows.fits.iloc[:, 0]
-        period = _positions(labels, temporal.column)[rows.fit]
-        rows = replace(rows, table=rows.table.assign(time=labels.map(str).to_numpy(dtype=object)[rows.fit]))
+        periods = rows.fits.iloc[:, 0]
+        period = positions(periods, temporal.column)[rows.fit]
+        rows = replace(rows, table=rows.table.assign(time=labels(periods).to_numpy(dtype=object)[rows.fit]))
     _refuse_twice(area, period, areas, temporal)
     n_areas, n_times = len(areas), int(period.max()) + 1
     grid_y, grid_X = np.full((n_areas, n_times), np.nan), np.zeros((n_areas, n_times, X.shape[1]))
@@ -99,36 +129,26 @@ def build_panel(
     psi = np.zeros((n_areas, n_times, n_times))
     psi[area, period, period] = D
     if temporal is not None:
-        _covary(psi, rows, data, temporal, area, period)
+        _covary(psi, rows, temporal, area, period)
         _refuse_indefinite(psi, np.isfinite(grid_y), areas)
     W = None if spatial is None else spatial.weights(areas)
     islands = [] if W is None else [areas[k] for k in np.flatnonzero(np.diff(W.indptr) == 0)]
     rows = replace(rows, fit=np.zeros(len(names), dtype=np.int64), fits=pd.DataFrame(index=range(1)))
-    arrays = AreaProblem(
+    arrays = AreaArrays(
         rows,
         np.arange(len(names)),
         y,
         D,
-        np.ascontiguousarray(X.T),
+        X,
         rows.sampled,
         np.array([0, len(names)]),
         design,
+        "identity",
     )
     return Panel(rows, spacetime_problem(grid_y, grid_X, psi, W), arrays, area, period, areas, islands)
 
 
-def _positions(labels: pd.Series, column: str) -> np.ndarray:
-    """Place of each sorted period on a regular time axis."""
-    if len(labels) < 2:
-        raise SaeInputError(f"{column} has one period only ({labels.iloc[0]}).", column=column)
-    values = pd.to_numeric(labels, errors="coerce").to_numpy(dtype=float)
-    if np.isfinite(values).all() and (values == np.round(values)).all():
-        gaps = np.diff(values).astype(np.int64)
-        return np.concatenate([[0], np.cumsum(gaps // np.gcd.reduce(gaps))])
-    return np.arange(len(labels))
-
-
-def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], temporal: AR1 | None) -> None:
+def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], temporal: object) -> None:
     key = area * (int(period.max()) + 1) + period
     count = np.bincount(key)
     twice = np.unique(area[count[key] > 1])
@@ -144,21 +164,18 @@ def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], tempor
 def _covary(
     psi: np.ndarray,
     rows: AreaRows,
-    data: Any,
-    temporal: AR1,
+    temporal: AR1 | RandomWalk,
     area: np.ndarray,
     period: np.ndarray,
 ) -> None:
     """Fill in sampling covariances between periods of an area."""
-    if isinstance(data, DirectEstimates):
-        if data.covariance is None:
+    if rows.from_direct:
+        if rows.covariance is None:
             return
-        labels = (
-            rows.table[["indicator", "domain", "time"]].astype("string").fillna("").to_numpy(dtype=object)
-        )
-        index = pd.MultiIndex.from_tuples([tuple(map(str, label)) for label in data.covariance.index])
-        at = index.get_indexer(pd.MultiIndex.from_tuples([tuple(label) for label in labels]))
-        covariance = data.covariance.to_numpy(dtype=float)
+        index = pd.MultiIndex.from_tuples([tuple(map(label_text, key)) for key in rows.covariance.index])
+        rows_of = rows.table[["indicator", "domain", "time"]].astype("object")
+        at = index.get_indexer(pd.MultiIndex.from_frame(rows_of))
+        covariance = rows.covariance.to_numpy(dtype=float)
         known = np.flatnonzero((at >= 0) & rows.sampled)
         for k in np.unique(area[known]):
             mine = known[area[known] == k]
@@ -172,12 +189,8 @@ def _covary(
         return
     if temporal.covariance is None:
         return
-    if temporal.covariance not in rows.covariates:
-        raise SaeInputError(
-            f"The data have no column {temporal.covariance!r} (the covariance of AR1).",
-            column=temporal.covariance,
-        )
-    values = pd.to_numeric(rows.covariates[temporal.covariance]).to_numpy(dtype=float, na_value=np.nan)
+    require(rows.covariates, [temporal.covariance], role="(the covariance of AR1)")
+    values = to_numbers(rows.covariates, temporal.covariance, names=rows.names)
     place = {(a, t): row for row, (a, t) in enumerate(zip(area, period, strict=True)) if rows.sampled[row]}
     for (a, t), row in place.items():
         if (a, t - 1) in place and np.isfinite(values[row]):

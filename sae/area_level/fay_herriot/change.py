@@ -9,6 +9,7 @@ from scipy.special import stdtrit
 
 from sae.errors import SaeInputError, name_some
 from sae.results import Result
+from sae.tables import label_text
 
 __all__ = ["change"]
 
@@ -37,27 +38,26 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from sae import FayHerriot
-    >>> from sae.area_level import AR1
     >>> rng = np.random.default_rng(1)
     >>> domain = np.repeat([f"A{d}" for d in range(60)], 3)
     >>> frame = pd.DataFrame({"domain": domain, "year": [2020, 2021, 2022] * 60})
     >>> frame["y"] = np.repeat(rng.normal(size=60), 3) + rng.normal(size=180)
-    >>> fit = FayHerriot("y ~ 1", temporal=AR1("year"), replicates=20).fit(frame.assign(vardir=0.5), seed=1)
-    >>> change(fit, 2020, 2022).columns.tolist()
+    >>> spec = sae.FayHerriot("y ~ 1", temporal=sae.AR1("year"), replicates=20)
+    >>> fit = spec.fit(frame.assign(vardir=0.5), seed=1)
+    >>> sae.area_level.change(fit, 2020, 2022).columns.tolist()
     ['domain', 'first', 'last', 'change', 'mse', 'se', 'ci_low', 'ci_high']
     """
     frame = fit.estimates.frame
-    periods = frame["time"].astype("string")
+    periods = frame["time"]
     rows = []
     for period in (first, last):
-        chosen = np.flatnonzero((periods == str(period)).fillna(False).to_numpy(dtype=bool))
+        chosen = np.flatnonzero((periods == label_text(period)).to_numpy(dtype=bool))
         if not len(chosen):
             raise SaeInputError(
                 f"No estimate of the period {period}.",
                 hint=f"The periods are {name_some(periods.unique(), 15)}.",
             )
-        rows.append(dict(zip(frame["domain"].iloc[chosen].astype(str), chosen, strict=True)))
+        rows.append(dict(zip(frame["domain"].iloc[chosen], chosen, strict=True)))
     lacking = sorted(set(rows[0]) ^ set(rows[1]))
     if lacking:
         raise SaeInputError(
@@ -76,9 +76,17 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
     mse = np.asarray(fit.joint.mse_of(contrasts)).ravel()
     summary = fit.diagnostics.iloc[0]
     degrees = float(summary["sampled"] - summary["coefficients"])
-    half = stdtrit(degrees, 0.5 * (1.0 + getattr(fit.spec, "level", 0.95))) * np.sqrt(mse)
+    half = stdtrit(degrees, 0.5 * (1.0 + fit.spec.level)) * np.sqrt(mse)
     moved = estimate[stop] - estimate[start]
-    return pd.DataFrame({
-        "domain": domains, "first": estimate[start], "last": estimate[stop], "change": moved, "mse": mse,
-        "se": np.sqrt(mse), "ci_low": moved - half, "ci_high": moved + half,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "domain": domains,
+            "first": estimate[start],
+            "last": estimate[stop],
+            "change": moved,
+            "mse": mse,
+            "se": np.sqrt(mse),
+            "ci_low": moved - half,
+            "ci_high": moved + half,
+        }
+    )

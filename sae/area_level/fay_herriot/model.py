@@ -3,70 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-import sae
-from sae.area_level.arrays import AreaProblem
+from sae.area_level.arrays import AreaArrays
 from sae.area_level.effects.options import (
-    AR1,
-    BOOTSTRAPS,
-    BYM2,
-    CAR,
-    RW1,
-    RW2,
-    SAR,
-    Leroux,
     check_structure,
-    structure_words,
+    free_parameters,
+    read_component,
+    structure_description,
 )
-from sae.area_level.fay_herriot.bayes import check_bayes, fit_bayes
-from sae.area_level.fay_herriot.mse import BACKS, MSES, check_mse, chosen_mse, mse_words, reported_mse
+from sae.area_level.effects.panel import build_panel
+from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux
+from sae.area_level.effects.temporal import AR1, RW1, RW2
+from sae.area_level.fay_herriot.bayes import fit_bayes
+from sae.area_level.fay_herriot.eblup import METHOD_NAMES, fit_eblup
+from sae.area_level.fay_herriot.mse import check_mse, chosen_mse, mse_name
 from sae.area_level.fay_herriot.structured import fit_structured
 from sae.area_level.fay_herriot.structured_bayes import fit_structured_bayes
 from sae.area_level.finite_population import FinitePopulation, check_population
-from sae.area_level.intervals import area_intervals
-from sae.area_level.rows import read_rows
-from sae.area_level.tables import (
-    coefficient_table,
-    fit_diagnostics,
-    residual_table,
-    variance_table,
-    warn,
-)
-from sae.errors import SaeSpecError
-from sae.numerics.fay_herriot.fit import METHODS
-from sae.numerics.fay_herriot.mse import Predictions, predict
-from sae.numerics.inference.joint_error import JointError
+from sae.area_level.priors import check_bayes
+from sae.area_level.rows import AreaRows, checked, fit_kept, read_rows
+from sae.errors import SaeError, SaeSpecError
+from sae.literals import AreaMethod, AreaMse, Back, Transformation
 from sae.numerics.inference.transforms import TRANSFORMS, Transform
-from sae.numerics.random.streams import seed_of
-from sae.results import NormalDraws, Result
-from sae.specs import Specification, one_of, split_formula
+from sae.results import AreaModel, Result, RunRecord, eblup_result, posterior_result
+from sae.specs import one_of, split_formula
 from sae.specs.priors import Prior, prior_of
-from sae.tables import EstimateTable
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
 
 __all__ = ["FayHerriot"]
 
-_METHOD_WORDS = {
-    "reml": "REML",
-    "ml": "ML",
-    "fh": "Fay–Herriot moment",
-    "pr": "Prasad–Rao moment",
-    "ll-reml": "Li–Lahiri adjusted REML",
-    "ll-ml": "Li–Lahiri adjusted ML",
-    "yl-reml": "Yoshimori–Lahiri adjusted REML",
-    "yl-ml": "Yoshimori–Lahiri adjusted ML",
-    "bayes": "Bayes",
-}
-
 
 @dataclass(frozen=True, repr=False)
-class FayHerriot(Specification):
+class FayHerriot(AreaModel[Result]):
     """Fay–Herriot model of area-level direct estimates.
 
     h(y_d) = x_d'β + u_d + e_d, u_d ~ N(0, A), e_d ~ N(0, D_d) with D_d known.
@@ -123,7 +94,7 @@ class FayHerriot(Specification):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [1.1, 5.9, 5.2, 9.3, 8.6, 13.5, 13.1, None],
     ...                       "vardir": 0.4, "x": [1, 2, 3, 4, 5, 6, 7, 4]})
-    >>> fit = FayHerriot("y ~ x", domain="area").fit(frame)
+    >>> fit = sae.FayHerriot("y ~ x", domain="area").fit(frame)
     >>> fit.coefficients["coef"].round(2).to_dict()
     {'Intercept': 0.3, 'x': 1.95}
     >>> round(float(fit.estimates["estimate"].iloc[7]), 1)  # H has no direct estimate
@@ -132,37 +103,49 @@ class FayHerriot(Specification):
 
     kind: ClassVar[str] = "fay_herriot"
 
-    formula: str
-    domain: str = "domain"
     vardir: str = "vardir"
     n_eff: str = "n_eff"
-    method: str = "reml"
-    transform: str | None = None
-    mse: str = "auto"
+    method: AreaMethod = "reml"
+    transform: Transformation | None = None
+    mse: AreaMse = "auto"
     per: tuple[str, ...] = ()
-    level: float = 0.95
     replicates: int = 200
     spatial: SAR | BYM2 | Leroux | CAR | None = None
     temporal: AR1 | RW1 | RW2 | None = None
-    back: str = "unbiased"
+    back: Back = "unbiased"
     population: str = ""
     prior: Prior | str | None = None
 
     def __post_init__(self) -> None:
-        split_formula(self.formula)
-        one_of("method", self.method, (*METHODS, "bayes"))
-        one_of("transform", self.transform or "identity", list(TRANSFORMS))
-        one_of("mse", self.mse, tuple(dict.fromkeys((*MSES, *BOOTSTRAPS))))
-        one_of("back", self.back, BACKS)
+        super().__post_init__()
+        one_of("method", self.method, AreaMethod)
+        if self.transform is not None:
+            one_of("transform", self.transform, Transformation)
+        one_of("mse", self.mse, AreaMse)
+        one_of("back", self.back, Back)
         per = (self.per,) if isinstance(self.per, str) else tuple(self.per)
         object.__setattr__(self, "per", per)
-        check_structure(self)
-        check_bayes(self)
+        for name in ("spatial", "temporal"):
+            component = read_component(name, getattr(self, name), bayes=self.method == "bayes")
+            object.__setattr__(self, name, component)
+        check_structure(
+            self.spatial,
+            self.temporal,
+            method=self.method,
+            transform=self.transform,
+            per=self.per,
+            mse=self.mse,
+        )
+        refused = {
+            f'mse="{self.mse}"': self.mse != "auto",
+            f'back="{self.back}"': self.back != "unbiased",
+            f'population="{self.population}"': bool(self.population),
+        }
+        reason = ", which gives posterior means and variances on the reported scale"
+        check_bayes(self.method, self.prior, refused, reason=reason)
         if self.method != "bayes":
-            check_mse(self)
-        check_population(self)
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+            check_mse(self.mse, self.transform, self.back)
+        check_population(self.population, self._structure.partition(" ")[0])
         if self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
 
@@ -172,18 +155,28 @@ class FayHerriot(Specification):
         return transform.naive() if self.back == "naive" else transform
 
     @property
-    def _bootstraps(self) -> bool:
-        return self.method != "bayes" and chosen_mse(self).startswith("bootstrap")
+    def _structure(self) -> str:
+        """The structured effects: "spatial and temporal"."""
+        return " and ".join(name for name in ("spatial", "temporal") if getattr(self, name) is not None)
 
     @property
-    def words(self) -> str:
+    def _bootstraps(self) -> bool:
+        return self.method != "bayes" and chosen_mse(self.mse, self.transform, self.back).startswith(
+            "bootstrap"
+        )
+
+    @property
+    def label(self) -> str:
         """The model in a few words, as it stands in the estimate table."""
-        parts = ["Fay–Herriot", _METHOD_WORDS[self.method], *([self.transform] if self.transform else [])]
+        if self._structure:
+            method = "Bayes" if self.method == "bayes" else self.method.upper()
+            return f"Fay–Herriot, {self._structure} ({method}): {self.formula}"
+        parts = ["Fay–Herriot", METHOD_NAMES[self.method], *([self.transform] if self.transform else [])]
         return f"{', '.join(parts)}: {self.formula}"
 
-    def _words(self) -> str:
-        if self.spatial is not None or self.temporal is not None:
-            return structure_words(self)
+    def _description(self) -> str:
+        if self._structure:
+            return structure_description(self.formula, self.spatial, self.temporal, self.method, self.prior)
         outcome, covariates = split_formula(self.formula)
         scale = {"arcsin": f"arcsin √{outcome}", None: outcome}.get(
             self.transform, f"{self.transform} {outcome}"
@@ -192,147 +185,104 @@ class FayHerriot(Specification):
         if self.method == "bayes":
             prior = prior_of(self.prior).text
             return f"models {scale} by {covariates} and an area effect; exact posterior, {prior} prior{fits}"
-        mse = chosen_mse(self).replace("-", " ")
+        mse = chosen_mse(self.mse, self.transform, self.back).replace("-", " ")
         if mse == "analytical":
-            mse = mse_words(self.method)
+            mse = mse_name(self.method)
         if self._bootstraps:
             mse = f"parametric {mse}, {self.replicates} replicates"
-        method = _METHOD_WORDS[self.method]
+        method = METHOD_NAMES[self.method]
         finite = f"; figures of populations of {self.population}" if self.population else ""
         return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}{finite}"
 
-    def fit(
+    @property
+    def _random_step(self) -> str:
+        drawn = self._bootstraps and not self._structure
+        return "The MSE comes from a parametric bootstrap" if drawn else ""
+
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
+        rows = self._rows(data, areas)
+        return self._fit_structured(rows, seed) if self._structure else self._fit_rows(rows, seed)
+
+    @property
+    def wants_covariance(self) -> bool:
+        """Whether the model uses the covariances between direct estimates."""
+        return self.temporal is not None
+
+    def fit_each(
         self,
-        data: DirectEstimates | pd.DataFrame,
+        data: Any,
         *,
         areas: pd.DataFrame | None = None,
         seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Fit the model and predict every area, those without a direct estimate included.
+    ) -> tuple[Result | None, dict[tuple[Any, ...], SaeError]]:
+        """Fit every value of ``per`` that can be had: see `AreaModel.fit_each`."""
+        if not self.per:
+            return super().fit_each(data, areas=areas, seed=seed)
+        return fit_kept(
+            self._rows(data, areas),
+            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed),
+        )
 
-        Parameters
-        ----------
-        data : DirectEstimates or DataFrame
-            Direct estimates with their sampling variances, one row per area.
-        areas : DataFrame, optional
-            Covariates, joined by name on every grouping column they have; their areas that `data` lacks are
-            predicted too.
-        seed : int or Generator, optional
-            Of the bootstrap.
-
-        Returns
-        -------
-        Result
-
-        Raises
-        ------
-        SaeInputError
-            If an area has an estimate but no positive variance, lacks covariates, or there are no more areas
-            than coefficients; the areas or columns are named.
-        SaeSpecError
-            If the bootstrap has no seed.
-        """
-        if self.spatial is not None or self.temporal is not None:
-            fit = fit_structured_bayes if self.method == "bayes" else fit_structured
-            return fit(self, data, areas, seed)
-        if self._bootstraps and seed is None:
-            raise SaeSpecError(
-                "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
-                hint="Call fit(..., seed=1), with any number.",
-            )
-        outcome, covariates = split_formula(self.formula)
-        rows = read_rows(
+    def _rows(self, data: Any, areas: pd.DataFrame | None) -> AreaRows:
+        outcome, _ = split_formula(self.formula)
+        return read_rows(
             data,
             areas,
             outcome=outcome,
             domain=self.domain,
             vardir=self.vardir,
             n_eff=self.n_eff,
-            per=self.per,
+            per=(self.temporal.column,) if self.temporal else self.per,
         )
-        finite = FinitePopulation.of_rows(rows, self.population) if self.population else None
-        if finite is not None:
+
+    def _fit_rows(self, rows: AreaRows, seed: int | None) -> Result:
+        _, covariates = split_formula(self.formula)
+        finite = None
+        if self.population:
+            finite = checked(rows, lambda some: FinitePopulation.of_rows(some, self.population))
             rows = finite.superpopulation(rows)
-        problem = AreaProblem.build(rows, self._transform, covariates)
+        arrays = AreaArrays.build(rows, self._transform, covariates)
+        sizes = () if finite is None else (finite.sample_size, finite.size)
+        title = f"Fay–Herriot ({', '.join(filter(None, (self.transform, METHOD_NAMES[self.method])))})"
+        run = arrays.run_id(self, seed, *sizes)
         if self.method == "bayes":
-            return fit_bayes(self, problem, None if seed is None else seed_of(seed))
-        return _solve(self, problem, None if seed is None else seed_of(seed), finite)
+            posterior = fit_bayes(arrays, self._transform, prior=self.prior, level=self.level)
+            record = RunRecord(title, "posterior mean", run, seed)
+            return posterior_result(self, rows, arrays.data, posterior, record)
+        eblup = fit_eblup(
+            arrays,
+            self._transform,
+            method=self.method,
+            mse=chosen_mse(self.mse, self.transform, self.back),
+            back=self.back,
+            level=self.level,
+            replicates=self.replicates,
+            seed=seed,
+            finite=finite,
+        )
+        record = RunRecord(title, f"EBLUP, {METHOD_NAMES[self.method]}", run, seed)
+        return eblup_result(self, rows, arrays.data, eblup, record)
 
-
-def _solve(
-    spec: FayHerriot, problem: AreaProblem, seed: int | None, finite: FinitePopulation | None
-) -> Result:
-    """Fit, predict, measure the error, take it back to the reported scale, and wrap it all up."""
-    rows, transform, offsets = problem.rows, spec._transform, problem.offsets
-    fits = problem.fit(spec.method)
-    in_order = np.argsort(problem.order, kind="stable")
-    chance = np.zeros(len(problem.y))
-    if finite is not None:
-        chance = finite.chance(problem.D[in_order], rows.sampled, rows.fit)[problem.order]
-    parts: list[Predictions] = []
-    size = len(problem.y)
-    low, high = np.empty(size), np.empty(size)
-    interval, prior = np.empty(size, dtype=object), np.empty(size, dtype=object)
-    for k in range(len(rows.fits)):
-        areas = slice(offsets[k], offsets[k + 1])
-        A, sampled = float(fits.variance[0, k]), problem.sampled[areas]
-        data = problem.y[areas], problem.D[areas], problem.X[:, areas], sampled
-        part = predict(A, fits.coefficients[0, k], fits.root[0, k], *data, spec.method)
-        ends = area_intervals(A, part.estimate, part.mse, *data, spec.level, chance[areas])
-        low[areas], high[areas], interval[areas], prior[areas] = ends.low, ends.high, ends.words, ends.prior
-        parts.append(part)
-    estimate, mse, gamma, left = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("estimate", "mse", "gamma", "g1")
-    )
-    joint = JointError.of_fits(mse, [part.factor for part in parts])
-    reported = reported_mse(spec, problem, fits, parts, seed)
-    reported_joint = joint.scaled(transform.slope(estimate, left), reported.mse)
-    messages = warn(problem, fits, interval)
-    run = problem.run_id(spec.to_toml() + (finite.text if finite else ""), seed)
-    columns = {
-        "estimate": transform.mean(estimate, mse if spec.back == "crude" else left),
-        "mse": reported.mse,
-        "ci_low": transform.inverse(np.clip(low, *transform.bounds)),
-        "ci_high": transform.inverse(np.clip(high, *transform.bounds)),
-        "interval": _on_scale(interval, transform),
-        "gamma": gamma,
-        "mse_method": reported.words,
-        "prior": prior,
-    }
-    columns = {name: values[in_order] for name, values in columns.items()}
-    reported_joint, labels = reported_joint.reordered(in_order), problem.coefficient_labels
-    source = NormalDraws(estimate[in_order], joint.reordered(in_order), transform, rows.labels, labels)
-    if finite is not None:
-        columns, reported_joint, source = finite.figures(columns, reported_joint, source, chance[in_order])
-    table = rows.table.assign(
-        **columns, in_sample=rows.sampled,
-        method=f"EBLUP, {_METHOD_WORDS[spec.method]}", model=spec.words, run=run,
-    )  # fmt: skip
-    return Result(
-        estimates=_with_errors(table, rows.groups),
-        coefficients=coefficient_table(problem, fits),
-        variance_components=variance_table(problem, fits, spec.method),
-        diagnostics=fit_diagnostics(problem, fits, parts),
-        residuals=residual_table(problem, fits, parts),
-        provenance={
-            "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": messages,
-            "direct": dict(rows.provenance),
-        },
-        spec=spec,
-        areas=rows.covariates,
-        title=f"Fay–Herriot ({', '.join(filter(None, (spec.transform, _METHOD_WORDS[spec.method])))})",
-        joint=reported_joint,
-        source=source,
-    )  # fmt: skip
-
-
-def _on_scale(interval: np.ndarray, transform: Transform) -> np.ndarray:
-    """Say in the name of each interval on which scale its ends were computed."""
-    if transform.name == "identity":
-        return interval
-    return np.array([f"{words}, {transform.name} scale" for words in interval], dtype=object)
-
-
-def _with_errors(table: pd.DataFrame, groups: tuple[str, ...]) -> EstimateTable:
-    se, magnitude = np.sqrt(table["mse"]), table["estimate"].abs()
-    return EstimateTable(table.assign(se=se, cv=(se / magnitude).where(magnitude > 0), flag="e"), groups)
+    def _fit_structured(self, rows: AreaRows, seed: int | None) -> Result:
+        _, covariates = split_formula(self.formula)
+        panel = build_panel(rows, covariates, self.spatial, self.temporal)
+        run = panel.arrays.run_id(self, seed)
+        method = "Bayes" if self.method == "bayes" else self.method.upper()
+        title = f"Fay–Herriot, {self._structure} ({method})"
+        if self.method == "bayes":
+            posterior = fit_structured_bayes(
+                panel, self.spatial, self.temporal, prior=self.prior, level=self.level
+            )
+            record = RunRecord(title, "posterior mean", run, seed)
+            return posterior_result(self, panel.rows, panel.arrays.data, posterior, record)
+        eblup = fit_structured(
+            panel,
+            free_parameters(self.spatial, self.temporal),
+            method=self.method,
+            mse=self.mse,
+            level=self.level,
+            replicates=self.replicates,
+            seed=seed,
+        )
+        record = RunRecord(title, f"EBLUP, {method}", run, seed)
+        return eblup_result(self, panel.rows, panel.arrays.data, eblup, record)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sae.area_level.arrays import AreaProblem
+from sae.area_level.arrays import AreaArrays
 from sae.area_level.fay_herriot.model import FayHerriot
 from sae.area_level.rows import AreaRows, read_rows
 from sae.errors import SaeSpecError
@@ -103,7 +103,7 @@ def select(
     >>> rng = np.random.default_rng(1)
     >>> frame = pd.DataFrame({"area": range(40), "x": rng.normal(size=40), "w": rng.normal(size=40)})
     >>> frame = frame.assign(y=2 * frame["x"] + rng.normal(size=40), vardir=0.5)
-    >>> select(FayHerriot("y ~ x + w", domain="area", method="ml"), frame).spec.formula
+    >>> sae.area_level.select(sae.FayHerriot("y ~ x + w", domain="area", method="ml"), frame).spec.formula
     'y ~ x'
     """
     one_of("criterion", criterion, CRITERIA)
@@ -178,7 +178,7 @@ def _check(spec: FayHerriot, criterion: str, seed: object, replicates: int) -> N
             hint='Use method="ml".',
         )
     for name in ("per", "spatial", "temporal"):
-        if getattr(spec, name, None):
+        if getattr(spec, name):
             raise SaeSpecError(
                 f"Covariates cannot be selected with {name}=: select on one fit of independent area effects.",
                 hint=f"Leave out {name}= for the selection and put it back with the chosen formula.",
@@ -232,46 +232,56 @@ def _evaluate(
     replicates: int,
 ) -> pd.DataFrame:
     """Fit all candidates, those of one size in one kernel call, and compute the criteria."""
-    problems = [AreaProblem.build(rows, spec._transform, formula) for formula in formulas]
-    sizes = np.array([len(problem.X) for problem in problems])
+    candidates = [AreaArrays.build(rows, spec._transform, formula) for formula in formulas]
+    sizes = np.array([arrays.X.shape[1] for arrays in candidates])
     lines: dict[int, dict[str, float]] = {}
     for size in dict.fromkeys(sizes.tolist()):
         members = np.flatnonzero(sizes == size)
-        inside = [problems[k].sampled for k in members]
-        y = np.concatenate([problems[k].y[use] for k, use in zip(members, inside, strict=True)])
-        D = np.concatenate([problems[k].D[use] for k, use in zip(members, inside, strict=True)])
-        X = np.concatenate([problems[k].X[:, use] for k, use in zip(members, inside, strict=True)], axis=1)
+        inside = [candidates[k].sampled for k in members]
+        y, D, X = (
+            np.concatenate([getattr(candidates[k], name)[candidates[k].sampled] for k in members])
+            for name in ("y", "D", "X")
+        )
+        X = np.ascontiguousarray(X.T)
         offsets = np.concatenate([[0], np.cumsum([use.sum() for use in inside])])
         fits = fit_batch(y, D, X, offsets, spec.method)
         for place, k in enumerate(members):
-            found = information_criteria(float(fits.loglik[0, place]), size + 1, int(inside[place].sum()))
+            criteria = information_criteria(float(fits.loglik[0, place]), size + 1, int(inside[place].sum()))
             lines[int(k)] = {
-                "coefficients": size, "loglik": found.loglik,
-                "aic": found.aic, "bic": found.bic, "kic": found.kic,
-            }  # fmt: skip
+                "coefficients": size,
+                "loglik": criteria.loglik,
+                "aic": criteria.aic,
+                "bic": criteria.bic,
+                "kic": criteria.kic,
+            }
         if criterion in _BOOTSTRAP and seed is not None:
             labels = [
                 name
                 for k, use in zip(members, inside, strict=True)
-                for name in np.array(problems[k].labels, dtype=object)[use]
+                for name in np.array(candidates[k].labels, dtype=object)[use]
             ]
             _add_bootstrap(lines, members, fits, (y, D, X, offsets, labels), spec.method, replicates, seed)
-    return pd.DataFrame([lines[k] for k in range(len(problems))])
+    return pd.DataFrame([lines[k] for k in range(len(candidates))])
 
 
 def _add_bootstrap(
-    lines: dict[int, dict[str, float]], members: np.ndarray, fits: FayHerriotFits, data: tuple,
-    method: str, replicates: int, seed: int,
-) -> None:  # fmt: skip
-    found = bootstrap_penalties(fits, *data, method=method, replicates=replicates, seed=seed)
+    lines: dict[int, dict[str, float]],
+    members: np.ndarray,
+    fits: FayHerriotFits,
+    data: tuple,
+    method: str,
+    replicates: int,
+    seed: int,
+) -> None:
+    penalties = bootstrap_penalties(fits, *data, method=method, replicates=replicates, seed=seed)
     for place, k in enumerate(members):
         line = lines[int(k)]
         for kind, penalty, error in (
-            ("c", found.aicc, found.aicc_error),
-            ("b1", found.aicb1, found.aicb1_error),
-            ("b2", found.aicb2, found.aicb2_error),
+            ("c", penalties.aicc, penalties.aicc_error),
+            ("b1", penalties.aicb1, penalties.aicb1_error),
+            ("b2", penalties.aicb2, penalties.aicb2_error),
         ):
             line[f"aic{kind}"] = -2.0 * line["loglik"] + float(penalty[place])
             line[f"aic{kind}_error"] = float(error[place])
-            line[f"kic{kind}"] = line[f"aic{kind}"] + float(found.kullback[place])
-            line[f"kic{kind}_error"] = float(np.hypot(error[place], found.kullback_error[place]))
+            line[f"kic{kind}"] = line[f"aic{kind}"] + float(penalties.kullback[place])
+            line[f"kic{kind}_error"] = float(np.hypot(error[place], penalties.kullback_error[place]))

@@ -1,32 +1,27 @@
-"""What models with area effects under a likelihood that is not normal share: options, data, result."""
+"""What models with area effects under a likelihood that is not normal share: options, reading, fitting."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-import sae
-from sae.area_level.fay_herriot.bayes import check_proper, resolved_prior
+from sae.area_level.glmm.bayes import fit_area_effects
 from sae.area_level.rows import AreaRows, read_rows
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, name_some
 from sae.numerics.glmm.likelihoods import Likelihood
-from sae.numerics.glmm.separation import separating
 from sae.numerics.inference.transforms import Transform
-from sae.results import Result, parameter_columns, posterior_joint, posterior_result, weighted_summary
+from sae.results import AreaModel, FittedData, Result, RunRecord, posterior_result, run_id
 from sae.samplers.grid import GridPosterior
-from sae.specs import Design, Specification, split_formula
+from sae.specs import Design, split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior, prior_of
+from sae.tables.columns import require
 
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
-
-__all__ = ["AreaEffects", "Observed", "column_of", "refuse_values"]
+__all__ = ["AreaEffects", "Observed", "refuse_values"]
 
 
 class Observed(NamedTuple):
@@ -42,6 +37,8 @@ class Observed(NamedTuple):
     link : Transform
     ends : ndarray of int, shape (n_sampled,)
         -1 and 1 where the likelihood is largest at the lower or upper end of the scale, else 0.
+    vardir : ndarray of float, shape (n_rows,), or float
+        Sampling variances of `direct`, where the data have them.
     coefficient_sd : float
         Of the prior of the coefficients on centred and scaled columns; infinite is flat.
     more : tuple of str
@@ -53,24 +50,25 @@ class Observed(NamedTuple):
     sampled: np.ndarray
     link: Transform
     ends: np.ndarray
+    vardir: np.ndarray | float = np.nan
     coefficient_sd: float = np.inf
     more: tuple[str, ...] = ()
 
+    def data(self, X: np.ndarray, columns: tuple[str, ...], names: np.ndarray) -> FittedData:
+        """Return what is fitted, with the designs of all rows, shape (n_rows, p)."""
+        vardir = np.broadcast_to(self.vardir, self.direct.shape)
+        return FittedData.of_areas(self.direct, vardir, X, columns, self.sampled, names)
+
 
 @dataclass(frozen=True, repr=False)
-class AreaEffects(Specification):
+class AreaEffects(AreaModel[Result]):
     """The options that all these models have; see the models."""
 
-    formula: str
-    domain: str = "domain"
     prior: Prior | str | None = None
-    level: float = 0.95
 
     def __post_init__(self) -> None:
-        split_formula(self.formula)
+        super().__post_init__()
         prior_of(self.prior)
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
 
     @property
     def _title(self) -> str:
@@ -89,79 +87,56 @@ class AreaEffects(Specification):
         return GridPosterior
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The model in a few words, as it stands in the estimate table."""
         return f"{self._title}, Bayes: {self.formula}"
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         outcome, covariates = split_formula(self.formula)
         return (
             f"{self._title}: models {outcome} by {covariates} and an area effect; posterior by quadrature, "
             f"{prior_of(self.prior).text} prior"
         )
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Fit the model and predict every area, those without an observation included.
-
-        Parameters
-        ----------
-        data : DirectEstimates or DataFrame
-            One row per area.
-        areas : DataFrame, optional
-            Covariates, joined by name on every grouping column they have; their areas that `data` lacks are
-            predicted too.
-        seed : int or Generator, optional
-            Nothing in the fit is random; ``Result.draws`` takes its own seed.
-
-        Returns
-        -------
-        Result
-
-        Raises
-        ------
-        SaeInputError
-            If observations or covariates cannot be used, or the posterior is improper; the areas or columns
-            are named.
-        SaeConvergenceError
-            If the weights of the hyperparameters are not to be trusted.
-        """
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
         outcome, covariates = split_formula(self.formula)
         vardir, n_eff = self._columns
         if isinstance(data, pd.DataFrame):
-            column_of(data, vardir or n_eff)
+            require(data, [vardir or n_eff])
         rows = read_rows(
-            data, areas, outcome=outcome, domain=self.domain, vardir=vardir or "vardir",
-            n_eff=n_eff or "n_eff", per=(),
-        )  # fmt: skip
-        seen = self._observed(rows)
-        names = rows.names
-        design, X = Design.learn(covariates, rows.covariates[seen.sampled], list(names[seen.sampled]))
-        check_rank(X, design.columns)
-        prior = resolved_prior(self.prior, seen.likelihood.guess())
-        check_proper(prior, int((seen.ends == 0).sum()), X.shape[1])
-        if np.isinf(seen.coefficient_sd):
-            _refuse_separated(X, seen.ends, design.columns)
-        posterior = self._posterior(
-            seen.likelihood, design.rebuild(rows.covariates, list(names)), seen.sampled, prior.code,
-            seen.link, rows.labels, seen.coefficient_sd,
-        )  # fmt: skip
-        return _result(self, rows, seen, posterior, prior, design)
-
-
-def column_of(frame: pd.DataFrame, column: str) -> None:
-    """Refuse a frame that lacks a column of the specification."""
-    if column not in frame:
-        raise SaeInputError(
-            f"The data have no column {column!r}.",
-            hint=f"The columns are {name_some(frame, 15)}.",
-            column=column,
+            data,
+            areas,
+            outcome=outcome,
+            domain=self.domain,
+            vardir=vardir or "vardir",
+            n_eff=n_eff or "n_eff",
+            per=(),
         )
+        observed = self._observed(rows)
+        sampled, names = observed.sampled, rows.names
+        design, X = Design.learn(covariates, rows.covariates[sampled], list(names[sampled]))
+        check_rank(X, design.columns)
+        fitted = observed.data(design.rebuild(rows.covariates, list(names)), design.columns, names)
+        figures = [value for value in vars(observed.likelihood).values() if isinstance(value, np.ndarray)]
+        texts = (*design.columns, *rows.labels)
+        run = run_id(self, seed, texts, (fitted.X, sampled, *figures))
+        posterior = fit_area_effects(
+            observed.likelihood,
+            fitted,
+            link=observed.link,
+            ends=observed.ends,
+            labels=rows.labels,
+            prior=self.prior,
+            coefficient_sd=observed.coefficient_sd,
+            more_priors=observed.more,
+            level=self.level,
+            posterior_class=self._posterior,
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cv = rows.table["direct_se"].to_numpy(dtype=float) / np.abs(observed.direct)
+        rows = replace(rows, table=rows.table.assign(direct=observed.direct, direct_cv=cv))
+        record = RunRecord(f"{self._title} (Bayes)", "posterior mean", run, seed)
+        return posterior_result(self, rows, fitted, posterior, record)
 
 
 def refuse_values(
@@ -170,87 +145,10 @@ def refuse_values(
     """Refuse rows by name, each with its value."""
     if not bad.any():
         return
-    words = [f"{name} ({value:g})" for name, value in zip(rows.names[bad], values[bad], strict=True)]
+    texts = [f"{name} ({value:g})" for name, value in zip(rows.names[bad], values[bad], strict=True)]
     raise SaeInputError(
-        f"{what} in {int(bad.sum())} of {len(bad)} areas: {name_some(words)}.",
-        hint=hint, areas=rows.names[bad], column=column,
-    )  # fmt: skip
-
-
-def _refuse_separated(X: np.ndarray, ends: np.ndarray, columns: tuple[str, ...]) -> None:
-    """Refuse a design along which the likelihood never falls: with flat coefficients nothing is proper."""
-    direction = separating(X, ends)
-    if direction is None:
-        return
-    guilty = [column for column, weight in zip(columns, direction, strict=True) if abs(weight) > 1e-6]
-    raise SaeInputError(
-        f"The posterior is improper: along {name_some(guilty)} the data are separated, all areas with "
-        "observations strictly inside the scale lying on one side or apart.",
-        hint="Leave these columns out, join levels, or check an outcome that is 0 or all everywhere.",
-        column=guilty[0],
+        f"{what} in {int(bad.sum())} of {len(bad)} areas: {name_some(texts)}.",
+        hint=hint,
+        areas=rows.names[bad],
+        column=column,
     )
-
-
-def _result(
-    spec: AreaEffects, rows: AreaRows, seen: Observed, posterior: GridPosterior, prior: Prior, design: Design
-) -> Result:
-    _, sd = posterior.moments()
-    beta, sigma, weights = posterior.parameters()
-    level = np.array([0.5 * (1.0 - spec.level), 0.5, 0.5 * (1.0 + spec.level)])
-    mean, spread, quantiles = weighted_summary(beta, weights, level)
-    coefficients = pd.DataFrame(
-        {"coef": mean, "sd": spread, **dict(zip(("low", "median", "high"), quantiles, strict=True))},
-        index=pd.Index(list(design.columns), name="term"),
-    )
-    squares = weighted_summary(sigma[:, None] ** 2, weights, level)
-    deviations = weighted_summary(sigma[:, None], weights, level)
-    variances = {
-        **parameter_columns("sigma2_u", squares[0], squares[1], *squares[2]),
-        **parameter_columns("sigma_u", deviations[0], deviations[1], *deviations[2]),
-    }
-    for name, (value, deviation, ends) in posterior.further(level).items():
-        variances.update(parameter_columns(name, *np.array([[value], [deviation], *ends[:, None]])))
-    explained = float(np.var(posterior.X[seen.sampled] @ mean, ddof=1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cv = rows.table["direct_se"].to_numpy(dtype=float) / np.abs(seen.direct)
-    return posterior_result(
-        spec, posterior, rows.table.assign(direct=seen.direct, direct_cv=cv),
-        groups=rows.groups,
-        in_sample=seen.sampled,
-        prior="; ".join([prior.text, *seen.more]),
-        joint=posterior_joint(sd**2, posterior.shared()),
-        title=f"{spec._title} (Bayes)",
-        model=spec.words,
-        run=_run_id(spec, rows, posterior),
-        seed=None,
-        coefficients=coefficients,
-        variance_components=pd.DataFrame(variances).iloc[0].rename(None),
-        diagnostics=pd.DataFrame([{
-            "areas": len(seen.sampled), "sampled": int(seen.sampled.sum()), "coefficients": len(mean),
-            "r2_marginal": explained / (explained + float(squares[0][0])),
-        }]),
-        residuals=_residual_table(rows, seen, posterior),
-        areas=rows.covariates,
-        bounds=seen.link.range,
-        provenance={"direct": dict(rows.provenance)},
-    )  # fmt: skip
-
-
-def _residual_table(rows: AreaRows, seen: Observed, posterior: GridPosterior) -> pd.DataFrame:
-    """Direct estimates less what the model says of an area without one, on the reported scale."""
-    place = np.flatnonzero(seen.sampled)
-    fitted, sd = posterior.synthetic()
-    residual = seen.direct[place] - fitted
-    table = {
-        "domain": rows.names[place], "fitted": fitted, "residual": residual,
-        "standardised": residual / np.sqrt(sd**2 + posterior.noise(fitted)), "leverage": np.nan,
-    }  # fmt: skip
-    return pd.DataFrame(table, index=pd.Index(place, name="row"))
-
-
-def _run_id(spec: AreaEffects, rows: AreaRows, posterior: GridPosterior) -> str:
-    digest = hashlib.sha256("\0".join((sae.__version__, spec.to_toml(), *rows.labels, "")).encode())
-    observed = [value for value in vars(posterior.likelihood).values() if isinstance(value, np.ndarray)]
-    for array in (posterior.X, posterior.sampled, *observed):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]

@@ -44,7 +44,7 @@ class BetaFayHerriot(AreaEffects):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [.1, .2, .08, .3, .4, .32, .2, None],
     ...                       "n_eff": [20, 25, 10, 30, 30, 22, 15, None], "x": [0, 1, 0, 2, 3, 2, 1, 2]})
-    >>> fit = BetaFayHerriot("y ~ x", domain="area").fit(frame)
+    >>> fit = sae.BetaFayHerriot("y ~ x", domain="area").fit(frame)
     >>> fit.estimates["estimate"].round(1).tolist()[-1]  # H has no direct estimate
     0.3
     """
@@ -67,12 +67,14 @@ class BetaFayHerriot(AreaEffects):
             outside = rows.sampled & ~((y > 0) & (y < 1))
             few = rows.sampled & ~((n > 1) & np.isfinite(n))
         refuse_values(
-            rows, outside, y, "Shares are not strictly between 0 and 1",
+            rows,
+            outside,
+            y,
+            "Shares are not strictly between 0 and 1",
             "Shares of 0 or 1 have no beta density: use sae.BinomialMixed with effective sample sizes.",
             "direct",
-        )  # fmt: skip
-        refuse_values(rows, few, n, "Effective sample sizes are not above 1", "", self.n_eff)
-        inside = rows.sampled
-        return Observed(
-            Beta(y[inside], n[inside] - 1.0), y, inside, TRANSFORMS["logit"], np.zeros(int(inside.sum()), int)
         )
+        refuse_values(rows, few, n, "Effective sample sizes are not above 1", "", self.n_eff)
+        sampled = rows.sampled
+        likelihood = Beta(y[sampled], n[sampled] - 1.0)
+        return Observed(likelihood, y, sampled, TRANSFORMS["logit"], np.zeros(len(likelihood.y), int))

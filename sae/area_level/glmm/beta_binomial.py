@@ -62,7 +62,7 @@ class BetaBinomialMixed(BinomialMixed):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [2, 5, 0, 9, 12, 7, 3, 0],
     ...                       "n": [20, 25, 10, 30, 30, 22, 15, 0], "x": [0, 1, 0, 2, 3, 2, 1, 2]})
-    >>> fit = BetaBinomialMixed("y ~ x", domain="area").fit(frame)
+    >>> fit = sae.BetaBinomialMixed("y ~ x", domain="area").fit(frame)
     >>> fit.estimates["estimate"].round(1).tolist()[-1]  # H has no trials
     0.3
     """
@@ -79,13 +79,13 @@ class BetaBinomialMixed(BinomialMixed):
         """Return a and b of the beta prior of ρ."""
         if self.rho_prior.replace(" ", "") in ("uniform", "uniform(0,1)"):
             return 1.0, 1.0
-        found = _BETA.fullmatch(self.rho_prior)
-        if not found or not min(float(found[1]), float(found[2])) > 0.0:
+        shapes = _BETA.fullmatch(self.rho_prior)
+        if not shapes or not min(float(shapes[1]), float(shapes[2])) > 0.0:
             raise SaeSpecError(
                 f"rho_prior = {self.rho_prior!r} does not exist.",
                 hint='It takes "uniform(0, 1)" or "beta(2, 20)", with positive numbers.',
             )
-        return float(found[1]), float(found[2])
+        return float(shapes[1]), float(shapes[2])
 
     @property
     def _title(self) -> str:
@@ -96,7 +96,7 @@ class BetaBinomialMixed(BinomialMixed):
         return partial(BetaBinomialPosterior, rho_prior=self._shapes())
 
     def _observed(self, rows: AreaRows) -> Observed:
-        seen = super()._observed(rows)
-        assert isinstance(seen.likelihood, Binomial)
-        counts = BetaBinomial(seen.likelihood.y, seen.likelihood.n, 0.5)
-        return seen._replace(likelihood=counts, more=(f"ρ {self.rho_prior}",))
+        observed = super()._observed(rows)
+        assert isinstance(observed.likelihood, Binomial)
+        counts = BetaBinomial(observed.likelihood.y, observed.likelihood.n, 0.5)
+        return observed._replace(likelihood=counts, more=(f"ρ {self.rho_prior}",))

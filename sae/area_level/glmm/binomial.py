@@ -50,7 +50,7 @@ class BinomialMixed(AreaEffects):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [2, 5, 0, 9, 12, 7, 3, 0],
     ...                       "n": [20, 25, 10, 30, 30, 22, 15, 0], "x": [0, 1, 0, 2, 3, 2, 1, 2]})
-    >>> fit = BinomialMixed("y ~ x", domain="area").fit(frame)
+    >>> fit = sae.BinomialMixed("y ~ x", domain="area").fit(frame)
     >>> fit.estimates["estimate"].round(1).tolist()[-1]  # H has no trials
     0.3
     """
@@ -69,7 +69,6 @@ class BinomialMixed(AreaEffects):
 
     def _observed(self, rows: AreaRows) -> Observed:
         n = rows.n_eff
-        shares = bool(rows.provenance)  # of direct estimates; a frame has none
         missing = rows.sampled & ~np.isfinite(n)
         if missing.any():
             raise SaeInputError(
@@ -79,16 +78,18 @@ class BinomialMixed(AreaEffects):
                 column=self.trials,
             )
         sampled = rows.sampled & (n > 0)
-        y = rows.direct * n if shares else rows.direct
-        column = "n_eff" if shares else self.trials
+        y = rows.direct * n if rows.from_direct else rows.direct
+        column = "n_eff" if rows.from_direct else self.trials
         refuse_values(rows, rows.sampled & (n < 0), n, "The number of trials is negative", "", column)
         slack = 1e-9 * np.maximum(n, 1.0)
         refuse_values(
-            rows, sampled & ((y < -slack) | (y > n + slack)), y,
+            rows,
+            sampled & ((y < -slack) | (y > n + slack)),
+            y,
             f"Counts are not between 0 and the number of trials ({column})",
             "The outcome counts successes; a share with its effective sample size goes in as their product.",
             column,
-        )  # fmt: skip
+        )
         if not sampled.any():
             raise SaeInputError("No area has any trials.", column=column)
         y, n = np.clip(y[sampled], 0.0, n[sampled]), n[sampled]

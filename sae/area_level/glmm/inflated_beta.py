@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
-from sae.area_level.effects.options import AR1, BYM2, CAR, RW1
+from sae.area_level.effects.options import read_component
+from sae.area_level.effects.spatial import BYM2, CAR
+from sae.area_level.effects.temporal import AR1, RW1
 from sae.area_level.glmm.inflated_beta_nuts import fit_inflated, read_shares
-from sae.area_level.scale_mixtures.gibbs import chain_seed
 from sae.errors import SaeSpecError
-from sae.results import Result
-from sae.specs import Specification
+from sae.results import AreaModel, Result, RunRecord, posterior_result, run_id
+from sae.samplers.chains import check_draws
 from sae.specs.priors import Prior, prior_of
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
 
 __all__ = ["InflatedBetaFayHerriot"]
 
 
 @dataclass(frozen=True, repr=False)
-class InflatedBetaFayHerriot(Specification):
+class InflatedBetaFayHerriot(AreaModel[Result]):
     """Zero/one-inflated beta model of direct shares: logit θ = x'β + effects; Bayes by NUTS.
 
     Given θ and the effective sample size n, the direct share y is 0 with probability (1 - θ)^n and 1 with
@@ -54,29 +51,23 @@ class InflatedBetaFayHerriot(Specification):
 
     Examples
     --------
-    >>> InflatedBetaFayHerriot("poor ~ x", temporal=sae.AR1("year")).to_dict()["temporal"]
+    >>> sae.InflatedBetaFayHerriot("poor ~ x", temporal=sae.AR1("year")).to_dict()["temporal"]
     'ar1: year'
     """
 
     kind: ClassVar[str] = "inflated_beta_fay_herriot"
 
-    formula: str
-    domain: str = "domain"
     n_eff: str = "n_eff"
-    spatial: BYM2 | CAR | str | None = None
-    temporal: AR1 | RW1 | str | None = None
+    spatial: BYM2 | CAR | None = None
+    temporal: AR1 | RW1 | None = None
     prior: Prior | str | None = None
-    level: float = 0.95
     draws: int = 4000
 
     def __post_init__(self) -> None:
-        if isinstance(self.spatial, str):
-            reader: Any = {"bym2": BYM2, "car": CAR}.get(self.spatial.partition(":")[0].strip().lower(), BYM2)
-            object.__setattr__(self, "spatial", reader.of_text(self.spatial))
-        if isinstance(self.temporal, str):
-            own = RW1 if self.temporal.strip().lower().startswith("rw1") else AR1
-            object.__setattr__(self, "temporal", own.of_text(self.temporal))
-        if self.spatial is not None and getattr(self.spatial, "structure", "") not in ("bym2", "icar"):
+        super().__post_init__()
+        for name in ("spatial", "temporal"):
+            object.__setattr__(self, name, read_component(name, getattr(self, name), bayes=True))
+        if self.spatial is not None and self.spatial.structure not in ("bym2", "icar"):
             raise SaeSpecError(
                 f"spatial = {self.spatial!r} does not exist here.", hint="It takes BYM2 or CAR(rho=1)."
             )
@@ -89,31 +80,44 @@ class InflatedBetaFayHerriot(Specification):
                 f"prior = {prior_of(self.prior).text!r} is improper; this model needs a proper one.",
                 hint='Use prior="half-normal".',
             )
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
-        if self.draws < 400:
-            raise SaeSpecError(f"draws = {self.draws}: at least 400 are needed to judge the chains.")
+        check_draws(self.draws)
 
-    def _words(self) -> str:
-        effects = ", ".join(type(part).__name__ for part in (self.spatial, self.temporal) if part is not None)
-        return f"{self.formula}, zero/one-inflated beta, {effects or 'independent'} effects, NUTS"
+    @property
+    def _effects(self) -> list[str]:
+        return [type(part).__name__ for part in (self.spatial, self.temporal) if part is not None]
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Sample the posterior and predict every area; parameters as of `FayHerriot.fit`, with a seed.
+    @property
+    def _title(self) -> str:
+        effects = f", {' + '.join(self._effects)}" if self._effects else ""
+        return f"Zero/one-inflated beta{effects} (Bayes)"
 
-        Raises
-        ------
-        SaeInputError
-            If a share lies outside [0, 1], has no effective sample size above 2 or no covariates, or map and
-            areas do not match; areas are named.
-        SaeConvergenceError
-            If the chains do not agree.
-        """
-        number = chain_seed(seed)
-        return fit_inflated(self, read_shares(self, data, areas), number)
+    @property
+    def label(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        return f"{self._title}: {self.formula}"
+
+    def _description(self) -> str:
+        effects = ", ".join(self._effects) or "independent"
+        return f"{self.formula}, zero/one-inflated beta, {effects} effects, NUTS"
+
+    @property
+    def _random_step(self) -> str:
+        return "The posterior comes from a sampler"
+
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
+        assert seed is not None
+        shares = read_shares(
+            data,
+            areas,
+            self.formula,
+            domain=self.domain,
+            n_eff=self.n_eff,
+            spatial=self.spatial,
+            temporal=self.temporal,
+        )
+        posterior = fit_inflated(shares, prior=self.prior, level=self.level, draws=self.draws, seed=seed)
+        rows, panel = shares.rows, shares.panel
+        texts = (*shares.data.columns, *rows.labels)
+        run = run_id(self, seed, texts, (rows.direct, rows.n_eff, shares.data.X, panel.root))
+        record = RunRecord(self._title, "posterior mean", run, seed)
+        return posterior_result(self, rows, shares.data, posterior, record)

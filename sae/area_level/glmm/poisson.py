@@ -44,7 +44,7 @@ class PoissonMixed(AreaEffects):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [2, 5, 1, 9, 12, 7, 3, None],
     ...                       "N": [20, 25, 10, 30, 30, 22, 15, 20], "x": [0, 1, 0, 2, 3, 2, 1, 2]})
-    >>> fit = PoissonMixed("y ~ x", domain="area", exposure="N").fit(frame)
+    >>> fit = sae.PoissonMixed("y ~ x", domain="area", exposure="N").fit(frame)
     >>> fit.estimates["estimate"].round(1).tolist()[-1]  # H was not counted
     0.3
     """
@@ -62,7 +62,7 @@ class PoissonMixed(AreaEffects):
         return "", self.exposure
 
     def _observed(self, rows: AreaRows) -> Observed:
-        if rows.provenance:
+        if rows.from_direct:
             raise SaeInputError(
                 "PoissonMixed models counts with their exposures; direct estimates have none.",
                 hint="Give a DataFrame with a row per area.",

@@ -10,6 +10,7 @@ import numpy as np
 from sae.area_level.glmm.base import AreaEffects, Observed, refuse_values
 from sae.area_level.rows import AreaRows
 from sae.errors import SaeSpecError
+from sae.literals import Link
 from sae.numerics.glmm.likelihoods import Unmatched
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.specs import one_of
@@ -49,20 +50,20 @@ class UnmatchedFayHerriot(AreaEffects):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [1.1, 2.2, 0.8, 3.1, 4.6, 3.2, 2.2, None],
     ...                       "vardir": 0.1, "x": [0, 1, 0, 2, 3, 2, 1, 2]})
-    >>> fit = UnmatchedFayHerriot("y ~ x", domain="area", link="log").fit(frame)
+    >>> fit = sae.UnmatchedFayHerriot("y ~ x", domain="area", link="log").fit(frame)
     >>> fit.estimates["estimate"].round(1).tolist()[-1]  # H has no direct estimate
     3.1
     """
 
     kind: ClassVar[str] = "unmatched_fay_herriot"
 
-    link: str = "log"
+    link: Link = "log"
     vardir: str = "vardir"
     coefficient_sd: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("link", self.link, ("log", "logit"))
+        one_of("link", self.link, Link)
         if not 0.0 < self.coefficient_sd < np.inf:
             raise SaeSpecError(
                 f"coefficient_sd = {self.coefficient_sd} is not positive and finite.",
@@ -80,12 +81,21 @@ class UnmatchedFayHerriot(AreaEffects):
     def _observed(self, rows: AreaRows) -> Observed:
         bad = rows.sampled & ~((rows.vardir > 0) & np.isfinite(rows.vardir))
         refuse_values(
-            rows, bad, rows.vardir, "Sampling variances are not positive",
-            'Smooth them with sae.direct(..., smoothing="gvf"), or drop the direct estimates.', self.vardir,
-        )  # fmt: skip
-        inside, link = rows.sampled, TRANSFORMS[self.link]
-        likelihood = Unmatched(rows.direct[inside], rows.vardir[inside], link)
+            rows,
+            bad,
+            rows.vardir,
+            "Sampling variances are not positive",
+            'Smooth them with sae.direct(..., smoothing="gvf"), or drop the direct estimates.',
+            self.vardir,
+        )
+        sampled, link = rows.sampled, TRANSFORMS[self.link]
         return Observed(
-            likelihood, rows.direct, inside, link, np.zeros(int(inside.sum()), int), self.coefficient_sd,
-            (f"coefficients normal({self.coefficient_sd:g}) on scaled columns",),
-        )  # fmt: skip
+            Unmatched(rows.direct[sampled], rows.vardir[sampled], link),
+            rows.direct,
+            sampled,
+            link,
+            np.zeros(int(sampled.sum()), int),
+            vardir=rows.vardir,
+            coefficient_sd=self.coefficient_sd,
+            more=(f"coefficients normal({self.coefficient_sd:g}) on scaled columns",),
+        )

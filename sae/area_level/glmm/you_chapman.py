@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
-from sae.area_level.glmm.base import AreaEffects, Observed, column_of, refuse_values
+from sae.area_level.glmm.base import AreaEffects, Observed, refuse_values
 from sae.area_level.rows import AreaRows
 from sae.errors import SaeSpecError
 from sae.numerics.glmm.likelihoods import StudentVariance
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.tables.columns import require, to_numbers
 
 __all__ = ["YouChapman"]
 
@@ -52,7 +52,7 @@ class YouChapman(AreaEffects):
     --------
     >>> frame = pd.DataFrame({"area": list("ABCDEFGH"), "y": [1.1, 5.9, 5.2, 9.3, 8.6, 13.5, 13.1, None],
     ...                       "vardir": 0.4, "df": 9, "x": [1, 2, 3, 4, 5, 6, 7, 4]})
-    >>> fit = YouChapman("y ~ x", domain="area").fit(frame)
+    >>> fit = sae.YouChapman("y ~ x", domain="area").fit(frame)
     >>> round(float(fit.estimates["estimate"].iloc[7]), 1)  # H has no direct estimate
     8.1
     """
@@ -72,13 +72,13 @@ class YouChapman(AreaEffects):
         limits = {"jeffreys": (0.0, 0.0), "flat": (-1.0, 0.0)}
         if self.variance_prior in limits:
             return limits[self.variance_prior]
-        found = _GAMMA.fullmatch(self.variance_prior)
-        if not found or not min(float(found[1]), float(found[2])) > 0.0:
+        shapes = _GAMMA.fullmatch(self.variance_prior)
+        if not shapes or not min(float(shapes[1]), float(shapes[2])) > 0.0:
             raise SaeSpecError(
                 f"variance_prior = {self.variance_prior!r} does not exist.",
                 hint='It takes "jeffreys", "flat" or "inverse-gamma(2, 0.5)", with positive numbers.',
             )
-        return float(found[1]), float(found[2])
+        return float(shapes[1]), float(shapes[2])
 
     @property
     def _title(self) -> str:
@@ -89,22 +89,29 @@ class YouChapman(AreaEffects):
         return self.vardir, ""
 
     def _observed(self, rows: AreaRows) -> Observed:
-        column_of(rows.covariates, self.df)
         shape, rate = self._shape_rate()
-        df = pd.to_numeric(rows.covariates[self.df], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        require(rows.covariates, [self.df])
+        df = to_numbers(rows.covariates, self.df, names=rows.names)
         bad = rows.sampled & ~((rows.vardir > 0) & np.isfinite(rows.vardir))
         refuse_values(
-            rows, bad, rows.vardir, "Estimated sampling variances are not positive",
+            rows,
+            bad,
+            rows.vardir,
+            "Estimated sampling variances are not positive",
             "Areas whose few units are alike have no variance estimate: drop their direct estimates.",
             self.vardir,
-        )  # fmt: skip
+        )
         few = rows.sampled & ~(df + 2.0 * shape > 0) | rows.sampled & ~np.isfinite(df)
         least = f"more than {max(-2.0 * shape, 0.0):g} degrees of freedom"
         what = f"The {self.variance_prior} prior needs {least}; there are not as many"
         refuse_values(rows, few, df, what, "", self.df)
-        inside = rows.sampled
-        likelihood = StudentVariance(rows.direct[inside], rows.vardir[inside], df[inside], shape, rate)
+        sampled = rows.sampled
         return Observed(
-            likelihood, rows.direct, inside, TRANSFORMS["identity"], np.zeros(int(inside.sum()), int),
+            StudentVariance(rows.direct[sampled], rows.vardir[sampled], df[sampled], shape, rate),
+            rows.direct,
+            sampled,
+            TRANSFORMS["identity"],
+            np.zeros(int(sampled.sum()), int),
+            vardir=rows.vardir,
             more=(f"sampling variances {self.variance_prior}",),
-        )  # fmt: skip
+        )

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from sae.area_level.arrays import AreaProblem
+from sae.area_level.arrays import AreaArrays
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.tables import require, to_numbers
 
 __all__ = ["ErrorArrays", "read_errors"]
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorArrays:
-    """Errors of the M areas of a problem with p coefficients.
+    """Errors of the M areas of a model with p coefficients.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class ErrorArrays:
     c: np.ndarray
 
 
-def read_errors(entries: Sequence[Sequence[str]], outcome: str, problem: AreaProblem) -> ErrorArrays:
+def read_errors(entries: Sequence[Sequence[str]], outcome: str, arrays: AreaArrays) -> ErrorArrays:
     """Read the columns that `errors` of a specification names.
 
     Parameters
@@ -46,20 +46,20 @@ def read_errors(entries: Sequence[Sequence[str]], outcome: str, problem: AreaPro
         If a column is missing, a variance missing or negative, or the covariances of an area are no
         covariances; areas and columns are named.
     """
-    p, size = len(problem.X), len(problem.y)
-    place = {name: _position(name, problem) for name in _covariates(entries, outcome)}
+    p, size = arrays.X.shape[1], len(arrays.y)
+    place = {name: _position(name, arrays) for name in _covariates(entries, outcome)}
     C, c = np.zeros((size, p, p)), np.zeros((size, p))
     for *names, column in entries:
         joined = [name for name in names if name != outcome]
-        values = _values(problem, column, problem.sampled if len(joined) < len(names) else None)
+        values = _values(arrays, column, arrays.sampled if len(joined) < len(names) else None)
         if len(names) == 1:
-            _refuse(problem, values < 0, values, column, "negative")
+            _refuse(arrays, values < 0, values, column, "negative")
         i, j = place[joined[0]], place[joined[-1]]
         if len(joined) < len(names):
             c[:, i] = values
         else:
             C[:, i, j] = C[:, j, i] = values
-    _refuse_impossible(problem, C, c)
+    _refuse_impossible(arrays, C, c)
     return ErrorArrays(C, c)
 
 
@@ -67,16 +67,16 @@ def _covariates(entries: Sequence[Sequence[str]], outcome: str) -> list[str]:
     return list(dict.fromkeys(name for entry in entries for name in entry[:-1] if name != outcome))
 
 
-def _position(name: str, problem: AreaProblem) -> int:
+def _position(name: str, arrays: AreaArrays) -> int:
     """Column of the design that is this covariate, and no other column rests on it."""
-    columns = problem.design.columns
+    columns = arrays.design.columns
     if name not in columns:
         raise SaeSpecError(
             f"errors= names {name}, which is no covariate of the formula by itself.",
             hint=f"The columns of the design are {name_some(columns, 15)}.",
         )
-    frame, X = problem.rows.covariates, problem.X.T[np.argsort(problem.order)]
-    stretched = problem.design.rebuild(frame.assign(**{name: 1.001 * frame[name]}), list(problem.rows.names))
+    frame, X = arrays.rows.covariates, arrays.X[arrays.in_order]
+    stretched = arrays.design.rebuild(frame.assign(**{name: 1.001 * frame[name]}), list(arrays.rows.names))
     moved = [columns[k] for k in np.flatnonzero((stretched != X).any(axis=0)) if columns[k] != name]
     if moved:
         raise SaeSpecError(
@@ -86,29 +86,20 @@ def _position(name: str, problem: AreaProblem) -> int:
     return columns.index(name)
 
 
-def _values(problem: AreaProblem, column: str, needed: np.ndarray | None) -> np.ndarray:
-    """Return a column of the data in the order of the problem; where it is not needed, 0."""
-    frame = problem.rows.covariates
-    if column not in frame:
-        raise SaeInputError(
-            f"The data have no column {column!r} (of errors=).",
-            hint=f"The columns are {name_some(frame, 15)}.",
-            column=column,
-        )
-    try:
-        numbers = pd.to_numeric(frame[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError):
-        raise SaeInputError(f"{column} holds text where numbers are expected.", column=column) from None
-    numbers = numbers[problem.order]
+def _values(arrays: AreaArrays, column: str, needed: np.ndarray | None) -> np.ndarray:
+    """Return a column of the data in the order of the arrays; where it is not needed, 0."""
+    frame = arrays.rows.covariates
+    require(frame, [column], role="(of errors=)")
+    numbers = to_numbers(frame, column, names=arrays.rows.names)[arrays.order]
     if needed is not None:
         numbers = np.where(needed, numbers, 0.0)
-    _refuse(problem, ~np.isfinite(numbers), numbers, column, "missing or not finite")
+    _refuse(arrays, ~np.isfinite(numbers), numbers, column, "missing or not finite")
     return numbers
 
 
-def _refuse(problem: AreaProblem, bad: np.ndarray, values: np.ndarray, column: str, what: str) -> None:
+def _refuse(arrays: AreaArrays, bad: np.ndarray, values: np.ndarray, column: str, what: str) -> None:
     if bad.any():
-        names = problem.names[bad]
+        names = arrays.names[bad]
         raise SaeInputError(
             f"The errors in column {column} are {what} in {int(bad.sum())} of {len(values)} areas: "
             f"{name_some(names)}.",
@@ -118,18 +109,18 @@ def _refuse(problem: AreaProblem, bad: np.ndarray, values: np.ndarray, column: s
         )
 
 
-def _refuse_impossible(problem: AreaProblem, C: np.ndarray, c: np.ndarray) -> None:
+def _refuse_impossible(arrays: AreaArrays, C: np.ndarray, c: np.ndarray) -> None:
     """Refuse areas whose variances and covariances no errors can have."""
     size, p = c.shape
     joint = np.empty((size, p + 1, p + 1))
     joint[:, :p, :p], joint[:, :p, p], joint[:, p, :p] = C, c, c
-    joint[:, p, p] = np.where(problem.sampled, problem.D, 1.0)
+    joint[:, p, p] = np.where(arrays.sampled, arrays.D, 1.0)
     sd = np.sqrt(np.einsum("dii->di", joint))
     unit = np.where(sd > 0, sd, 1.0)
     lowest = np.linalg.eigvalsh(joint / (unit[:, :, None] * unit[:, None, :]))[:, 0]
     bad = lowest < -1e-8
     if bad.any():
-        names = problem.names[bad]
+        names = arrays.names[bad]
         raise SaeInputError(
             f"Covariances of errors= are larger than the variances allow in {name_some(names)}.",
             hint="A covariance is at most the geometric mean of the two variances; smooth both alike.",

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 
-from sae.area_level.arrays import AreaProblem
+from sae.area_level.arrays import AreaArrays
 from sae.area_level.measurement_error.bayes import fit_measured_bayes
 from sae.area_level.measurement_error.errors import read_errors
 from sae.area_level.measurement_error.moments import fit_measured
+from sae.area_level.priors import check_bayes
 from sae.area_level.rows import read_rows
 from sae.errors import SaeSpecError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
-from sae.numerics.random.streams import seed_of
-from sae.results import Result
-from sae.specs import Specification, one_of, split_formula
-from sae.specs.priors import Prior, prior_of
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
+from sae.results import AreaModel, Message, Result, RunRecord, eblup_result, posterior_result
+from sae.specs import one_of, split_formula
+from sae.specs.priors import Prior
 
 __all__ = ["MeasurementErrorFayHerriot"]
 
 
 @dataclass(frozen=True, repr=False)
-class MeasurementErrorFayHerriot(Specification):
+class MeasurementErrorFayHerriot(AreaModel[Result]):
     """Fay–Herriot model of Ybarra and Lohr: covariates measured with error of known variance.
 
     y_d = x_d'β + u_d + e_d, where X_d = x_d + η_d is known instead of x_d. Taken as exact, such covariates
@@ -75,29 +71,22 @@ class MeasurementErrorFayHerriot(Specification):
     >>> frame["x"], frame["x_var"] = x + np.sqrt(0.4) * rng.normal(size=60), 0.4
     >>> frame["y"] = 1 + 2 * x + rng.normal(size=60) + np.sqrt(0.3) * rng.normal(size=60)
     >>> naive = sae.FayHerriot("y ~ x").fit(frame)
-    >>> fit = MeasurementErrorFayHerriot("y ~ x", errors={"x": "x_var"}).fit(frame)
+    >>> fit = sae.MeasurementErrorFayHerriot("y ~ x", errors={"x": "x_var"}).fit(frame)
     >>> bool(fit.coefficients.loc["x", "coef"] > 1.2 * naive.coefficients.loc["x", "coef"])
     True
     """
 
     kind: ClassVar[str] = "measurement_error_fay_herriot"
 
-    formula: str
     errors: Mapping[Any, str] | Sequence[Sequence[str]] = ()
-    domain: str = "domain"
     vardir: str = "vardir"
-    level: float = 0.95
-    method: str = "moments"
+    method: Literal["moments", "bayes"] = "moments"
     prior: Prior | str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("method", self.method, ("moments", "bayes"))
-        if self.method != "bayes" and self.prior is not None:
-            raise SaeSpecError(
-                f'prior={self.prior!r} has no meaning with method="{self.method}".',
-                hint='Use method="bayes".',
-            )
-        prior_of(self.prior)
+        check_bayes(self.method, self.prior, {})
         outcome, _ = split_formula(self.formula)
         given = self.errors
         entries = given.items() if isinstance(given, Mapping) else [(tuple(e[:-1]), e[-1]) for e in given]
@@ -128,8 +117,6 @@ class MeasurementErrorFayHerriot(Specification):
         keys = [frozenset(entry[:-1]) for entry in errors]
         if len(set(keys)) < len(keys):
             raise SaeSpecError("errors= names a variance or covariance twice.")
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
 
     @property
     def assumption(self) -> str:
@@ -142,36 +129,30 @@ class MeasurementErrorFayHerriot(Specification):
         parts += [f"correlated as given in {name_some(joined)}"] if joined else []
         return f"errors of covariates and of {outcome}: {', '.join(parts)}"
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         outcome, covariates = split_formula(self.formula)
         mse = "structural, posterior" if self.method == "bayes" else "MSE: jackknife"
         return f"models {outcome} by {covariates} and an area effect; {self.assumption}; {mse}"
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Fit the model and predict every area, with or without a direct estimate.
-
-        Parameters as of `FayHerriot.fit`; nothing is random, so that no seed is needed.
-
-        Raises
-        ------
-        SaeInputError
-            If an area has an estimate but no positive variance, lacks covariates or their error variances, or
-            the covariates are mostly error; areas and columns are named.
-        SaeConvergenceError
-            If the equations do not settle.
-        """
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
         outcome, covariates = split_formula(self.formula)
         rows = read_rows(
             data, areas, outcome=outcome, domain=self.domain, vardir=self.vardir, n_eff="n_eff", per=()
         )
-        problem = AreaProblem.build(rows, TRANSFORMS["identity"], covariates)
-        errors = read_errors(tuple(self.errors), outcome, problem)
+        arrays = AreaArrays.build(rows, TRANSFORMS["identity"], covariates)
+        errors = read_errors(tuple(self.errors), outcome, arrays)
+        assumption = Message(f"{self.assumption}.")
         if self.method == "bayes":
-            return fit_measured_bayes(self, problem, errors, None if seed is None else seed_of(seed))
-        return fit_measured(self, problem, errors)
+            measured = [entry[0] for entry in self.errors if len(entry) == 2]
+            posterior = fit_measured_bayes(arrays, errors, measured, prior=self.prior, level=self.level)
+            title = "Fay–Herriot, structural measurement error"
+            label = f"{title}, {self.assumption}: {self.formula}"
+            run = arrays.run_id(self, seed, errors.C, errors.c)
+            record = RunRecord(f"{title} (Bayes)", "posterior mean", run, seed, label)
+            return posterior_result(self, rows, arrays.data, posterior, record)
+        eblup = fit_measured(arrays, errors, level=self.level)
+        eblup = replace(eblup, messages=(*eblup.messages, assumption))
+        title = "Measurement-error Fay–Herriot (Ybarra–Lohr)"
+        run = arrays.run_id(self, None, errors.C, errors.c)
+        record = RunRecord(title, "Ybarra–Lohr, moments", run, None, f"{title}: {self.formula}")
+        return eblup_result(self, rows, arrays.data, eblup, record)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sae.area_level.multivariate.rows import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
-
-if TYPE_CHECKING:
-    from sae.area_level.multivariate.rows import ComponentRows
-    from sae.tables import DirectEstimates
+from sae.tables import DirectEstimates, label_text, require, to_numbers
 
 __all__ = ["as_columns", "from_columns", "from_matrix", "named_columns", "with_covariance"]
 
@@ -27,9 +25,7 @@ def as_columns(
     data: pd.DataFrame, covariance: Mapping[Any, pd.DataFrame], outcomes: Sequence[str], keys: Sequence[str]
 ) -> tuple[pd.DataFrame, tuple[tuple[Any, ...], ...]]:
     """Write the labelled matrices of the areas into columns of the frame; return it with their names."""
-    absent = [name for name in keys if not isinstance(data, pd.DataFrame) or name not in data]
-    if absent:
-        raise SaeInputError(f"The data have no column {name_some(absent)}.", column=absent[0])
+    require(data, keys)
     given = {_label(key if isinstance(key, tuple) else (key,)): table for key, table in covariance.items()}
     labels = [_label(key) for key in data[list(keys)].astype("object").itertuples(index=False, name=None)]
     strange = [" / ".join(key) for key in given if key not in set(labels)]
@@ -77,7 +73,7 @@ def _bears(table: object, labels: list[str]) -> bool:
 
 
 def _label(key: Sequence[object]) -> tuple[str, ...]:
-    return tuple(str(part) for part in key)
+    return tuple(map(label_text, key))
 
 
 def named_columns(outcomes: Sequence[str], vardir: Sequence[tuple[Any, ...]]) -> dict[tuple[str, ...], Any]:
@@ -115,7 +111,7 @@ def from_matrix(rows: ComponentRows, data: DirectEstimates) -> np.ndarray:
         )
     wanted = pd.MultiIndex.from_frame(rows.table[["indicator", "domain", "time"]].astype("object"))
     index, columns = (
-        pd.MultiIndex.from_tuples([tuple(str(part) for part in label) for label in axis.tolist()])
+        pd.MultiIndex.from_tuples([_label(key) for key in axis.tolist()])
         for axis in (matrix.index, matrix.columns)
     )
     if not (index.is_unique and index.equals(columns)):
@@ -153,16 +149,8 @@ def from_columns(
         column = pairs[tuple(sorted((rows.components[i], rows.components[j])))]
         if not isinstance(column, str):
             continue
-        if column not in data:
-            raise SaeInputError(
-                f"The data have no column {column!r} with sampling covariances.",
-                hint=f"The columns are {name_some(data, 15)}.",
-                column=column,
-            )
-        try:
-            known = pd.to_numeric(data[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-        except (ValueError, TypeError):
-            raise SaeInputError(f"{column} holds text where numbers are expected.", column=column) from None
+        require(data, [column], role="with sampling covariances")
+        known = to_numbers(data, column)
         found = dict(zip(labels, known, strict=True))
         psi[:, i, j] = psi[:, j, i] = [found.get(area, np.nan) for area in wanted]
     return psi

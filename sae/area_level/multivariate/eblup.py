@@ -1,47 +1,62 @@
-"""Fitting the multivariate model: each fit alone, then one result of all."""
+"""EBLUPs of the multivariate model: each fit alone, then all put together."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-import sae
 from sae.area_level.finite_population import FinitePopulation
-from sae.area_level.intervals import FEW_AREAS
-from sae.area_level.multivariate.result import IntervalRule, MultivariateResult, interval_ends
+from sae.area_level.multivariate.result import IntervalRule, interval_ends
 from sae.area_level.multivariate.rows import ComponentRows
 from sae.area_level.multivariate.tables import (
-    coefficient_table,
+    component_index,
     correlation_table,
     degenerate,
     fit_diagnostics,
-    residual_table,
+    messages_of,
+    residuals_of,
     variance_table,
-    warn,
 )
 from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.psis import K_LIMIT
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.multivariate.areas import BlockAreas
 from sae.numerics.multivariate.bootstrap import bootstrap_blocks
 from sae.numerics.multivariate.fit import BlockFit, BlockMse, fit_blocks, mse_blocks, root_of
-from sae.numerics.multivariate.posterior import block_posterior
-from sae.results import NormalDraws
-from sae.tables import EstimateTable
+from sae.numerics.multivariate.flat_prior import flat_posterior
+from sae.results import FEW_AREAS, Eblup, FitTables, IntervalKind, NormalDraws, coefficient_table
+from sae.tables import label_text
 
-if TYPE_CHECKING:
-    from sae.area_level.multivariate.model import MultivariateFayHerriot
+__all__ = ["MultivariateEblup", "fit_multivariate", "joint_error"]
 
-__all__ = ["joint_error", "run_id", "solve"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultivariateEblup:
+    """What a multivariate fit gives.
+
+    Attributes
+    ----------
+    eblup : Eblup
+        One row per area and component.
+    effect_covariance, correlations : DataFrame
+        As of `MultivariateResult`.
+    rules : tuple of IntervalRule
+        One per fit.
+    """
+
+    eblup: Eblup
+    effect_covariance: pd.DataFrame
+    correlations: pd.DataFrame
+    rules: tuple[IntervalRule, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One fit: its rows and what was learnt from them."""
+    """One fit: its rows and what was estimated from them."""
 
     rows: ComponentRows
     X: np.ndarray
@@ -51,135 +66,158 @@ class _Part:
     rule: IntervalRule
 
 
-def solve(
-    spec: MultivariateFayHerriot,
+def fit_multivariate(
     rows: ComponentRows,
     X: np.ndarray,
     terms: list[tuple[str, str]],
+    *,
+    structure: str,
+    method: str,
+    bootstrap: bool,
+    mse_name: str,
+    level: float,
+    replicates: int,
     seed: int | None,
-) -> MultivariateResult:
-    """Fit, predict, measure the error and wrap it all up.
+    finite: FinitePopulation | None = None,
+) -> MultivariateEblup:
+    """Fit, predict and measure the error.
 
     Parameters
     ----------
-    spec : MultivariateFayHerriot
     rows : ComponentRows
+        D areas with R components.
     X : ndarray, shape (D, R, p)
     terms : list of (component, term)
         Names of the p columns.
-    seed : int, optional
+    structure : str
+        Of the covariance of the effects.
+    method : {"reml", "ml"}
+    bootstrap : bool
+        Whether the MSE is that of the parametric bootstrap; else it is analytical.
+    mse_name : str
+        As it stands in the estimate table.
+    level : float
+        Of the intervals.
+    replicates, seed
         Of the bootstrap.
+    finite : FinitePopulation, optional
+        Sizes of the populations whose figures are predicted.
     """
-    finite = FinitePopulation.of_rows(rows, spec.population) if spec.population else None
-    parts = [_fit(spec, rows, k, X, terms, seed, finite) for k in range(len(rows.fits))]
+    size = len(rows.components)
+    parts = []
+    for k in range(len(rows.fits)):
+        areas, own = rows.of_fit(k)
+        population = None
+        if finite is not None:
+            population = finite.take(np.arange(rows.direct.size).reshape(rows.direct.shape)[areas].ravel())
+            own = replace(own, psi=population.superpopulation_matrix(own.psi))
+        part = _fit(own, X[areas], areas, terms, structure, method)
+        if bootstrap and seed is not None:
+            mse = bootstrap_blocks(
+                part.fit, own.direct, part.X, own.psi, own.labels, replicates=replicates, seed=seed
+            )
+            part = replace(part, mse=mse)
+        parts.append(part if population is None else _of_population(part, population))
     order = np.argsort(np.concatenate([part.rule.areas for part in parts]), kind="stable")
 
     def joined(arrays: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(arrays)[order]
 
-    size = len(rows.components)
-    ends = [_ends(spec, part) for part in parts]
+    def by_row(value: Callable[[_Part], object]) -> np.ndarray:
+        return np.repeat(joined([np.full(len(part.X), value(part), dtype=object) for part in parts]), size)
+
+    ends = [_ends(part, level) for part in parts]
     low, high = (joined([pair[side].reshape(-1, size) for pair in ends]).ravel() for side in (0, 1))
     estimate = joined([part.fit.eblup for part in parts]).ravel()
-    matrices = joined([part.mse for part in parts])
-    mse = np.einsum("drr->dr", matrices).ravel()
-    interval, prior = (
-        np.repeat(joined([np.full(len(p.X), getattr(p.rule, name), dtype=object) for p in parts]), size)
-        for name in ("words", "prior")
-    )
-    own = joined([part.mse - part.errors.g2 for part in parts])
+    own_error = joined([part.mse - part.errors.g2 for part in parts])
     places = (order[:, None] * size + np.arange(size)).ravel()
     blocks = [sparse.csr_array(part.errors.shared.reshape(-1, X.shape[2])) for part in parts]
-    error = joint_error(own, sparse.csr_array(sparse.block_diag(blocks, format="csr"))[places])
-    run = run_id(spec, rows, X, f"{seed} {finite.text if finite else ''}".strip())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cv = np.where(estimate != 0, np.sqrt(mse) / np.abs(estimate), np.nan)
-    table = rows.table.assign(
-        estimate=estimate, mse=mse, se=np.sqrt(mse), cv=cv, ci_low=low, ci_high=high, interval=interval,
-        gamma=joined([np.einsum("drr->dr", part.errors.weights) for part in parts]).ravel(),
-        in_sample=rows.sampled.ravel(), flag="e", prior=prior, mse_method=spec.mse_words,
-        method=f"multivariate EBLUP, {spec.method.upper()}", model=spec.words, run=run,
-    )  # fmt: skip
-    messages = warn(rows, X, terms, [part.fit for part in parts], interval[::size])
+    error = joint_error(own_error, sparse.csr_array(sparse.block_diag(blocks, format="csr"))[places])
     components = pd.Index(rows.components, name="component")
-    fits = ["\x1f".join(map(str, values)) for values in rows.fits.to_numpy()]
-    labels = tuple(
+    fits = ["\x1f".join(map(label_text, values)) for values in rows.fits.to_numpy()]
+    streams = tuple(
         "\x1f".join(filter(None, (fit, component, term))) for fit in fits for component, term in terms
     )
-    return MultivariateResult(
-        estimates=EstimateTable(table, rows.groups),
-        coefficients=_by_fit(rows, [coefficient_table(part.fit, terms) for part in parts]),
-        variance_components=_by_fit(rows, [variance_table(part.fit, components) for part in parts]),
-        diagnostics=_by_fit(
-            rows, [fit_diagnostics(p.rows, p.X, terms, p.fit, p.errors, components) for p in parts]
-        ),
-        residuals=_residuals(parts, size),
-        provenance={
-            "sae": sae.__version__, "model": spec.to_toml(), "seed": seed, "run": run, "warnings": messages,
-            "direct": dict(rows.provenance),
-        },
-        spec=spec,
-        areas=rows.covariates,
-        title=f"Multivariate Fay–Herriot ({spec.effects}, {spec.method.upper()})",
-        joint=error,
-        source=NormalDraws(estimate, error, TRANSFORMS["identity"], rows.labels, labels),
-        effect_covariance=_by_fit(
+    tables = FitTables(
+        _by_fit(rows, [_coefficients(part.fit, terms) for part in parts]),
+        _by_fit(rows, [variance_table(part.fit, components) for part in parts]),
+        _by_fit(rows, [fit_diagnostics(p.rows, p.X, terms, p.fit, p.errors, components) for p in parts]),
+        _residuals(parts, size),
+    )
+    missing = [k for k, part in enumerate(parts) if part.rule.kind is IntervalKind.NONE]
+    posteriors = [part.rule.posterior for part in parts]
+    uncertain = [k for k, own in enumerate(posteriors) if own is not None and own.nodes.k_hat > K_LIMIT]
+    eblup = Eblup(
+        estimate,
+        np.einsum("drr->dr", joined([part.mse for part in parts])).ravel(),
+        low,
+        high,
+        by_row(lambda part: part.rule.text),
+        by_row(lambda part: part.rule.prior),
+        joined([np.einsum("drr->dr", part.errors.weights) for part in parts]).ravel(),
+        mse_name,
+        error,
+        NormalDraws(estimate, error, TRANSFORMS["identity"], rows.labels, streams),
+        tables,
+        tuple(messages_of(rows, X, terms, [part.fit for part in parts], missing, uncertain)),
+    )
+    return MultivariateEblup(
+        eblup,
+        _by_fit(
             rows, [pd.DataFrame(part.fit.covariance, index=components, columns=components) for part in parts]
         ),
-        correlations=_by_fit(rows, [correlation_table(part.fit, rows.components) for part in parts]),
-        rows=rows,
-        rules=tuple(part.rule for part in parts),
-    )  # fmt: skip
+        _by_fit(rows, [correlation_table(part.fit, rows.components) for part in parts]),
+        tuple(part.rule for part in parts),
+    )
 
 
 def _fit(
-    spec: MultivariateFayHerriot, rows: ComponentRows, k: int, X: np.ndarray, terms: list[tuple[str, str]],
-    seed: int | None, finite: FinitePopulation | None,
-) -> _Part:  # fmt: skip
-    areas, own = rows.of_fit(k)
-    if finite is not None:
-        finite = finite.take(np.arange(rows.direct.size).reshape(rows.direct.shape)[areas].ravel())
-        own = replace(own, psi=finite.superpopulation_matrix(own.psi))
-    y, psi, X = own.direct, own.psi, X[areas]
-    fit = fit_blocks(y, X, psi, spec.structure, method=spec.method)
-    errors = mse_blocks(fit, y, X, psi)
-    mse = errors.mse
-    if spec.mse == "bootstrap" and seed is not None:
-        mse = bootstrap_blocks(fit, y, X, psi, own.labels, replicates=spec.replicates, seed=seed)
-    rule = _rule(spec, own, X, terms, fit, areas)
-    if finite is None:
-        return _Part(own, X, fit, errors, mse, rule)
-    eblup, mse, errors = finite.blocks(fit.eblup, mse, errors, psi)
+    rows: ComponentRows,
+    X: np.ndarray,
+    areas: np.ndarray,
+    terms: list[tuple[str, str]],
+    structure: str,
+    method: str,
+) -> _Part:
+    fit = fit_blocks(rows.direct, X, rows.psi, structure, method=method)
+    errors = mse_blocks(fit, rows.direct, X, rows.psi)
+    return _Part(rows, X, fit, errors, errors.mse, _rule(rows, X, terms, fit, areas))
+
+
+def _of_population(part: _Part, finite: FinitePopulation) -> _Part:
+    """Take a fit from the rates to the figures of finite populations."""
+    eblup, mse, errors = finite.blocks(part.fit.eblup, part.mse, part.errors, part.rows.psi)
+    rule = replace(part.rule, details=("finite population",))
     if rule.posterior is not None:
         rule = replace(rule, posterior=finite.posterior(rule.posterior))
-    rule = replace(rule, words=f"{rule.words}, finite population")
-    return _Part(own, X, replace(fit, eblup=eblup), errors, mse, rule)
+    return replace(part, fit=replace(part.fit, eblup=eblup), errors=errors, mse=mse, rule=rule)
 
 
 def _rule(
-    spec: MultivariateFayHerriot, rows: ComponentRows, X: np.ndarray, terms: list[tuple[str, str]],
-    fit: BlockFit, areas: np.ndarray,
-) -> IntervalRule:  # fmt: skip
-    """Choose what the intervals of a fit rest on, and name it."""
+    rows: ComponentRows, X: np.ndarray, terms: list[tuple[str, str]], fit: BlockFit, areas: np.ndarray
+) -> IntervalRule:
+    """Choose what the intervals of a fit rest on."""
     sampled = rows.sampled.sum(axis=0)
     freedom = sampled - np.array([sum(name == c for name, _ in terms) for c in rows.components])
     if sampled.min() >= FEW_AREAS and not degenerate(fit):
-        return IntervalRule(areas, freedom, None, "t on the MSE", "")
-    alone = spec.structure in ("diagonal", "common")
+        return IntervalRule(areas, freedom, IntervalKind.T)
+    alone = fit.structure in ("diagonal", "common")
     if freedom.min() <= (2 if alone else 2 * len(rows.components)):
-        return IntervalRule(areas, freedom, None, "none: too few areas", "")
+        return IntervalRule(areas, freedom, IntervalKind.NONE)
     prior = "flat-variance" if alone else "flat-covariance"
-    posterior = block_posterior(fit, rows.direct, X, rows.psi)
-    return IntervalRule(areas, freedom, posterior, f"posterior, {prior} prior", prior)
+    posterior = flat_posterior(fit, BlockAreas(rows.direct, X, rows.psi))
+    return IntervalRule(areas, freedom, IntervalKind.POSTERIOR, prior, posterior)
 
 
-def _ends(spec: MultivariateFayHerriot, part: _Part) -> tuple[np.ndarray, np.ndarray]:
+def _ends(part: _Part, level: float) -> tuple[np.ndarray, np.ndarray]:
     n, size = part.fit.eblup.shape
     each = np.broadcast_to(np.eye(size), (n, size, size))
     mse = np.einsum("drr->dr", part.mse).ravel()
-    return interval_ends(
-        part.rule, each, part.fit.eblup.ravel(), mse, np.tile(part.rule.freedom, n), spec.level
-    )
+    return interval_ends(part.rule, each, part.fit.eblup.ravel(), mse, np.tile(part.rule.freedom, n), level)
+
+
+def _coefficients(fit: BlockFit, terms: list[tuple[str, str]]) -> pd.DataFrame:
+    return coefficient_table(fit.beta, np.sqrt(np.diag(fit.beta_cov)), component_index(terms))
 
 
 def _by_fit(rows: ComponentRows, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -195,7 +233,10 @@ def _residuals(parts: Sequence[_Part], size: int) -> pd.DataFrame:
     frames = []
     for part in parts:
         places = (part.rule.areas[:, None] * size + np.arange(size)).ravel()
-        frame = residual_table(part.rows, part.X, part.fit)
+        X, fit = part.X, part.fit
+        total = np.diag(fit.covariance) + np.einsum("drr->dr", part.rows.psi)
+        left = total - np.einsum("drp,pq,drq->dr", X, fit.beta_cov, X, optimize=True)
+        frame = residuals_of(part.rows, X @ fit.beta, left, total)
         frames.append(frame.set_axis(pd.Index(places[frame.index], name="row")))
     return pd.concat(frames).sort_index()
 
@@ -212,13 +253,3 @@ def joint_error(own: np.ndarray, shared: sparse.csr_array) -> JointError:
     left = sparse.csr_array((root[:, off].ravel(), (to[:, off].ravel(), of[:, off].ravel())), shape=shape)
     right = sparse.csr_array(sparse.eye_array(n * size))
     return JointError(scale, shared, left, right)
-
-
-def run_id(spec: MultivariateFayHerriot, rows: ComponentRows, X: np.ndarray, seed: str) -> str:
-    """Twelve hexadecimal digits that change with version, options, data, labels or seed."""
-    digest = hashlib.sha256()
-    for text in (sae.__version__, spec.to_toml(), seed, *rows.labels):
-        digest.update(text.encode() + b"\0")
-    for array in (rows.direct, rows.psi, X):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]

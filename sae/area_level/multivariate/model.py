@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from sae.area_level.multivariate.bayes import check_multivariate_bayes, fit_multivariate_bayes
-from sae.area_level.multivariate.eblup import solve
+from sae.area_level.finite_population import FinitePopulation
+from sae.area_level.multivariate.bayes import MultivariatePosterior, fit_multivariate_bayes
+from sae.area_level.multivariate.eblup import MultivariateEblup, fit_multivariate
+from sae.area_level.multivariate.reading import read_components
 from sae.area_level.multivariate.result import MultivariateResult
-from sae.area_level.multivariate.rows import ComponentRows, read_components
-from sae.errors import SaeSpecError, name_some
-from sae.numerics.multivariate.covariances import STRUCTURES
-from sae.numerics.random.streams import seed_of
-from sae.specs import Design, Specification, one_of, split_formula
+from sae.area_level.multivariate.rows import ComponentRows
+from sae.area_level.priors import check_bayes
+from sae.area_level.rows import checked, fit_kept
+from sae.errors import SaeError, SaeSpecError, name_some
+from sae.literals import EffectStructure, LikelihoodMethod, MomentMse
+from sae.results import AreaModel, RunRecord, eblup_result, posterior_result, run_id
+from sae.specs import Design, one_of, split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior
 
@@ -25,18 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MultivariateFayHerriot"]
 
-_STRUCTURE_WORDS = {
+_EFFECTS = {
     "diagonal": "independent effects",
     "common": "independent effects of one variance",
     "ar1": "AR(1) effects",
     "har1": "heteroscedastic AR(1) effects",
     "unstructured": "correlated effects",
 }
-_METHODS = ("reml", "ml", "bayes")
 
 
 @dataclass(frozen=True, repr=False)
-class MultivariateFayHerriot(Specification):
+class MultivariateFayHerriot(AreaModel[MultivariateResult]):
     """Multivariate Fay–Herriot model of R direct estimates per area.
 
     y_d = X_d β + u_d + e_d, u_d ~ N(0, V_u), e_d ~ N(0, Ψ_d) with the R × R sampling covariances Ψ_d known.
@@ -91,8 +94,10 @@ class MultivariateFayHerriot(Specification):
     ...     "area": list("ABCDEFGH"), "x": [1, 2, 3, 4, 5, 6, 7, 8],
     ...     "native": [3.1, 4.2, 5.0, 6.3, 7.1, 8.0, 8.8, 10],
     ...     "foreign": [2.2, 2.9, 4.5, 4.8, 6.3, 6.6, 8.1, None], "v_n": 0.02, "v_f": 0.2})
-    >>> spec = MultivariateFayHerriot(["native ~ x", "foreign ~ x"], domain="area",
-    ...                               vardir={"native": "v_n", "foreign": "v_f", ("native", "foreign"): 0})
+    >>> spec = sae.MultivariateFayHerriot(
+    ...     ["native ~ x", "foreign ~ x"], domain="area",
+    ...     vardir={"native": "v_n", "foreign": "v_f", ("native", "foreign"): 0},
+    ... )
     >>> gap = spec.fit(frame).contrast({"foreign": 1, "native": -1}, name="gap")
     >>> gap[["domain", "estimate"]].round(1).tail(1).values.tolist()  # H has no foreign-born sample
     [['H', -1.1]]
@@ -100,14 +105,12 @@ class MultivariateFayHerriot(Specification):
 
     kind: ClassVar[str] = "multivariate_fay_herriot"
 
-    formula: str | Sequence[str]
+    formula: Any  # str or sequence of str
     components: str = ""
-    domain: str = "domain"
     vardir: Mapping[Any, Any] | Sequence[tuple[Any, ...]] = ()
-    structure: str = "unstructured"
-    method: str = "reml"
-    mse: str = "auto"
-    level: float = 0.95
+    structure: EffectStructure = "unstructured"
+    method: LikelihoodMethod = "reml"
+    mse: MomentMse = "auto"
     replicates: int = 200
     per: str | Sequence[str] = ()
     population: str = ""
@@ -116,6 +119,7 @@ class MultivariateFayHerriot(Specification):
     def __post_init__(self) -> None:
         formulas = (self.formula,) if isinstance(self.formula, str) else tuple(self.formula)
         object.__setattr__(self, "formula", formulas)
+        super().__post_init__()
         entries = (
             self.vardir.items()
             if isinstance(self.vardir, Mapping)
@@ -140,38 +144,43 @@ class MultivariateFayHerriot(Specification):
                 f'components="{self.components}" takes one formula; there are {len(formulas)}.',
                 hint="The components are either several indicators or the levels of one column.",
             )
-        one_of("structure", self.structure, list(STRUCTURES))
-        one_of("method", self.method, _METHODS)
-        one_of("mse", self.mse, ("auto", "analytical", "bootstrap"))
-        check_multivariate_bayes(self)
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+        one_of("structure", self.structure, EffectStructure)
+        one_of("method", self.method, LikelihoodMethod)
+        one_of("mse", self.mse, MomentMse)
+        refused = {
+            f'mse="{self.mse}"': self.mse != "auto",
+            f'population="{self.population}"': bool(self.population),
+            f"per={list(per)}": bool(per),
+            f'structure="{self.structure}"': self.structure not in ("unstructured", "diagonal"),
+        }
+        hint = 'It takes structure="unstructured" or "diagonal", one fit at a time.'
+        check_bayes(self.method, self.prior, refused, hint=hint)
         if self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The model in a few words, as it stands in the estimate table."""
         split = f" by {self.components}" if self.components else ""
         head = f"multivariate Fay–Herriot, {self.structure}, {self.method.upper()}"
         return f"{head}: {'; '.join(self.formula)}{split}"
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         outcomes = ", ".join(split_formula(formula)[0] for formula in self.formula)
         split = f" by {self.components}" if self.components else ""
         fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
         return (
             f"models {outcomes}{split} together, with {self.effects}; "
-            f"{self.method.upper()}{fits}; MSE: {self.mse_words}"
+            f"{self.method.upper()}{fits}; MSE: {self.mse_name}"
         )
 
     @property
     def effects(self) -> str:
         """The structure of the effects in words."""
-        return _STRUCTURE_WORDS[self.structure]
+        return _EFFECTS[self.structure]
 
     @property
-    def mse_words(self) -> str:
+    def mse_name(self) -> str:
         """Where the MSE comes from, as it stands in the estimate table."""
         if self.method == "bayes":
             return "posterior variance"
@@ -215,13 +224,49 @@ class MultivariateFayHerriot(Specification):
         SaeSpecError
             If the bootstrap has no seed.
         """
-        if self.mse == "bootstrap" and seed is None:
-            raise SaeSpecError(
-                "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
-                hint="Call fit(..., seed=1), with any number.",
-            )
-        outcomes, covariates = zip(*map(split_formula, self.formula), strict=True)
-        rows = read_components(
+        return self._run(lambda number: self._fit(data, areas, number, covariance), seed)
+
+    @property
+    def _random_step(self) -> str:
+        return "The MSE comes from a parametric bootstrap" if self.mse == "bootstrap" else ""
+
+    def _fit(
+        self,
+        data: Any,
+        areas: pd.DataFrame | None,
+        seed: int | None,
+        covariance: Mapping[Any, pd.DataFrame] | None = None,
+    ) -> MultivariateResult:
+        return self._fit_rows(self._rows(data, areas, covariance), seed)
+
+    @property
+    def wants_covariance(self) -> bool:
+        """Whether the model uses the covariances between direct estimates."""
+        return True
+
+    def fit_each(
+        self,
+        data: Any,
+        *,
+        areas: pd.DataFrame | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> tuple[MultivariateResult | None, dict[tuple[Any, ...], SaeError]]:
+        """Fit every value of ``per`` that can be had: see `AreaModel.fit_each`."""
+        if not self.per:
+            return super().fit_each(data, areas=areas, seed=seed)
+        return fit_kept(
+            self._rows(data, areas),
+            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed),
+        )
+
+    def _rows(
+        self,
+        data: Any,
+        areas: pd.DataFrame | None,
+        covariance: Mapping[Any, pd.DataFrame] | None = None,
+    ) -> ComponentRows:
+        outcomes, _ = zip(*map(split_formula, self.formula), strict=True)
+        return read_components(
             data,
             areas,
             outcomes=outcomes,
@@ -231,10 +276,52 @@ class MultivariateFayHerriot(Specification):
             per=self.per,
             covariance=covariance,
         )
-        X, terms = _designs(rows, covariates * (1 if len(covariates) > 1 else len(rows.components)))
+
+    def _fit_rows(self, rows: ComponentRows, seed: int | None) -> MultivariateResult:
+        _, covariates = zip(*map(split_formula, self.formula), strict=True)
+        formulas = covariates * (1 if len(covariates) > 1 else len(rows.components))
+        X, terms = checked(rows, lambda some: _designs(some, formulas))
+        fitted = rows.data(X, tuple(": ".join(term) for term in terms))
+        arrays = [rows.direct, rows.psi, X]
         if self.method == "bayes":
-            return fit_multivariate_bayes(self, rows, X, terms, None if seed is None else seed_of(seed))
-        return solve(self, rows, X, terms, None if seed is None else seed_of(seed))
+            posterior = fit_multivariate_bayes(
+                rows, X, terms, structure=self.structure, prior=self.prior, level=self.level
+            )
+            run = run_id(self, seed, rows.labels, arrays)
+            title = f"Multivariate Fay–Herriot ({self.effects}, Bayes)"
+            record = RunRecord(title, "posterior mean", run, seed)
+            result = posterior_result(self, rows, fitted, posterior.fit, record)
+            effects: MultivariatePosterior | MultivariateEblup = posterior
+        else:
+            finite = FinitePopulation.of_rows(rows, self.population) if self.population else None
+            eblup = fit_multivariate(
+                rows,
+                X,
+                terms,
+                structure=self.structure,
+                method=self.method,
+                bootstrap=self.mse == "bootstrap",
+                mse_name=self.mse_name,
+                level=self.level,
+                replicates=self.replicates,
+                seed=seed,
+                finite=finite,
+            )
+            sizes = [] if finite is None else [finite.sample_size, finite.size]
+            run = run_id(self, seed, rows.labels, [*arrays, *sizes])
+            title = f"Multivariate Fay–Herriot ({self.effects}, {self.method.upper()})"
+            record = RunRecord(title, f"multivariate EBLUP, {self.method.upper()}", run, seed)
+            result = eblup_result(self, rows, fitted, eblup.eblup, record)
+            effects = eblup
+        return MultivariateResult.of(
+            result,
+            effect_covariance=effects.effect_covariance,
+            correlations=effects.correlations,
+            rows=rows,
+            rules=effects.rules,
+            centre=result.estimates.frame["estimate"].to_numpy(),
+            error=result.joint,
+        )
 
 
 def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray, list[tuple[str, str]]]:
@@ -242,10 +329,10 @@ def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray
     size, parts, terms = len(rows.components), [], []
     for r, (component, formula) in enumerate(zip(rows.components, covariates, strict=True)):
         frame, names = rows.covariates.iloc[r::size], rows.names[r::size]
-        seen = rows.sampled[:, r]
-        design, learnt = Design.learn(formula, frame[seen], list(names[seen]))
+        on = rows.sampled[:, r]
+        design, sample = Design.learn(formula, frame[on], list(names[on]))
         for k in range(len(rows.fits)):
-            check_rank(learnt[rows.fit[seen] == k], design.columns, f" of {component}{rows.where(k)}")
+            check_rank(sample[rows.fit[on] == k], design.columns, f" of {component}{rows.where(k)}")
         parts.append(design.rebuild(frame, list(names)))
         terms += [(component, column) for column in design.columns]
     X = np.zeros((len(rows.direct), size, len(terms)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,10 +13,12 @@ from scipy.special import stdtrit
 
 from sae.area_level.multivariate.rows import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.multivariate.posterior import BlockPosterior
-from sae.results import NormalDraws, Result
-from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_words
-from sae.tables import EstimateTable
+from sae.literals import BenchmarkMethod
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.multivariate.importance import BlockPosterior
+from sae.results import IntervalKind, Result, interval_name
+from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_text
+from sae.tables import EstimateTable, cv_of, joined_labels, to_numbers
 
 __all__ = ["IntervalRule", "MultivariateResult", "interval_ends"]
 
@@ -33,17 +35,26 @@ class IntervalRule:
         The areas of the fit.
     freedom : ndarray, shape (R,)
         Sampled areas less coefficients.
+    kind : IntervalKind
+    prior : str
+        Of a posterior.
     posterior : BlockPosterior or None
         Where there are few areas or the effects are degenerate; else Student's t on the MSE.
-    words, prior : str
-        As they stand in the estimate table; the words "none..." give missing ends.
+    details : tuple of str
+        What else a table says of them.
     """
 
     areas: np.ndarray
     freedom: np.ndarray
-    posterior: BlockPosterior | None
-    words: str
-    prior: str
+    kind: IntervalKind
+    prior: str = ""
+    posterior: BlockPosterior | None = None
+    details: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """How a table names the interval."""
+        return interval_name(self.kind, self.prior, details=self.details)
 
 
 def interval_ends(
@@ -70,12 +81,12 @@ def interval_ends(
         mixture = rule.posterior.mixture(contrasts)
         return mixture.quantile(tail), mixture.quantile(1.0 - tail)
     half = stdtrit(freedom, 1.0 - tail) * np.sqrt(mse)
-    if rule.words.startswith("none"):
+    if rule.kind is IntervalKind.NONE:
         half = np.full(len(estimate), np.nan)
     return estimate - half, estimate + half
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class MultivariateResult(Result):
     """A fitted multivariate model: a `Result` with one row per area and component.
 
@@ -89,13 +100,23 @@ class MultivariateResult(Result):
         What was fitted.
     rules : tuple of IntervalRule
         What the intervals of each fit rest on.
+    centre : ndarray of float, shape (D R,)
+        Predictions before any benchmark.
+    error : JointError
+        Of these.
     """
 
-    source: NormalDraws
-    effect_covariance: pd.DataFrame = None  # type: ignore[assignment]
-    correlations: pd.DataFrame = None  # type: ignore[assignment]
-    rows: ComponentRows = None  # type: ignore[assignment]
-    rules: tuple[IntervalRule, ...] = ()
+    effect_covariance: pd.DataFrame
+    correlations: pd.DataFrame
+    rows: ComponentRows
+    rules: tuple[IntervalRule, ...]
+    centre: np.ndarray
+    error: JointError
+
+    @classmethod
+    def of(cls, result: Result, **more: Any) -> MultivariateResult:
+        """Return a result with what only a multivariate fit has."""
+        return cls(**{own.name: getattr(result, own.name) for own in fields(result)}, **more)
 
     def contrast(
         self, weights: Mapping[str, float], *, constant: float = 0.0, name: str | None = None
@@ -130,10 +151,18 @@ class MultivariateResult(Result):
         low, high = self._ends(slopes, estimate, mse)
         direct, direct_mse = self._direct(slopes, self.rows.direct[:, w != 0] @ w[w != 0] + constant)
         return self._table(
-            words, w != 0, estimate, mse, low, high, direct, direct_mse,
-            interval=self._by_area("interval"), mse_method="joint MSE matrix",
+            words,
+            w != 0,
+            estimate,
+            mse,
+            low,
+            high,
+            direct,
+            direct_mse,
+            interval=self._by_area("interval"),
+            mse_method="joint MSE matrix",
             unit=self._unit() if constant else "",
-        )  # fmt: skip
+        )
 
     def ratio(self, numerator: str, denominator: str, *, name: str | None = None) -> EstimateTable:
         """Return the ratio of two components of every area, MSE by the delta method, interval in logs.
@@ -169,11 +198,18 @@ class MultivariateResult(Result):
         direct, direct_mse = self._direct(np.nan_to_num(own), known)
         estimate = a / b
         return self._table(
-            name or f"{numerator} / {denominator}", (over + under) > 0, estimate, estimate**2 * mse,
-            estimate * np.exp(low), estimate * np.exp(high), direct, direct_mse,
+            name or f"{numerator} / {denominator}",
+            (over + under) > 0,
+            estimate,
+            estimate**2 * mse,
+            estimate * np.exp(low),
+            estimate * np.exp(high),
+            direct,
+            direct_mse,
             interval=self._by_area("interval") + ", log scale",
-            mse_method="delta method on the joint MSE matrix", unit="",
-        )  # fmt: skip
+            mse_method="delta method on the joint MSE matrix",
+            unit="",
+        )
 
     def aggregate(
         self, by: str | Sequence[str], weights: str | Mapping[Any, float] | pd.Series | None = None
@@ -192,7 +228,7 @@ class MultivariateResult(Result):
         frame = table.to_frame()
         frame["indicator"] = frame.pop("_component")
         keep = [name for name in by if name in frame]
-        frame["domain"] = frame[keep].astype("string").agg(" / ".join, axis=1)
+        frame["domain"] = joined_labels(frame, keep)
         return EstimateTable(frame, tuple(name for name in table.groups if name != "_component"))
 
     def benchmark(
@@ -201,7 +237,7 @@ class MultivariateResult(Result):
         *,
         within: str | Sequence[str] | None = None,
         weights: str | Mapping[Any, float] | pd.Series | None = None,
-        method: str = "ratio",
+        method: BenchmarkMethod = "ratio",
         target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
     ) -> Self:
         """Return a result that meets known figures (see `Result.benchmark`), each indicator its own.
@@ -223,14 +259,17 @@ class MultivariateResult(Result):
 
     def summary(self) -> str:
         """Return the fit on one screen: effects, coefficients, gain over the direct estimates, checks."""
+        if self.posterior is not None:
+            effects = self.correlations.to_string(float_format="{:.4g}".format)
+            return "\n\n".join([super().summary(), *([effects] if len(self.correlations) else [])])
         rows = self.rows
-        sizes = f"{size_words(rows.areas)} × {len(rows.components)} components"
-        seen = rows.sampled
+        sizes = f"{size_text(rows.areas)} × {len(rows.components)} components"
+        sampled = rows.sampled
         lines = [
             f"{self.title:<56} {sizes}",
-            f"{int(seen.all(axis=1).sum())} areas sampled in every component, "
-            f"{int((seen.any(axis=1) & ~seen.all(axis=1)).sum())} in some, "
-            f"{int((~seen.any(axis=1)).sum())} in none",
+            f"{int(sampled.all(axis=1).sum())} areas sampled in every component, "
+            f"{int((sampled.any(axis=1) & ~sampled.all(axis=1)).sum())} in some, "
+            f"{int((~sampled.any(axis=1)).sum())} in none",
             "",
         ]
         fits = pd.concat([self.diagnostics, self.variance_components], axis=1)
@@ -240,14 +279,14 @@ class MultivariateResult(Result):
             lines += [*table.head(_SHOWN).to_string(float_format=show).splitlines()] if len(table) else []
             lines += [f"… {len(table) - _SHOWN} more rows"] if len(table) > _SHOWN else []
             lines += [""] if len(table) else []
-        lines += [*coefficient_lines(self.coefficients, len(self.spec.per)), ""]
+        lines += [*coefficient_lines(self.coefficients, self.coefficients.index.nlevels - 2), ""]
         lines += gain_lines(self.estimates.frame)
         if self.benchmarks:
             lines.append(
                 f"benchmarked by {self.benchmarks[-1].method} to {len(self.benchmarks[-1].labels)} targets"
             )
-        lines.append(f"checks: {'; '.join(check_lines(self))}")
-        lines += [f"note: {text}" for text in self.provenance.get("warnings", ())]
+        lines.append(f"checks: {'; '.join(check_lines(self.residuals))}")
+        lines += [f"note: {message.text}" for message in self.messages]
         return "\n".join(lines)
 
     def _weights_of(self, weights: Mapping[str, float]) -> np.ndarray:
@@ -271,8 +310,8 @@ class MultivariateResult(Result):
     def _ends(self, slopes: np.ndarray, centre: np.ndarray, mse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ends of centre + slopes · (truth - prediction), stretched as a benchmark did the √MSE."""
         used = slopes.any(axis=0)
-        before = np.einsum("dr,dr->d", slopes, self.source.centre.reshape(slopes.shape))
-        old = self.source.error.mse_of(_sums(slopes))
+        before = np.einsum("dr,dr->d", slopes, self.centre.reshape(slopes.shape))
+        old = self.error.mse_of(_sums(slopes))
         low, high = np.empty(len(slopes)), np.empty(len(slopes))
         for rule in self.rules:
             own, freedom = rule.areas, np.full(len(rule.areas), rule.freedom[used].min())
@@ -297,30 +336,48 @@ class MultivariateResult(Result):
         return str(units[0]) if len(units) == 1 else ""
 
     def _table(
-        self, name: str, used: np.ndarray, estimate: np.ndarray, mse: np.ndarray, low: np.ndarray,
-        high: np.ndarray, direct: np.ndarray, direct_mse: np.ndarray, *, interval: np.ndarray,
-        mse_method: str, unit: str,
-    ) -> EstimateTable:  # fmt: skip
+        self,
+        name: str,
+        used: np.ndarray,
+        estimate: np.ndarray,
+        mse: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        direct: np.ndarray,
+        direct_mse: np.ndarray,
+        *,
+        interval: np.ndarray,
+        mse_method: str,
+        unit: str,
+    ) -> EstimateTable:
         frame, rows = self.estimates.frame, self.rows
-        counts = (
-            frame["n"].astype("Float64").to_numpy(dtype=float, na_value=np.nan).reshape(rows.direct.shape)
-        )
+        counts = to_numbers(frame, "n").reshape(rows.direct.shape)
         n = counts[:, used].sum(axis=1) if rows.split else counts[:, used].max(axis=1)
-        se, direct_se = np.sqrt(mse), np.sqrt(direct_mse)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cv = np.where(estimate != 0, se / np.abs(estimate), np.nan)
-            direct_cv = np.where(direct != 0, direct_se / np.abs(direct), np.nan)
+        direct_se = np.sqrt(direct_mse)
         first = frame.iloc[0]
         what = first["indicator"] if rows.split else ", ".join(rows.components)
         table = rows.areas.assign(
-            indicator=name, definition=f"{name} of {what}", unit=unit,
-            n=pd.array(n).astype("Int64"), direct=direct, direct_se=direct_se, direct_cv=direct_cv,
-            estimate=estimate, mse=mse, se=se, cv=cv, ci_low=low, ci_high=high, interval=interval,
-            in_sample=np.asarray(rows.sampled[:, used].all(axis=1)), flag="e", mse_method=mse_method,
-            prior=self._by_area("prior"), method=first["method"], model=first["model"], run=first["run"],
-        )  # fmt: skip
+            indicator=name,
+            definition=f"{name} of {what}",
+            unit=unit,
+            n=pd.array(n).astype("Int64"),
+            direct=direct,
+            direct_se=direct_se,
+            direct_cv=cv_of(direct_se, direct),
+            estimate=estimate,
+            mse=mse,
+            ci_low=low,
+            ci_high=high,
+            interval=interval,
+            in_sample=np.asarray(rows.sampled[:, used].all(axis=1)),
+            mse_method=mse_method,
+            prior=self._by_area("prior"),
+            method=first["method"],
+            model=first["model"],
+            run=first["run"],
+        )
         groups = tuple(group for group in self.estimates.groups if group != rows.split)
-        return EstimateTable(table, groups)
+        return EstimateTable.from_mse(table, groups)
 
 
 def _sums(slopes: np.ndarray) -> sparse.csr_array:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from sae.area_level.multivariate.rows import ComponentRows
-from sae.errors import BoundaryVarianceWarning, ExtrapolationWarning, SmallSampleWarning, name_some
+from sae.errors import BoundaryVarianceWarning, ConvergenceWarning, SmallSampleWarning, name_some
+from sae.numerics.inference.psis import K_LIMIT
 from sae.numerics.multivariate.covariances import STRUCTURES
 from sae.numerics.multivariate.fit import BlockFit, BlockMse
+from sae.results import (
+    Message,
+    collinearity,
+    explained_share,
+    extrapolation,
+    residual_table,
+)
+from sae.specs.design import outside_range
 
 __all__ = [
-    "coefficient_table",
+    "component_index",
     "correlation_table",
     "degenerate",
     "fit_diagnostics",
-    "residual_table",
+    "messages_of",
+    "residuals_of",
     "variance_table",
-    "warn",
 ]
 
 _SINGULAR = 1e-6  # smallest eigenvalue of the correlations of the effects that counts as more than 0
@@ -36,12 +43,9 @@ def degenerate(fit: BlockFit) -> bool:
     return bool(np.linalg.eigvalsh(fit.covariance / np.outer(width, width))[0] < _SINGULAR)
 
 
-def coefficient_table(fit: BlockFit, terms: list[tuple[str, str]]) -> pd.DataFrame:
-    """Coefficients with standard errors and two-sided normal tests, by component and term."""
-    se = np.sqrt(np.diag(fit.beta_cov))
-    z = fit.beta / se
-    index = pd.MultiIndex.from_tuples(terms, names=["component", "term"])
-    return pd.DataFrame({"coef": fit.beta, "se": se, "z": z, "p": 2.0 * ndtr(-np.abs(z))}, index=index)
+def component_index(terms: list[tuple[str, str]]) -> pd.Index:
+    """Label the coefficients by component and term."""
+    return pd.MultiIndex.from_tuples(terms, names=["component", "term"])
 
 
 def variance_table(fit: BlockFit, components: pd.Index) -> pd.DataFrame:
@@ -87,44 +91,65 @@ def fit_diagnostics(
     fitted, lines = X @ fit.beta, []
     count = len(fit.beta) + len(fit.theta)
     for r, component in enumerate(rows.components):
-        seen = rows.sampled[:, r]
-        explained = float(np.var(fitted[seen, r], ddof=1))
-        whole = explained + float(fit.covariance[r, r])
-        lines.append({
-            "areas": len(seen), "sampled": int(seen.sum()),
-            "coefficients": sum(name == component for name, _ in terms), "loglik": fit.loglik,
-            "aic": 2.0 * count - 2.0 * fit.loglik,
-            "bic": np.log(rows.sampled.any(axis=1).sum()) * count - 2.0 * fit.loglik,
-            "r2_marginal": explained / whole if whole > 0 else np.nan,
-            "gamma_median": float(np.median(parts.weights[seen, r, r])),
-        })  # fmt: skip
+        sampled = rows.sampled[:, r]
+        lines.append(
+            {
+                "areas": len(sampled),
+                "sampled": int(sampled.sum()),
+                "coefficients": sum(name == component for name, _ in terms),
+                "loglik": fit.loglik,
+                "aic": 2.0 * count - 2.0 * fit.loglik,
+                "bic": np.log(rows.sampled.any(axis=1).sum()) * count - 2.0 * fit.loglik,
+                "r2_marginal": explained_share(
+                    float(np.var(fitted[sampled, r], ddof=1)), float(fit.covariance[r, r])
+                ),
+                "gamma_median": float(np.median(parts.weights[sampled, r, r])),
+            }
+        )
     return pd.DataFrame(lines, index=index)
 
 
-def residual_table(rows: ComponentRows, X: np.ndarray, fit: BlockFit) -> pd.DataFrame:
-    """Return the regression residuals of sampled rows, standardised by √(V_rr + Ψ_rr - x'Qx)."""
-    total = np.diag(fit.covariance) + np.einsum("drr->dr", rows.psi)
-    left = total - np.einsum("drp,pq,drq->dr", X, fit.beta_cov, X, optimize=True)
+def residuals_of(
+    rows: ComponentRows, fitted: np.ndarray, left: np.ndarray, total: np.ndarray
+) -> pd.DataFrame:
+    """Return the regression residuals of sampled rows, standardised by the root of their variance.
+
+    Parameters
+    ----------
+    rows : ComponentRows
+    fitted, left, total : ndarray of float, shape (D, R)
+        Fitted values, variances of the residuals, and of the direct estimates.
+    """
     left = np.maximum(left, 1e-12 * total)
-    fitted = X @ fit.beta
-    seen = np.flatnonzero(rows.sampled.ravel())
-    values = {
-        "fitted": fitted, "residual": rows.direct - fitted,
-        "standardised": (rows.direct - fitted) / np.sqrt(left), "leverage": 1.0 - left / total,
-    }  # fmt: skip
-    columns = {name: array.ravel()[seen] for name, array in values.items()}
-    return pd.DataFrame({"domain": rows.names[seen], **columns}, index=pd.Index(seen, name="row"))
+    on = np.flatnonzero(rows.sampled.ravel())
+    residual = rows.direct - fitted
+    columns = (fitted, residual, residual / np.sqrt(left), 1.0 - left / total)
+    return residual_table(on, rows.names[on], *(values.ravel()[on] for values in columns))
 
 
-def warn(
+def messages_of(
     rows: ComponentRows,
     X: np.ndarray,
     terms: list[tuple[str, str]],
-    fits: Sequence[BlockFit],
-    intervals: np.ndarray,
-) -> list[str]:
-    """Warn of what the user should know about the fits, and return the same sentences for the record."""
-    found: list[tuple[type[Warning], str]] = []
+    fits: Sequence[BlockFit] = (),
+    missing: Sequence[int] = (),
+    uncertain: Sequence[int] = (),
+) -> list[Message]:
+    """Return what is to be said of the fits.
+
+    Parameters
+    ----------
+    rows : ComponentRows
+    X : ndarray, shape (D, R, p)
+    terms : list of (component, term)
+    fits : sequence of BlockFit
+        Of a likelihood.
+    missing : sequence of int
+        Fits that have no intervals.
+    uncertain : sequence of int
+        Fits whose intervals rest on importance weights with a heavy tail.
+    """
+    messages: list[Message] = []
     zero, tied = [], []
     for k, fit in enumerate(fits):
         variances = zip(rows.components, np.diag(fit.covariance), strict=True)
@@ -133,35 +158,50 @@ def warn(
         if not flat and degenerate(fit):
             tied.append(rows.where(k).removeprefix(" in "))
     if zero:
-        text = f"The variance of the effects is estimated exactly 0 for {name_some(zero)}"
-        found.append(
-            (BoundaryVarianceWarning, f"{text}: their predictions rest on the covariates and on the others.")
+        text = (
+            f"The variance of the effects is estimated exactly 0 for {name_some(zero)}: their predictions "
+            "rest on the covariates and on the others."
         )
+        messages.append(Message(text, BoundaryVarianceWarning))
     if tied:
         where = f" in {name_some(tied)}" if tied[0] else ""
         text = (
             f"The effects are estimated to be perfectly correlated{where}: one component tells the others' "
             "effects."
         )
-        found.append((BoundaryVarianceWarning, text))
-    beyond = np.zeros(X.shape, dtype=bool)
-    for k in range(len(fits)):
-        areas = rows.fit == k
-        for r in range(len(rows.components)):
-            known = X[areas & rows.sampled[:, r], r]
-            low, high = known.min(axis=0), known.max(axis=0)
-            slack = 1e-9 * np.maximum(np.abs(low), np.abs(high))
-            beyond[areas, r] = (low - slack > X[areas, r]) | (high + slack < X[areas, r])
-    if beyond.any():
-        columns = [" ".join(terms[k]) for k in np.flatnonzero(beyond.any(axis=(0, 1)))]
-        outside = rows.names[beyond.any(axis=2).ravel()]
-        text = f"Covariates lie outside the range of the fit ({name_some(columns)}) in {len(outside)} rows"
-        found.append((ExtrapolationWarning, f"{text} without a sample: {name_some(outside)}."))
-    without = sorted({rows.where(k) for k in rows.fit[np.char.startswith(intervals.astype(str), "none")]})
-    if without:
-        where = f" in {name_some(name.removeprefix(' in ') for name in without)}" if without[0] else ""
+        messages.append(Message(text, BoundaryVarianceWarning))
+    messages += _covariates(rows, X, terms)
+    if missing:
+        where = _where(rows, missing)
         text = f"No intervals{where}: with so few areas nothing is known about the covariance of the effects."
-        found.append((SmallSampleWarning, text))
-    for kind, text in found:
-        warnings.warn(text, kind, stacklevel=4)
-    return [text for _, text in found]
+        messages.append(Message(text, SmallSampleWarning))
+    if uncertain:
+        text = (
+            f"The ends of the intervals{_where(rows, uncertain)} are not certain: the importance weights of "
+            f"the covariance of the effects have a Pareto k-hat above {K_LIMIT}."
+        )
+        messages.append(Message(text, ConvergenceWarning))
+    return messages
+
+
+def _where(rows: ComponentRows, fits: Sequence[int]) -> str:
+    """Name fits; empty where there is only one."""
+    places = sorted({rows.where(k) for k in fits})
+    return f" in {name_some(name.removeprefix(' in ') for name in places)}" if places[0] else ""
+
+
+def _covariates(rows: ComponentRows, X: np.ndarray, terms: list[tuple[str, str]]) -> list[Message]:
+    """Return extrapolation and near collinearity, each component with its own columns and sample."""
+    outside = np.zeros(X.shape, dtype=bool)
+    alike: list[Message] = []
+    for k in range(len(rows.fits)):
+        areas = rows.fit == k
+        for r, component in enumerate(rows.components):
+            sample = X[areas & rows.sampled[:, r], r]
+            outside[areas, r] = outside_range(sample, X[areas, r])
+            own = [j for j, (name, _) in enumerate(terms) if name == component]
+            alike = alike or collinearity(sample[:, own], [" ".join(terms[j]) for j in own])
+    names = [" ".join(term) for term in terms]
+    others = int((~rows.sampled).sum())
+    flat = outside.reshape(-1, X.shape[2])
+    return extrapolation(flat, names, rows.names, others, "rows without a sample") + alike

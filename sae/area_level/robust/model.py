@@ -1,34 +1,31 @@
-"""The robust Fay–Herriot model: estimates that a few outlying areas cannot bend."""
+"""The robust Fay–Herriot model: a few areas unlike all others do not spoil the estimates of the rest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
-from sae.area_level.arrays import AreaProblem
-from sae.area_level.effects.options import AR1, SAR, read_components
+from sae.area_level.arrays import AreaArrays
+from sae.area_level.effects.options import free_parameters, read_component
 from sae.area_level.effects.panel import build_panel
-from sae.area_level.intervals import FEW_AREAS
-from sae.area_level.robust.reblup import fit_areas, fit_panel, no_seed
+from sae.area_level.effects.spatial import SAR
+from sae.area_level.effects.temporal import AR1
+from sae.area_level.robust.reblup import RobustOptions, fit_areas, fit_panel
 from sae.area_level.rows import read_rows
 from sae.errors import SaeSpecError
+from sae.literals import RobustMse, RobustPredictor
 from sae.numerics.inference.transforms import TRANSFORMS
-from sae.numerics.random.streams import seed_of
 from sae.numerics.robust.fit import HUBER_K
-from sae.results import Result
-from sae.specs import Specification, one_of, split_formula
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
+from sae.results import FEW_AREAS, AreaModel, Result, RunRecord, eblup_result, no_seed
+from sae.specs import one_of, split_formula
 
 __all__ = ["RobustFayHerriot"]
 
 
 @dataclass(frozen=True, repr=False)
-class RobustFayHerriot(Specification):
+class RobustFayHerriot(AreaModel[Result]):
     """Robust Fay–Herriot model of Sinha and Rao: Huber's ψ in the equations of every parameter and effect.
 
     Area effects, and their spatial and temporal forms, are those of `FayHerriot`; with a large ``k`` the
@@ -71,37 +68,33 @@ class RobustFayHerriot(Specification):
     >>> frame = pd.DataFrame({"domain": [f"A{k}" for k in range(60)], "x": np.arange(60.0), "vardir": 0.5})
     >>> frame["y"] = 3 + 2 * frame["x"] + rng.normal(size=60) + np.sqrt(0.5) * rng.normal(size=60)
     >>> frame.loc[59, "y"] += 400  # an error of keying
-    >>> fit = RobustFayHerriot("y ~ x").fit(frame)
+    >>> fit = sae.RobustFayHerriot("y ~ x").fit(frame)
     >>> fit.coefficients["coef"].round(1).to_dict()
     {'Intercept': 3.0, 'x': 2.0}
     """
 
     kind: ClassVar[str] = "robust_fay_herriot"
 
-    formula: str
-    domain: str = "domain"
     vardir: str = "vardir"
-    predictor: str = "reblup"
+    predictor: RobustPredictor = "reblup"
     k: float = HUBER_K
     c: float = 1.0
-    mse: str = "pseudo"
-    level: float = 0.95
+    mse: RobustMse = "pseudo"
     replicates: int = 200
     spatial: SAR | None = None
     temporal: AR1 | None = None
 
     def __post_init__(self) -> None:
-        split_formula(self.formula)
-        one_of("predictor", self.predictor, ("reblup", "reblupbc"))
-        one_of("mse", self.mse, ("pseudo", "bootstrap"))
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+        super().__post_init__()
+        one_of("predictor", self.predictor, RobustPredictor)
+        one_of("mse", self.mse, RobustMse)
         if self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
         for name in ("k", "c"):
             if not getattr(self, name) > 0.0:
                 raise SaeSpecError(f"{name} = {getattr(self, name)}: a tuning constant is positive.")
-        read_components(self)
+        for name in ("spatial", "temporal"):
+            object.__setattr__(self, name, read_component(name, getattr(self, name), bayes=False))
         if self.temporal is not None and self.temporal.covariance is not None:
             raise SaeSpecError(
                 f"{self.temporal}: the robust model takes sampling errors of periods as uncorrelated.",
@@ -114,50 +107,68 @@ class RobustFayHerriot(Specification):
         return " and ".join(name for name in ("spatial", "temporal") if getattr(self, name) is not None)
 
     @property
-    def mse_words(self) -> str:
+    def _title(self) -> str:
+        return f"{', '.join(filter(None, ('Robust Fay–Herriot', self.structure)))} ({self.predictor.upper()})"
+
+    @property
+    def label(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        return f"{self._title}: {self.formula}"
+
+    @property
+    def wants_covariance(self) -> bool:
+        """Whether the model uses the covariances between direct estimates: it refuses them."""
+        return self.temporal is not None
+
+    @property
+    def mse_name(self) -> str:
         """The MSE as it stands in the estimate table."""
         if self.mse == "bootstrap":
             return f"parametric bootstrap, {self.replicates} replicates"
         return "pseudo-linear, Chambers–Chandra–Tzavidis"
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         outcome, covariates = split_formula(self.formula)
         effects = f"{self.structure} effects" if self.structure else "an area effect"
         return (
             f"models {outcome} by {covariates} and {effects}, Huber's ψ with k = {self.k:g}; "
-            f"predictor: {self.predictor.upper()}; MSE: {self.mse_words}"
+            f"predictor: {self.predictor.upper()}; MSE: {self.mse_name}"
         )
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Fit the model and predict every area; parameters as of `FayHerriot.fit`.
-
-        Raises
-        ------
-        SaeInputError
-            If an area has an estimate but no positive variance, or lacks covariates; the areas are named.
-        SaeSpecError
-            If a bootstrap is needed and there is no seed, or sampling errors of periods are correlated.
-        SaeConvergenceError
-            If the robust equations have no solution that could be found.
-        """
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
         outcome, covariates = split_formula(self.formula)
-        per = (self.temporal.column,) if self.temporal else ()
         rows = read_rows(
-            data, areas, outcome=outcome, domain=self.domain, vardir=self.vardir, n_eff="n_eff", per=per
+            data,
+            areas,
+            outcome=outcome,
+            domain=self.domain,
+            vardir=self.vardir,
+            n_eff="n_eff",
+            per=(self.temporal.column,) if self.temporal else (),
         )
-        sampled = rows.table["domain"][rows.sampled].nunique()
-        if seed is None and (sampled < FEW_AREAS or self.mse == "bootstrap"):
-            few = f"Intervals with fewer than {FEW_AREAS} areas"
-            raise no_seed("Mean squared errors" if self.mse == "bootstrap" else few)
-        number = None if seed is None else seed_of(seed)
+        few = rows.table["domain"][rows.sampled].nunique() < FEW_AREAS
+        if seed is None and self.mse == "bootstrap":
+            raise no_seed("Mean squared errors come from a bootstrap")
+        if seed is None and few:
+            raise no_seed(f"Intervals with fewer than {FEW_AREAS} areas come from a bootstrap")
+        options = RobustOptions(
+            k=self.k,
+            c=self.c,
+            corrected=self.predictor == "reblupbc",
+            bootstrap=self.mse == "bootstrap",
+            mse_name=self.mse_name,
+            level=self.level,
+            replicates=self.replicates,
+            seed=seed,
+            few=few,
+        )
         if self.structure:
-            panel = build_panel(rows, data, covariates, self.spatial, self.temporal)
-            return fit_panel(self, panel, number, few=sampled < FEW_AREAS)
-        problem = AreaProblem.build(rows, TRANSFORMS["identity"], covariates)
-        return fit_areas(self, problem, number, few=sampled < FEW_AREAS)
+            panel = build_panel(rows, covariates, self.spatial, self.temporal)
+            rows, arrays = panel.rows, panel.arrays
+            eblup = fit_panel(panel, free_parameters(self.spatial, self.temporal), options)
+        else:
+            arrays = AreaArrays.build(rows, TRANSFORMS["identity"], covariates)
+            eblup = fit_areas(arrays, options)
+        method = f"{self.predictor.upper()}, Huber k {self.k:g}"
+        record = RunRecord(self._title, method, arrays.run_id(self, seed), seed)
+        return eblup_result(self, rows, arrays.data, eblup, record)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
-from sae.area_level.scale_mixtures.gibbs import chain_seed, fit_scale_mixture
+from sae.area_level.scale_mixtures.gibbs import fit_scale_mixture, read_arrays
 from sae.errors import SaeSpecError
-from sae.results import Result
-from sae.specs import Specification
+from sae.results import AreaModel, Result, RunRecord, posterior_result
+from sae.samplers.chains import check_draws
 from sae.specs.priors import Prior, prior_of
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
 
 __all__ = ["HorseshoeFayHerriot"]
 
+_TITLE = "Fay–Herriot, horseshoe coefficients (Bayes)"
+
 
 @dataclass(frozen=True, repr=False)
-class HorseshoeFayHerriot(Specification):
+class HorseshoeFayHerriot(AreaModel[Result]):
     """Bayesian Fay–Herriot model with β_j ~ N(0, τ² κ_j²), half-Cauchy κ_j and τ, on standardised covariates.
 
     Parameters
@@ -50,50 +48,48 @@ class HorseshoeFayHerriot(Specification):
     >>> frame = pd.DataFrame(rng.normal(size=(40, 6)), columns=[f"x{j}" for j in range(6)])
     >>> frame = frame.assign(domain=[f"A{k}" for k in range(40)], vardir=0.1, y=2 * frame["x0"])
     >>> frame["y"] += 0.5 * rng.normal(size=40)
-    >>> fit = HorseshoeFayHerriot("y ~ x0 + x1 + x2 + x3 + x4 + x5").fit(frame, seed=1)
+    >>> fit = sae.HorseshoeFayHerriot("y ~ x0 + x1 + x2 + x3 + x4 + x5").fit(frame, seed=1)
     >>> bool(fit.coefficients.loc["x0", "low"] > 1.5), bool(fit.coefficients.loc["x3", "sd"] < 0.1)
     (True, True)
     """
 
     kind: ClassVar[str] = "horseshoe_fay_herriot"
 
-    formula: str
-    domain: str = "domain"
     vardir: str = "vardir"
     scale: float | None = None
     prior: Prior | str | None = None
-    level: float = 0.95
     draws: int = 4000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         prior_of(self.prior)
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0.0):
             raise SaeSpecError(f"scale = {self.scale}: the scale of a prior is positive.")
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
-        if self.draws < 400:
-            raise SaeSpecError(f"draws = {self.draws}: at least 400 are needed to judge the chains.")
+        check_draws(self.draws)
 
-    def _words(self) -> str:
+    @property
+    def label(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        return f"{_TITLE}: {self.formula}"
+
+    def _description(self) -> str:
         return f"{self.formula}, coefficients shrunk by a horseshoe, Gibbs sampler"
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Sample the posterior and predict every area; parameters as of `FayHerriot.fit`, with a seed.
+    @property
+    def _random_step(self) -> str:
+        return "The posterior comes from a sampler"
 
-        Raises
-        ------
-        SaeInputError
-            If an area has an estimate but no positive variance, or lacks covariates; areas are named.
-        SaeConvergenceError
-            If the chains do not agree.
-        """
-        return fit_scale_mixture(
-            self, data, areas, chain_seed(seed), title="Fay–Herriot, horseshoe coefficients (Bayes)",
-            horseshoe=True, scale=self.scale,
-        )  # fmt: skip
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
+        assert seed is not None
+        arrays = read_arrays(data, areas, self.formula, domain=self.domain, vardir=self.vardir)
+        posterior = fit_scale_mixture(
+            arrays,
+            prior=self.prior,
+            level=self.level,
+            draws=self.draws,
+            seed=seed,
+            horseshoe=True,
+            scale=self.scale,
+        )
+        record = RunRecord(_TITLE, "posterior mean", arrays.run_id(self, seed), seed)
+        return posterior_result(self, arrays.rows, arrays.data, posterior, record)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
-from sae.area_level.scale_mixtures.gibbs import chain_seed, fit_scale_mixture
+from sae.area_level.scale_mixtures.gibbs import fit_scale_mixture, read_arrays
 from sae.errors import SaeSpecError
-from sae.results import Result
-from sae.specs import Specification
+from sae.results import AreaModel, Result, RunRecord, posterior_result
+from sae.samplers.chains import check_draws
 from sae.specs.priors import Prior, prior_of
-
-if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
 
 __all__ = ["StudentFayHerriot"]
 
 
 @dataclass(frozen=True, repr=False)
-class StudentFayHerriot(Specification):
+class StudentFayHerriot(AreaModel[Result]):
     """Bayesian Fay–Herriot model with u_d ~ σ t(ν): an outlying area keeps its own estimate.
 
     Parameters
@@ -51,7 +47,7 @@ class StudentFayHerriot(Specification):
     >>> frame = pd.DataFrame({"domain": [f"A{k}" for k in range(30)], "vardir": 0.1})
     >>> frame["y"] = 0.3 * rng.normal(size=30)
     >>> frame.loc[0, "y"] = 4.0
-    >>> fit = StudentFayHerriot("y ~ 1").fit(frame, seed=1)
+    >>> fit = sae.StudentFayHerriot("y ~ 1").fit(frame, seed=1)
     >>> normal = sae.FayHerriot("y ~ 1", method="bayes").fit(frame)
     >>> bool(fit.estimates["estimate"][0] > normal.estimates["estimate"][0])
     True
@@ -59,50 +55,46 @@ class StudentFayHerriot(Specification):
 
     kind: ClassVar[str] = "student_fay_herriot"
 
-    formula: str
-    domain: str = "domain"
     vardir: str = "vardir"
     df: float | None = None
     prior: Prior | str | None = None
-    level: float = 0.95
     draws: int = 4000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         prior_of(self.prior)
         if self.df is not None and not (math.isfinite(self.df) and self.df > 2.0):
             raise SaeSpecError(
                 f"df = {self.df}: effects with a variance need more than 2 degrees of freedom.",
                 hint="Leave it out to learn it, or use FayHerriot for normal effects.",
             )
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
-        if self.draws < 400:
-            raise SaeSpecError(f"draws = {self.draws}: at least 400 are needed to judge the chains.")
+        check_draws(self.draws)
 
-    def _words(self) -> str:
+    @property
+    def _title(self) -> str:
+        return f"Fay–Herriot, Student-t effects ({self._freedom}, Bayes)"
+
+    @property
+    def label(self) -> str:
+        """The model in a few words, as it stands in the estimate table."""
+        return f"{self._title}: {self.formula}"
+
+    def _description(self) -> str:
         return f"{self.formula}, Student-t effects ({self._freedom}), Gibbs sampler"
 
     @property
     def _freedom(self) -> str:
         return "df learnt" if self.df is None else f"df {self.df:g}"
 
-    def fit(
-        self,
-        data: DirectEstimates | pd.DataFrame,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
-    ) -> Result:
-        """Sample the posterior and predict every area; parameters as of `FayHerriot.fit`, with a seed.
+    @property
+    def _random_step(self) -> str:
+        return "The posterior comes from a sampler"
 
-        Raises
-        ------
-        SaeInputError
-            If an area has an estimate but no positive variance, or lacks covariates; areas are named.
-        SaeConvergenceError
-            If the chains do not agree.
-        """
-        return fit_scale_mixture(
-            self, data, areas, chain_seed(seed), df=self.df,
-            title=f"Fay–Herriot, Student-t effects ({self._freedom}, Bayes)",
-        )  # fmt: skip
+    def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
+        assert seed is not None
+        arrays = read_arrays(data, areas, self.formula, domain=self.domain, vardir=self.vardir)
+        posterior = fit_scale_mixture(
+            arrays, prior=self.prior, level=self.level, draws=self.draws, seed=seed, df=self.df
+        )
+        record = RunRecord(self._title, "posterior mean", arrays.run_id(self, seed), seed)
+        return posterior_result(self, arrays.rows, arrays.data, posterior, record)

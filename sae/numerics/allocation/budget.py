@@ -66,9 +66,14 @@ def _scaled(a: sparse.csr_matrix, right: np.ndarray) -> sparse.csr_matrix:
 
 
 def _search(
-    solve: Callable[[float], ConvexAllocation], fixed: np.ndarray, allowed: np.ndarray, budget: float,
-    low: float, high: float, square: float,
-) -> tuple[float, ConvexAllocation]:  # fmt: skip
+    solve: Callable[[float], ConvexAllocation],
+    fixed: np.ndarray,
+    allowed: np.ndarray,
+    budget: float,
+    low: float,
+    high: float,
+    square: float,
+) -> tuple[float, ConvexAllocation]:
     if not low < square < high:
         square = float(np.sqrt(low * high))
     best: tuple[float, ConvexAllocation] | None = None

@@ -9,9 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "choudhry_rao_hidiroglou", "costa_weights", "fill", "longford_weights", "molefe_clark", "neyman_integer",
-    "power_weights", "round_to_total",
-]  # fmt: skip
+    "choudhry_rao_hidiroglou",
+    "costa_weights",
+    "fill",
+    "longford_weights",
+    "molefe_clark",
+    "neyman_integer",
+    "power_weights",
+    "round_to_total",
+]
 
 _BISECTIONS = 200
 
@@ -44,7 +50,6 @@ def fill(
 
     Examples
     --------
-    >>> import numpy as np
     >>> fill(np.array([1.0, 2.0, 7.0]), 100, np.zeros(3), np.array([90.0, 90.0, 40.0])).tolist()
     [20.0, 40.0, 40.0]
     """
@@ -94,7 +99,6 @@ def neyman_integer(spread: np.ndarray, total: int, lower: np.ndarray, upper: np.
 
     Examples
     --------
-    >>> import numpy as np
     >>> neyman_integer(np.array([1.0, 3.0]), 5, np.ones(2, int), np.full(2, 9)).tolist()
     [1, 4]
     """
@@ -132,7 +136,6 @@ def round_to_total(n: np.ndarray, total: int, lower: np.ndarray, upper: np.ndarr
 
     Examples
     --------
-    >>> import numpy as np
     >>> round_to_total(np.array([1.4, 2.4, 6.2]), 10, np.ones(3, int), np.full(3, 99)).tolist()
     [2, 2, 6]
     """
@@ -201,7 +204,6 @@ def molefe_clark(
 
     Examples
     --------
-    >>> import numpy as np
     >>> size = np.array([1e6, 4e5, 1e5, 5e4])
     >>> molefe_clark(size, 1000, 0.05, np.zeros(4), size).round(2).tolist()
     [476.33, 294.27, 137.64, 91.76]

@@ -104,7 +104,6 @@ def allocate_convex(
     --------
     Two strata, one constraint: n_h is proportional to sqrt(a_h / c_h).
 
-    >>> import numpy as np
     >>> from scipy import sparse
     >>> a = sparse.csr_matrix([[4.0], [16.0]])
     >>> best = allocate_convex(a, np.ones(2), np.full(2, 1.0), np.full(2, 1e6))
@@ -218,10 +217,18 @@ def _interior_point(
             break  # as far as the arithmetic carries; the certificate judges what was reached
 
         def direction(
-            r_price: np.ndarray, r_below: np.ndarray, r_above: np.ndarray,
-            gradient=gradient, y=y, over=over, slack=slack, price=price, below=below, above=above, d=d,
+            r_price: np.ndarray,
+            r_below: np.ndarray,
+            r_above: np.ndarray,
+            gradient=gradient,
+            y=y,
+            over=over,
+            price=price,
+            below=below,
+            above=above,
+            d=d,
             short=short,
-        ) -> tuple[np.ndarray, ...]:  # fmt: skip
+        ) -> tuple[np.ndarray, ...]:
             pull = gradient - r_below / y + r_above / over
             d_price = system.solve(r_price / price + short - a_t @ (d * pull))
             dy = -d * (pull + a @ d_price)
@@ -273,9 +280,14 @@ def _start(
 
 
 def _polish(
-    a: sparse.csr_matrix, right: np.ndarray, cost: np.ndarray, low: np.ndarray, high: np.ndarray,
-    n: np.ndarray, price: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    a: sparse.csr_matrix,
+    right: np.ndarray,
+    cost: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    n: np.ndarray,
+    price: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Newton steps on the dual with the binding constraints only: n is then exact given the prices."""
     first_n = np.clip(np.sqrt((a @ price) / cost), low, high)
     first = _residual(a, right, cost, low, high, first_n, price)
@@ -309,9 +321,14 @@ def _polish(
 
 
 def _residual(
-    a: sparse.csr_matrix, right: np.ndarray, cost: np.ndarray, low: np.ndarray, high: np.ndarray,
-    n: np.ndarray, price: np.ndarray,
-) -> float:  # fmt: skip
+    a: sparse.csr_matrix,
+    right: np.ndarray,
+    cost: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    n: np.ndarray,
+    price: np.ndarray,
+) -> float:
     """Largest relative violation, complementarity or slope of the cost that the bounds do not bar."""
     used = a.T @ (1.0 / n)
     total = float(cost @ n)
@@ -326,9 +343,14 @@ def _residual(
 
 
 def _certify(
-    a: sparse.csr_matrix, cost: np.ndarray, lower: np.ndarray, upper: np.ndarray, n: np.ndarray,
-    price: np.ndarray, steps: int,
-) -> ConvexAllocation:  # fmt: skip
+    a: sparse.csr_matrix,
+    cost: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    n: np.ndarray,
+    price: np.ndarray,
+    steps: int,
+) -> ConvexAllocation:
     total, pull = float(cost @ n), a @ price
     best = np.clip(np.sqrt(pull / cost), lower, upper)
     dual = float((cost * best + pull / best).sum() - price.sum())

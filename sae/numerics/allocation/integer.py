@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 from scipy import sparse
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 
 __all__ = ["round_feasible"]
 
@@ -50,7 +50,6 @@ def round_feasible(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from scipy import sparse
     >>> a = sparse.csr_matrix([[4.0], [16.0]])
     >>> round_feasible(a, np.ones(2), np.ones(2), np.full(2, 99), np.array([12.0, 24.0]), np.ones(1)).tolist()
@@ -88,7 +87,7 @@ def _used(a: sparse.csr_matrix, n: np.ndarray) -> np.ndarray:
     return a.T @ (1.0 / n)
 
 
-@jit_inner
+@inlined
 def _worth(h, step, n, indptr, data, indices, weight):
     """Price of what the left sides gain or lose when n_h becomes n_h + step."""
     change = abs(1.0 / n[h] - 1.0 / (n[h] + step))
@@ -98,7 +97,7 @@ def _worth(h, step, n, indptr, data, indices, weight):
     return total * change
 
 
-@jit_scalar
+@compiled
 def _take_away(indptr, indices, data, cost, lower, start, used, weight, limit):
     """Take single units away, those least worth their cost first, while every constraint still holds."""
     n, used = start.copy(), used.copy()
@@ -126,7 +125,7 @@ def _take_away(indptr, indices, data, cost, lower, start, used, weight, limit):
     return n
 
 
-@jit_inner
+@inlined
 def _mends(h, n, indptr, indices, data, used, weight, limit, cost):
     """Price per cost of the violations that one more unit in stratum h takes away."""
     change = 1.0 / n[h] - 1.0 / (n[h] + 1.0)
@@ -139,7 +138,7 @@ def _mends(h, n, indptr, indices, data, used, weight, limit, cost):
     return total / cost[h]
 
 
-@jit_scalar
+@compiled
 def _add(indptr, indices, data, cost, upper, start, used, weight, limit):
     """Add single units, those that mend most per cost first, until every constraint holds."""
     n, used = start.copy(), used.copy()

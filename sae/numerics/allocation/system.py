@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy import linalg, sparse
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 from sae.numerics.linalg.cholesky import Factor, analyse, factorise
 
 __all__ = ["NormalSystem", "normal_system"]
@@ -78,7 +78,7 @@ class _Sparse:
         return self._factor.solve(b[:, None])[0, :, 0]
 
 
-@jit_scalar
+@compiled
 def _gram(indptr, indices, data, d, low_start, low_column):
     """Lower triangle of A'DA on its pattern; columns ascend within the rows of A and of the pattern."""
     out = np.zeros(len(low_column))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 
 __all__ = ["self_representing", "two_stage_deff"]
 
@@ -35,16 +35,19 @@ def self_representing(
 
     Examples
     --------
-    >>> import numpy as np
     >>> one = np.array([1.0])
     >>> size = np.array([500.0, 60, 60, 60, 20])
     >>> self_representing(100 * one, 1000 * one, 10 * one, np.array([0, 5]), size).round(4)
     array([0.7143])
     """
     return _certain(
-        np.asarray(n, float), np.asarray(population, float), np.asarray(take, float),
-        np.asarray(start, np.int64), np.asarray(size, float), draws,
-    )  # fmt: skip
+        np.asarray(n, float),
+        np.asarray(population, float),
+        np.asarray(take, float),
+        np.asarray(start, np.int64),
+        np.asarray(size, float),
+        draws,
+    )
 
 
 def two_stage_deff(share: np.ndarray, take: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def two_stage_deff(share: np.ndarray, take: np.ndarray, rho: np.ndarray) -> np.n
     return share[:, None] + (1.0 - share[:, None]) * (1.0 + (take[:, None] - 1.0) * rho)
 
 
-@jit_scalar
+@compiled
 def _certain(n, population, take, start, size, draws):
     share = np.zeros(len(n))
     for h in range(len(n)):

@@ -357,9 +357,13 @@ def _slope(model: PlannedModel, n: np.ndarray) -> np.ndarray:
 
 
 def best_sizes_of_g1(
-    model: PlannedModel, importance: np.ndarray, cost: np.ndarray, budget: float,
-    lower: np.ndarray, upper: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    model: PlannedModel,
+    importance: np.ndarray,
+    cost: np.ndarray,
+    budget: float,
+    lower: np.ndarray,
+    upper: np.ndarray,
+) -> np.ndarray:
     """Return the best sizes for g1 alone: every area up to where its gain per cost meets the common price.
 
     References

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sae.numerics.raising import jit
+from sae.numerics.compile import compiled
 
 __all__ = ["Segments", "bandwidths", "densities", "gini", "quantiles", "sort_segments", "weighted_quantile"]
 
@@ -70,7 +70,7 @@ def sort_segments(values: np.ndarray, codes: np.ndarray, n_domains: int, keep: n
     return Segments(order, offsets, gathered)
 
 
-@jit
+@compiled
 def quantiles(values, weights, offsets, shares):
     """Weighted quantile of each segment by the Eurostat definition.
 
@@ -148,7 +148,7 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, shares: np.ndarra
     return np.concatenate([quantiles(x, w, offsets, np.array([p])) for p in np.atleast_1d(shares)])
 
 
-@jit
+@compiled
 def _spreads(values, weights, offsets):
     """Weighted standard deviation and effective number of distinct values of each segment."""
     n_domains = offsets.size - 1
@@ -173,7 +173,7 @@ def _spreads(values, weights, offsets):
                 squares += tied * tied
                 tied = 0.0
         sd[d] = np.sqrt(spread / total)
-        atoms[d] = total * total / squares
+        atoms[d] = total * total / squares if squares > 0.0 else 1.0  # squares of tiny weights underflow
     return sd, atoms
 
 
@@ -210,7 +210,7 @@ def bandwidths(values: np.ndarray, weights: np.ndarray, offsets: np.ndarray) -> 
     return 0.9 * scale * np.maximum(atoms, 1.0) ** -0.2
 
 
-@jit
+@compiled
 def densities(values, weights, offsets, at, bandwidth):
     """Gaussian kernel density of each segment at one point.
 
@@ -251,7 +251,7 @@ def densities(values, weights, offsets, at, bandwidth):
     return out
 
 
-@jit
+@compiled
 def gini(values, weights, offsets):
     """Gini coefficient of each segment and its influence values.
 

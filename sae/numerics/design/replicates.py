@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.raising import jit
+from sae.numerics.compile import compiled
 
 __all__ = ["replicate_deviations", "replicate_totals"]
 
 
-@jit
+@compiled
 def replicate_totals(weights, domain, inside, y, x, n_domains):
     """Σwy and Σwx by domain under every replicate weight, in one pass over the records.
 

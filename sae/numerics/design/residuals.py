@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy import sparse
 
+from sae.numerics.compile import compiled
 from sae.numerics.design.units import Cells, Level
 from sae.numerics.design.variance import units_variance
-from sae.numerics.raising import jit
 
 __all__ = [
     "Matrix",
@@ -136,7 +136,7 @@ def shared_variance(
     return out
 
 
-@jit
+@compiled
 def _add_cells(dense, starts, domain, totals, first):
     for u in range(starts.size - 1):
         for c in range(starts[u], starts[u + 1]):

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sae.numerics.raising import jit
+from sae.numerics.compile import compiled
 
 __all__ = ["Cells", "Level", "SampledStage", "design_levels", "domain_cells", "domain_moments"]
 
@@ -143,7 +143,7 @@ def design_levels(stages: Sequence[SampledStage]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-@jit
+@compiled
 def _first_record(psu, n_units):
     first = np.full(n_units, -1, np.int64)
     for i in range(psu.size):
@@ -169,7 +169,7 @@ def domain_cells(level: Level, domain: np.ndarray, n_domains: int) -> Cells:
     return Cells(record, starts, cell_domain)
 
 
-@jit
+@compiled
 def _cells(unit, domain, n_units, n_domains):
     begin = np.zeros(n_units + 1, np.int64)
     for i in range(unit.size):
@@ -203,7 +203,7 @@ def _cells(unit, domain, n_units, n_domains):
     return record, starts, cell_domain[:n_cells].copy()
 
 
-@jit
+@compiled
 def domain_moments(cell, cell_domain, n_domains, weights, y, x, inside):
     """Sum what an indicator needs, in one pass over the records.
 

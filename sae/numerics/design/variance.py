@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from sae.numerics.compile import compiled
 from sae.numerics.design.units import Cells, Level
-from sae.numerics.raising import jit
 
 __all__ = ["cell_variance", "covariance_of_units", "unit_totals", "units_variance", "variance_of_totals"]
 
@@ -48,11 +48,20 @@ def cell_variance(
     units, strata : ndarray of int64, shape (n_domains,)
         Number of units and of strata where the domain has records.
     """
-    return _cell_variance(level.starts, level.factor, level.lonely, cells.starts, cells.domain,
-                          totals, counts, n_domains, average)  # fmt: skip
+    return _cell_variance(
+        level.starts,
+        level.factor,
+        level.lonely,
+        cells.starts,
+        cells.domain,
+        totals,
+        counts,
+        n_domains,
+        average,
+    )
 
 
-@jit
+@compiled
 def _cell_variance(starts, factor, lonely, cell_starts, domain, totals, counts, n_domains, average):
     variance = np.zeros(n_domains)
     units = np.zeros(n_domains, np.int64)
@@ -115,7 +124,7 @@ def unit_totals(level: Level, weights: np.ndarray, Z: np.ndarray) -> np.ndarray:
     return _unit_totals(level.unit, level.n_units, weights, np.ascontiguousarray(Z, dtype=float))
 
 
-@jit
+@compiled
 def _unit_totals(unit, n_units, weights, Z):
     totals = np.zeros((n_units, Z.shape[1]))
     for i in range(unit.size):
@@ -142,14 +151,14 @@ def units_variance(level: Level, totals: np.ndarray, average: bool) -> np.ndarra
     return _units_variance(level.starts, level.factor, level.lonely, totals, average)
 
 
-@jit
+@compiled
 def _units_variance(starts, factor, lonely, totals, average):
     k = totals.shape[1]
     variance = np.zeros(k)
     known = np.zeros(k)
     unknown = np.zeros(k)
     for h in range(starts.size - 1):
-        size = starts[h + 1] - starts[h]
+        size = starts[h + 1] - starts[h]  # never 0: `design_levels` numbers the strata that occur
         for j in range(k):
             total = 0.0
             any_here = False

@@ -95,12 +95,15 @@ def bootstrap_penalties(
         apart = np.log(V) - logs + V_again / V - 1.0 + moved / V
         optimism = (V + moved - (drawn - again) ** 2) / V_again
         values.append(
-            np.stack([
-                np.add.reduceat(optimism, starts, axis=1),
-                2.0 * (refit.loglik - on_data), 4.0 * (fits.loglik - on_data),
-                np.add.reduceat(apart, starts, axis=1),
-            ])
-        )  # fmt: skip
+            np.stack(
+                [
+                    np.add.reduceat(optimism, starts, axis=1),
+                    2.0 * (refit.loglik - on_data),
+                    4.0 * (fits.loglik - on_data),
+                    np.add.reduceat(apart, starts, axis=1),
+                ]
+            )
+        )
     all_values = np.concatenate(values, axis=1)
     means = all_values.mean(axis=1)
     errors = all_values.std(axis=1, ddof=1) / np.sqrt(replicates)

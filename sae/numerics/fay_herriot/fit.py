@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.linalg.gram import (
     BLOCK,
     back_solve,
@@ -64,7 +65,39 @@ class FayHerriotFits:
     maxima: np.ndarray
 
 
-@jit_inner
+class _Workspace(NamedTuple):
+    """Room for the largest problem: columns and their products in blocks, one evaluation, and the scan."""
+
+    Z: np.ndarray
+    products: np.ndarray
+    square: np.ndarray
+    inverse: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    delta: np.ndarray
+    initial: np.ndarray
+    scratch: np.ndarray
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, most: int, p: int) -> _Workspace:
+        """Make room for up to `most` areas and p coefficients."""
+        blocks, length, pairs = -(-most // BLOCK), min(most, BLOCK), (p + 1) * (p + 2) // 2
+        return cls(
+            np.empty((blocks, p + 2, length)),
+            np.empty((blocks, pairs, length)),
+            np.zeros((p, p)),
+            np.zeros((2, p, p)),
+            np.empty(pairs),
+            np.empty(pairs),
+            np.empty(p),
+            np.empty(p),
+            np.empty((2, BLOCK)),
+            np.empty((64, 2)),
+        )
+
+
+@inlined
 def _sum_log(A, vardir, start, n, smallest, largest):
     """Sum log(A + D) with one logarithm per eight areas where no product of eight can underflow."""
     scale = A + largest
@@ -79,7 +112,7 @@ def _sum_log(A, vardir, start, n, smallest, largest):
     return total
 
 
-@jit_inner
+@inlined
 def _profile(A, Z, products, n, restricted, scratch, first, second, inverse, delta):
     """Evaluate the profile at A.
 
@@ -123,11 +156,42 @@ def _profile(A, Z, products, n, restricted, scratch, first, second, inverse, del
     return trace, squared, quadratic, s1, s2
 
 
-@jit_inner
-def _variance(
-    kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
-    scratch, first, second, inverse, delta, points,
-):  # fmt: skip
+@inlined
+def _scan_range(kind, restricted, n, p, smallest, largest, rss, room):
+    """Where the scan starts, the bounds outside which the sign of the score is known, and its factor."""
+    spread = largest - smallest
+    bottom, ratio = 0.0, _SCAN_RATIO
+    if kind >= _LI_LAHIRI:
+        k = float(n - p if restricted else n)
+        lift = 2.0 if kind == _LI_LAHIRI else 2.0 / n
+        half = 0.5 * (rss + lift * largest) / (k - lift)
+        top = (half + math.sqrt(half * half + rss * largest / (k - lift))) * (1.0 + 1e-9)
+        bottom = smallest / max(k - 2.0, 4.0)
+        if kind == _YOSHIMORI:
+            bottom = 0.6 * smallest * (n - 1) / (k * n * n)
+        A = min(0.5 * smallest, 0.5 * top)
+        ratio = max(ratio, (top / bottom) ** (1.0 / (room - 3)))
+    else:
+        # beyond `top` S < T, since S <= rss / (A + min D)² and T >= (n - p) / (A + max D)
+        s = rss / (n - p)
+        top = (0.5 * (s + math.sqrt(s * s + 4.0 * s * spread)) - smallest) * (1.0 + 1e-9)
+        A = min(0.5 * smallest, 0.5 * top)
+        if top > 0.0:
+            ratio = max(ratio, (top / A) ** (1.0 / (room - 3)))
+    return A, bottom, top, ratio
+
+
+@inlined
+def _adjustment(kind, A, n, s1, s2):
+    """Slope of log A (Li and Lahiri) or of log atan(tr γ) / n (Yoshimori and Lahiri)."""
+    if kind == _LI_LAHIRI:
+        return 1.0 / A
+    shrink = A * s1
+    return (s1 - A * s2) / (n * (1.0 + shrink * shrink) * math.atan(shrink))
+
+
+@inlined
+def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expected, work):
     """Estimate the model variance of one problem; `inverse` and `delta` are left at the estimate.
 
     Likelihoods: the sign of the score is that of S / T - 1 with S = y'P²y and T = tr P. The eigenvalues of P
@@ -155,27 +219,11 @@ def _variance(
     tuple
         A, number of maxima, y'Py at A.
     """
+    Z, products, _, inverse, first, second, delta, _, scratch, points = work
     p = len(delta)
     adjusted = kind >= _LI_LAHIRI
     spread = largest - smallest
-    bottom, ratio = 0.0, _SCAN_RATIO
-    if adjusted:
-        k = float(n - p if restricted else n)
-        lift = 2.0 if kind == _LI_LAHIRI else 2.0 / n
-        half = 0.5 * (rss + lift * largest) / (k - lift)
-        top = (half + math.sqrt(half * half + rss * largest / (k - lift))) * (1.0 + 1e-9)
-        bottom = smallest / max(k - 2.0, 4.0)
-        if kind == _YOSHIMORI:
-            bottom = 0.6 * smallest * (n - 1) / (k * n * n)
-        A = min(0.5 * smallest, 0.5 * top)
-        ratio = max(ratio, (top / bottom) ** (1.0 / (len(points) - 3)))
-    else:
-        # beyond `top` S < T, since S <= rss / (A + min D)² and T >= (n - p) / (A + max D)
-        s = rss / (n - p)
-        top = (0.5 * (s + math.sqrt(s * s + 4.0 * s * spread)) - smallest) * (1.0 + 1e-9)
-        A = min(0.5 * smallest, 0.5 * top)
-        if top > 0.0:
-            ratio = max(ratio, (top / A) ** (1.0 / (len(points) - 3)))
+    A, bottom, top, ratio = _scan_range(kind, restricted, n, p, smallest, largest, rss, len(points))
     phase, row, highest, falls, proven = _SCAN, 1, 0, False, False
     points[0, 0], points[0, 1] = 0.0, 1.0
     best, best_value, found = 0.0, 0.0, 0
@@ -213,11 +261,7 @@ def _variance(
             continue
         step = (squared - trace) / s2
         if adjusted:
-            slope = 1.0 / A
-            if kind == _YOSHIMORI:
-                shrink = A * s1
-                slope = (s1 - A * s2) / (n * (1.0 + shrink * shrink) * math.atan(shrink))
-            step = (step + 2.0 * slope / s2) * A / (A + smallest)
+            step = (step + 2.0 * _adjustment(kind, A, n, s1, s2) / s2) * A / (A + smallest)
         if phase == _SCAN:
             points[row, 0] = A
             points[row, 1] = step if top > A else -abs(step)
@@ -274,17 +318,15 @@ def _variance(
         A, width, count = low, high - low, 0
 
 
-@jit_scalar
-def _fit(
-    y, vardir, X, offsets, ends, kind, restricted,
-    Z, products, square, inverse, first, second, delta, initial, scratch, points,
-    variance, coefficients, root, loglik, maxima,
-):  # fmt: skip
-    """Fill the outputs; return -1, or the problem × p + column at fault where a design is deficient.
+@compiled
+def _fit(y, vardir, X, offsets, ends, kind, restricted, work, out):
+    """Fill `out`; return -1, or the problem × p + column at fault where a design is deficient.
 
-    `ends` holds the smallest and the largest sampling variance of each problem; the arrays from `Z` to
-    `points` are work space for the largest problem.
+    `ends` holds the smallest and the largest sampling variance of each problem; `out` the arrays of
+    `FayHerriotFits`, the roots transposed.
     """
+    Z, products, square, inverse, first, _, delta, initial, _, _ = work
+    variance, coefficients, root, loglik, maxima = out
     p = X.shape[0]
     for problem in range(len(offsets) - 1):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
@@ -302,9 +344,8 @@ def _fit(
             fill_products(Z, n, known, p + 1, products)
             known = p
             A, found, quadratic = _variance(
-                kind, restricted, vardir, start, Z, products, n, smallest, largest, rss, expected,
-                scratch, first, second, inverse, delta, points,
-            )  # fmt: skip
+                kind, restricted, vardir, start, n, smallest, largest, rss, expected, work
+            )
             variance[replicate, problem] = A
             maxima[replicate, problem] = found
             if len(loglik):
@@ -390,15 +431,17 @@ def fit_batch(
     coefficients, root, loglik = np.empty((*shape, p)), np.empty((*kept, p, p)), np.empty(kept)
     most = int(counts.max(initial=1))
     ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum)])
-    pairs = (p + 1) * (p + 2) // 2
-    kind = _KINDS.get(method.partition("-")[0], _LIKELIHOOD)
     fault = _fit(
-        y, vardir, X, offsets, ends, kind, method.endswith("reml"),
-        np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
-        np.empty((-(-most // BLOCK), pairs, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
-        np.empty(pairs), np.empty(pairs), np.empty(p), np.empty(p), np.empty((2, BLOCK)), np.empty((64, 2)),
-        variance, coefficients, root, loglik, maxima,
-    )  # fmt: skip
+        y,
+        vardir,
+        X,
+        offsets,
+        ends,
+        _KINDS.get(method.partition("-")[0], _LIKELIHOOD),
+        method.endswith("reml"),
+        _Workspace.of(most, p),
+        (variance, coefficients, root, loglik, maxima),
+    )
     if fault >= 0:
         raise ValueError("a design is rank deficient", fault // p, fault % p)
     return FayHerriotFits(variance, coefficients, root.swapaxes(-1, -2), loglik, maxima)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.inference.priors import log_prior_sd
 from sae.numerics.random.normals import gamma, new_stream, normal, uniform
 
@@ -50,10 +50,21 @@ class MixtureChain:
 
 
 def run_chain(
-    y: np.ndarray, D: np.ndarray, X: np.ndarray, prior: tuple[int, float], key: np.uint64, *,
-    df: float = np.inf, shrunk: np.ndarray | None = None, precision: np.ndarray | None = None,
-    tau: float = np.nan, tau_scale: float = 1.0, draws: int = 1000, tune: int = 500, thin: int = 1,
-) -> MixtureChain:  # fmt: skip
+    y: np.ndarray,
+    D: np.ndarray,
+    X: np.ndarray,
+    prior: tuple[int, float],
+    key: np.uint64,
+    *,
+    df: float = np.inf,
+    shrunk: np.ndarray | None = None,
+    precision: np.ndarray | None = None,
+    tau: float = np.nan,
+    tau_scale: float = 1.0,
+    draws: int = 1000,
+    tune: int = 500,
+    thin: int = 1,
+) -> MixtureChain:
     """Run one chain.
 
     Parameters
@@ -61,7 +72,7 @@ def run_chain(
     y, D : ndarray, shape (m,)
     X : ndarray, shape (m, p)
     prior : (code, scale)
-        Of σ: see `hyperprior.log_prior`.
+        Of σ: see `priors.log_prior`.
     key : uint64
         Of the chain's stream.
     df : float
@@ -79,30 +90,45 @@ def run_chain(
     off = np.zeros(p, dtype=bool) if shrunk is None else np.asarray(shrunk, dtype=bool)
     flat = np.zeros(p) if precision is None else np.asarray(precision, dtype=float)
     code, scale = prior
-    return MixtureChain(*_run(
-        np.ascontiguousarray(y), np.ascontiguousarray(D), np.ascontiguousarray(X), code, float(scale), key,
-        float(df), off, flat, float(tau), float(tau_scale), draws, tune, thin,
-    ))  # fmt: skip
+    return MixtureChain(
+        *_run(
+            np.ascontiguousarray(y),
+            np.ascontiguousarray(D),
+            np.ascontiguousarray(X),
+            code,
+            float(scale),
+            key,
+            float(df),
+            off,
+            flat,
+            float(tau),
+            float(tau_scale),
+            draws,
+            tune,
+            thin,
+        )
+    )
 
 
-@jit_inner
+@inlined
 def _clipped(value):
     return min(max(value, _TINY), _HUGE)
 
 
-@jit_inner
+@inlined
 def _inverse_gamma(state, shape, rate):
     return _clipped(rate / max(gamma(state, shape), _TINY))
 
 
-@jit_inner
+@inlined
 def _gls(sd, y, D, X, factor, precision, gram):
     """Fill `gram` with the factor of [X y]'V^-1[X y] + P; return log p(y | σ, λ, P), β integrated out."""
     m, p = X.shape
-    gram[:] = 0.0
     value = 0.0
-    for j in range(p):
-        gram[j, j] = precision[j]
+    for j in range(p + 1):
+        for k in range(j):
+            gram[j, k] = 0.0
+        gram[j, j] = precision[j] if j < p else 0.0
     for d in range(m):
         variance = sd * sd * factor[d] + D[d]
         w = 1.0 / variance
@@ -128,7 +154,7 @@ def _gls(sd, y, D, X, factor, precision, gram):
     return value
 
 
-@jit_inner
+@inlined
 def _sd_density(log_sd, code, scale, y, D, X, factor, precision, gram):
     if log_sd < _LEFT or log_sd > _RIGHT:
         return -math.inf
@@ -136,7 +162,7 @@ def _sd_density(log_sd, code, scale, y, D, X, factor, precision, gram):
     return _gls(sd, y, D, X, factor, precision, gram) + log_prior_sd(code, scale, sd) + log_sd
 
 
-@jit_inner
+@inlined
 def _slice_sd(state, now, code, scale, y, D, X, factor, precision, gram):
     """One slice step of log σ; `gram` ends at the new value."""
     here = _sd_density(now, code, scale, y, D, X, factor, precision, gram)
@@ -160,7 +186,7 @@ def _slice_sd(state, now, code, scale, y, D, X, factor, precision, gram):
             high = tried
 
 
-@jit_inner
+@inlined
 def _df_density(t, squares):
     """Log density of t = log(ν - floor) given (u / σ)², the factors integrated out."""
     if t < _LEFT or t > _RIGHT:
@@ -176,7 +202,7 @@ def _df_density(t, squares):
     return value
 
 
-@jit_inner
+@inlined
 def _slice_df(state, now, squares):
     level = _df_density(now, squares) + math.log(uniform(state))
     low = now - 2.0 * uniform(state)
@@ -195,7 +221,58 @@ def _slice_df(state, now, squares):
             high = tried
 
 
-@jit_scalar
+@inlined
+def _draw_coefficients(state, gram, beta):
+    """β given σ, λ and P, from the factor that `_gls` leaves."""
+    p = len(beta)
+    for j in range(p - 1, -1, -1):
+        total = gram[p, j] + normal(state)
+        for s in range(j + 1, p):
+            total -= gram[s, j] * beta[s]
+        beta[j] = total / gram[j, j]
+
+
+@inlined
+def _draw_effects(state, sd, y, D, X, beta, factor, squares):
+    """Fill `squares` with (u / σ)², the effects given β, σ and λ."""
+    m, p = X.shape
+    for d in range(m):
+        rest = y[d]
+        for j in range(p):
+            rest -= X[d, j] * beta[j]
+        ratio = sd * sd * factor[d]
+        weight = ratio / (ratio + D[d])
+        u = weight * rest + math.sqrt(weight * D[d]) * normal(state)
+        squares[d] = u * u / (sd * sd)
+
+
+@inlined
+def _draw_factors(state, nu, squares, factor):
+    """λ given the effects and ν: inverse gammas."""
+    for d in range(len(factor)):
+        factor[d] = _inverse_gamma(state, 0.5 * (nu + 1.0), 0.5 * (nu + squares[d]))
+
+
+@inlined
+def _draw_local_scales(state, beta, tau2, shrunk, kappa2, xi):
+    """κ² given β and τ, with auxiliary ξ (Makalic and Schmidt, section 2); return Σ β² / 2 κ²."""
+    total = 0.0
+    for j in range(len(beta)):
+        if shrunk[j]:
+            kappa2[j] = _inverse_gamma(state, 1.0, 1.0 / xi[j] + 0.5 * beta[j] ** 2 / tau2)
+            xi[j] = _inverse_gamma(state, 1.0, 1.0 + 1.0 / kappa2[j])
+            total += 0.5 * beta[j] ** 2 / kappa2[j]
+    return total
+
+
+@inlined
+def _draw_common_scale(state, total, count, zeta, tau_scale):
+    """τ² given κ, with auxiliary ζ."""
+    tau2 = _inverse_gamma(state, 0.5 * (count + 1.0), 1.0 / zeta + total)
+    return tau2, _inverse_gamma(state, 1.0, 1.0 / tau_scale**2 + 1.0 / tau2)
+
+
+@compiled
 def _run(y, D, X, code, scale, key, df, shrunk, flat, tau, tau_scale, draws, tune, thin):
     m, p = X.shape
     state = new_stream(key, 0)
@@ -220,39 +297,24 @@ def _run(y, D, X, code, scale, key, df, shrunk, flat, tau, tau_scale, draws, tun
     for step in range(tune + draws * thin):
         log_sd = _slice_sd(state, log_sd, code, scale, y, D, X, factor, precision, gram)
         sd = math.exp(log_sd)
-        for j in range(p - 1, -1, -1):
-            total = gram[p, j] + normal(state)
-            for s in range(j + 1, p):
-                total -= gram[s, j] * beta[s]
-            beta[j] = total / gram[j, j]
+        _draw_coefficients(state, gram, beta)
         if robust:
-            for d in range(m):
-                rest = y[d]
-                for j in range(p):
-                    rest -= X[d, j] * beta[j]
-                ratio = sd * sd * factor[d]
-                weight = ratio / (ratio + D[d])
-                u = weight * rest + math.sqrt(weight * D[d]) * normal(state)
-                squares[d] = u * u / (sd * sd)
+            _draw_effects(state, sd, y, D, X, beta, factor, squares)
             if free:
                 nu = DF_FLOOR + math.exp(_slice_df(state, math.log(nu - DF_FLOOR), squares))
-            for d in range(m):
-                factor[d] = _inverse_gamma(state, 0.5 * (nu + 1.0), 0.5 * (nu + squares[d]))
+            _draw_factors(state, nu, squares, factor)
         if q:
-            total = 0.0
-            for j in range(p):
-                if shrunk[j]:
-                    kappa2[j] = _inverse_gamma(state, 1.0, 1.0 / xi[j] + 0.5 * beta[j] ** 2 / tau2)
-                    xi[j] = _inverse_gamma(state, 1.0, 1.0 + 1.0 / kappa2[j])
-                    total += 0.5 * beta[j] ** 2 / kappa2[j]
+            total = _draw_local_scales(state, beta, tau2, shrunk, kappa2, xi)
             if common:
-                tau2 = _inverse_gamma(state, 0.5 * (q + 1.0), 1.0 / zeta + total)
-                zeta = _inverse_gamma(state, 1.0, 1.0 / tau_scale**2 + 1.0 / tau2)
+                tau2, zeta = _draw_common_scale(state, total, q, zeta, tau_scale)
             for j in range(p):
                 if shrunk[j]:
                     precision[j] = 1.0 / _clipped(tau2 * kappa2[j])
         place = (step - tune) // thin
         if step >= tune and (step - tune) % thin == thin - 1:
             out_sd[place], out_df[place], out_tau[place] = sd, nu, math.sqrt(tau2)
-            out_beta[place], out_factor[place] = beta, factor
+            for j in range(p):  # loops: numba takes long over slices
+                out_beta[place, j] = beta[j]
+            for d in range(m):
+                out_factor[place, d] = factor[d]
     return out_sd, out_df, out_tau, out_beta, out_factor

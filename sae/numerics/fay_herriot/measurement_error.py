@@ -19,8 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.errors import name_some
-
 __all__ = [
     "MeasurementErrorFit",
     "MeasurementErrorMse",
@@ -136,9 +134,7 @@ def _check(y, vardir, X, C, c):
     lowest = np.linalg.eigvalsh(joint / (sd[:, :, None] * sd[:, None, :]))[:, 0]
     bad = np.flatnonzero((variances < 0).any(axis=1) | (lowest < -1e-8))
     if len(bad):
-        raise ValueError(
-            f"errors with negative variances, or covariances too large, at positions {name_some(bad)}"
-        )
+        raise ValueError("errors with negative variances, or covariances too large", bad.tolist())
 
 
 def _solve(y, vardir, X, C, c, use):

@@ -2,56 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp
 
 from sae.numerics.fay_herriot.posterior import Areas, Nodes
+from sae.numerics.inference.mixture import Mixture
 
-__all__ = ["Mixture", "area_mixture", "leave_one_out", "shared_columns"]
+__all__ = ["area_mixture", "leave_one_out", "shared_columns"]
 
 _ALONE = 1e-9  # share of the predictive variance left, below which an area alone carries a coefficient
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Mixtures of normals, one for each of M areas.
-
-    Attributes
-    ----------
-    weights : ndarray, shape (K,)
-    means, sds : ndarray, shape (K, M)
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    sds: np.ndarray
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return means and standard deviations, each of shape (M,)."""
-        mean = self.weights @ self.means
-        variance = self.weights @ (self.sds**2 + (self.means - mean) ** 2)
-        return mean, np.sqrt(variance)
-
-    def quantile(self, probability: float) -> np.ndarray:
-        """Return the quantile of every area, shape (M,): Newton steps inside a closing bracket."""
-        guess = self.means + self.sds * ndtri(probability)
-        low, high = guess.min(axis=0), guess.max(axis=0)
-        now = self.weights @ guess
-        for _ in range(200):
-            z = (now - self.means) / self.sds
-            excess = self.weights @ ndtr(z) - probability
-            low, high = np.where(excess < 0, now, low), np.where(excess < 0, high, now)
-            density = self.weights @ (np.exp(-0.5 * z * z) / self.sds) / np.sqrt(2.0 * np.pi)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                step = now - excess / density
-            following = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-            done = np.abs(following - now) <= 1e-12 * (np.abs(now) + high - low)
-            now = following
-            if done.all():
-                break
-        return now
 
 
 def area_mixture(nodes: Nodes, areas: Areas, problem: int = 0) -> Mixture:
@@ -113,6 +72,9 @@ def _parts(nodes: Nodes, areas: Areas, problem: int) -> tuple[np.ndarray, ...]:
     X = areas.X[:, inside]
     half = np.einsum("kqp,qm->kpm", nodes.roots[place], X)
     return (
-        nodes.coefficients[place] @ X, (half * half).sum(axis=1), nodes.sd[place, None] ** 2,
-        areas.y[inside], areas.vardir[inside],
-    )  # fmt: skip
+        nodes.coefficients[place] @ X,
+        (half * half).sum(axis=1),
+        nodes.sd[place, None] ** 2,
+        areas.y[inside],
+        areas.vardir[inside],
+    )

@@ -21,10 +21,15 @@ from sae.numerics.fay_herriot.posterior_areas import (
     exceedance_kernel,
     moments_kernel,
 )
-from sae.numerics.fay_herriot.posterior_draws import TILE, areas_kernel, hyper_kernel, reduce_kernel
-from sae.numerics.fay_herriot.posterior_nodes import MOST_NODES, posterior_nodes
+from sae.numerics.fay_herriot.posterior_draws import TILE, areas_kernel, hyper_kernel
+from sae.numerics.fay_herriot.posterior_nodes import (
+    MOST_NODES,
+    NodeData,
+    NodeOutput,
+    NodeWorkspace,
+    posterior_nodes,
+)
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, SPARE
-from sae.numerics.linalg.gram import BLOCK
 
 __all__ = [
     "Areas",
@@ -34,7 +39,6 @@ __all__ = [
     "area_moments",
     "draw_areas",
     "draw_hyper",
-    "draw_moments",
     "place_nodes",
     "tiles_of",
 ]
@@ -148,7 +152,7 @@ def place_nodes(
     ----------
     areas : Areas
     priors : sequence of (code, scale)
-        One per problem: see `hyperprior.log_prior`.
+        One per problem: see `priors.log_prior`.
     fine : bool
         Halve the spacing once more: for draws, which interpolate.
     threads : int
@@ -172,7 +176,7 @@ def place_nodes(
     >>> areas = Areas.of(np.array([1.0, 2.0, 4.0, 3.0, 2.5]), np.full(5, 0.5), np.ones((1, 5)))
     >>> nodes = place_nodes(areas, [(2, 1.0)])  # half-normal
     >>> round(float(nodes.weights @ nodes.sd), 6)
-    0.841646
+    0.812951
     """
     counts, p = areas.counts, len(areas.X)
     codes = np.array([code for code, _ in priors], dtype=np.int64)
@@ -188,35 +192,37 @@ def place_nodes(
     y, vardir = areas.y[kept], areas.vardir[kept]
     X = areas.X if kept.all() else np.ascontiguousarray(areas.X[:, kept])
     starts = inside[:-1]
-    ends = np.array([
-        np.minimum.reduceat(vardir, starts), np.add.reduceat(vardir, starts) / counts,
-        np.maximum.reduceat(vardir, starts),
-    ])  # fmt: skip
-    most = int(counts.max())
+    ends = np.array(
+        [
+            np.minimum.reduceat(vardir, starts),
+            np.add.reduceat(vardir, starts) / counts,
+            np.maximum.reduceat(vardir, starts),
+        ]
+    )
 
     def run(bounds: tuple[int, int]) -> list[np.ndarray]:
         first, last = bounds
-        sizes = np.empty(last - first, dtype=np.int64)
-        figures = np.empty((3, last - first))
-        work = (
-            np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))), np.zeros((p, p)), np.zeros((2, p, p)),
-            np.empty((p + 1) * (p + 2) // 2), np.empty(p), np.empty(p), np.empty((3, BLOCK)),
-            np.empty((256, 2)), np.empty(MOST_NODES, dtype=np.int64), *_rows(MOST_NODES, p),
-        )  # fmt: skip
-        outputs = _rows(MOST_NODES + 64 * min(last - first, 1024), p)
-        room = (*work, sizes, *figures, *outputs)
+        data = NodeData(
+            y,
+            vardir,
+            X,
+            inside[first : last + 1],
+            ends[:, first:last].copy(),
+            codes[first:last],
+            scales[first:last],
+            finite[first:last],
+        )
+        work = NodeWorkspace.of(int(counts.max()), p)
+        out = NodeOutput.of(last - first, MOST_NODES + 64 * min(last - first, 1024), p)
         kept, done = [], 0
         while done < last - first:
-            done, used, fault = posterior_nodes(
-                done, y, vardir, X, inside[first : last + 1], ends[:, first:last].copy(), codes[first:last],
-                scales[first:last], finite[first:last], fine, *room,
-            )  # fmt: skip
+            done, used, fault = posterior_nodes(done, fine, data, work, out)
             if fault == -2:
                 raise ValueError("the nodes do not converge", first + done, -1)
             if fault >= 0:
                 raise ValueError("a design is rank deficient", first + done, fault)
-            kept.append([rows[:used].copy() for rows in outputs])
-        return [sizes, *figures, *(np.concatenate(parts) for parts in zip(*kept, strict=True))]
+            kept.append([rows[:used].copy() for rows in out[4:]])
+        return [*out[:4], *(np.concatenate(parts) for parts in zip(*kept, strict=True))]
 
     found = _spread(run, _chunks(len(codes), threads), threads)
     sizes, spacing, unit, error, t, height, coefficients, roots = (
@@ -260,9 +266,22 @@ def area_moments(
             for shape in [(most, AREA_BLOCK), (most, AREA_BLOCK), most, (4, AREA_BLOCK), (6, AREA_BLOCK)]
         ]
         moments_kernel(
-            nodes.offsets[part], nodes.sd, nodes.weights, nodes.coefficients, nodes.roots, areas.y,
-            areas.vardir, areas.X, areas.offsets[part], chosen, normal, mean, sd, quantiles, *work,
-        )  # fmt: skip
+            nodes.offsets[part],
+            nodes.sd,
+            nodes.weights,
+            nodes.coefficients,
+            nodes.roots,
+            areas.y,
+            areas.vardir,
+            areas.X,
+            areas.offsets[part],
+            chosen,
+            normal,
+            mean,
+            sd,
+            quantiles,
+            *work,
+        )
 
     _spread(run, _chunks(len(nodes.unit), threads), threads)
     endless = np.repeat(~nodes.finite, np.diff(areas.offsets)) & ~areas.sampled
@@ -274,9 +293,19 @@ def area_exceedance(nodes: Nodes, areas: Areas, threshold: np.ndarray | float) -
     out = np.empty(len(areas.y))
     limits = np.ascontiguousarray(np.broadcast_to(np.asarray(threshold, dtype=np.float64), out.shape))
     exceedance_kernel(
-        nodes.offsets, nodes.sd, nodes.weights, nodes.coefficients, nodes.roots, areas.y, areas.vardir,
-        areas.X, areas.offsets, limits, np.empty((4, AREA_BLOCK)), out,
-    )  # fmt: skip
+        nodes.offsets,
+        nodes.sd,
+        nodes.weights,
+        nodes.coefficients,
+        nodes.roots,
+        areas.y,
+        areas.vardir,
+        areas.X,
+        areas.offsets,
+        limits,
+        np.empty((4, AREA_BLOCK)),
+        out,
+    )
     return out
 
 
@@ -303,9 +332,18 @@ def draw_hyper(fine: Nodes, keys: np.ndarray, n: int) -> HyperDraws:
     problems, p = len(fine.unit), fine.coefficients.shape[1]
     sd, beta = np.empty((problems, n)), np.empty((problems, n, p))
     hyper_kernel(
-        keys, fine.offsets, fine.t[fine.offsets[:-1]], fine.spacing, fine.unit, fine.log_density,
-        fine.coefficients, fine.roots, n, sd, beta,
-    )  # fmt: skip
+        keys,
+        fine.offsets,
+        fine.t[fine.offsets[:-1]],
+        fine.spacing,
+        fine.unit,
+        fine.log_density,
+        fine.coefficients,
+        fine.roots,
+        n,
+        sd,
+        beta,
+    )
     return HyperDraws(sd, beta)
 
 
@@ -333,55 +371,20 @@ def draw_areas(hyper: HyperDraws, areas: Areas, keys: np.ndarray, *, threads: in
     def run(task: tuple) -> None:
         problem, first, last, used, tiles, bounds = task
         areas_kernel(
-            keys[used : used + tiles], hyper.sd[problem], hyper.coefficients[problem], areas.y, areas.vardir,
-            areas.X, first, last, bounds, out[:, first:last],
-        )  # fmt: skip
+            keys[used : used + tiles],
+            hyper.sd[problem],
+            hyper.coefficients[problem],
+            areas.y,
+            areas.vardir,
+            areas.X,
+            first,
+            last,
+            bounds,
+            out[:, first:last],
+        )
 
     _spread(run, tasks, threads)
     return out
-
-
-def draw_moments(
-    hyper: HyperDraws,
-    areas: Areas,
-    keys: np.ndarray,
-    weights: np.ndarray | None = None,
-    *,
-    threads: int = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reduce the draws of `draw_areas` to means, variances and weighted sums, without keeping them.
-
-    Parameters
-    ----------
-    hyper, areas, keys, threads
-        As in `draw_areas`.
-    weights : ndarray of float, shape (G, M), optional
-        Each row makes one sum over the areas of every problem.
-
-    Returns
-    -------
-    tuple of ndarray, shape (M,), (M,) and (P, n, G)
-        Means and variances over the draws, and the draws of the sums.
-    """
-    problems, n = hyper.sd.shape
-    size = len(areas.y)
-    weights = np.empty((0, size)) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-    mean, variance, sums = np.empty(size), np.empty(size), np.empty((problems, n, len(weights)))
-    tile_offsets = np.concatenate([[0], np.cumsum(-(-np.diff(areas.offsets) // TILE))])
-
-    def run(bounds: tuple[int, int]) -> None:
-        reduce_kernel(
-            keys, tile_offsets, hyper.sd, hyper.coefficients, areas.y, areas.vardir, areas.X, areas.offsets,
-            weights, bounds, mean, variance, sums,
-        )  # fmt: skip
-
-    _spread(run, _chunks(problems, threads), threads)
-    return mean, variance, sums
-
-
-def _rows(count: int, p: int) -> tuple[np.ndarray, ...]:
-    """Make room for `count` nodes: t, log density, coefficients, roots."""
-    return np.empty(count), np.empty(count), np.empty((count, p)), np.empty((count, p, p))
 
 
 def _pairs(offsets: np.ndarray) -> list[tuple[int, int]]:

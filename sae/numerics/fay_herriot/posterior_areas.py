@@ -10,7 +10,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined, inlined_sums
 
 __all__ = ["AREA_BLOCK", "UNSAMPLED", "exceedance_kernel", "moments_kernel"]
 
@@ -23,7 +23,7 @@ _TOLERANCE = 1e-4  # of a third-order step, relative to how the density bends: t
 _WEIGHTLESS = 1e-17
 
 
-@jit_inner
+@inlined
 def _normal(z):
     """Return Φ(z) and its density φ(z)."""
     z = min(max(z, -_REACH), _REACH)
@@ -38,7 +38,7 @@ def _normal(z):
     return _CDF[k] + pdf * d * series, pdf * slope
 
 
-@jit_inner_sums
+@inlined_sums
 def _conditional(A, coefficients, root, y, vardir, X, start, m, mean, sd, work):
     """Fill mean and standard deviation of m areas from `start` on, given the model variance."""
     p = X.shape[0]
@@ -79,7 +79,7 @@ def _conditional(A, coefficients, root, y, vardir, X, start, m, mean, sd, work):
         sd[i] = math.sqrt(shrink * (A + shrink * quad[i]))
 
 
-@jit_inner_sums
+@inlined_sums
 def _mean_and_spread(weights, count, means, sds, m, mean, variance, third, fourth):
     """Fill mean, variance and the two next central moments of m mixtures."""
     for i in range(m):
@@ -101,7 +101,7 @@ def _mean_and_spread(weights, count, means, sds, m, mean, variance, third, fourt
             fourth[i] += w * (d2 * (d2 + 6.0 * s2) + 3.0 * s2 * s2)
 
 
-@jit_inner_sums
+@inlined_sums
 def _mixture(weights, count, means, precisions, m, now, cdf, pdf, bend):
     """Fill distribution function, density and its slope of m mixtures at `now`."""
     for i in range(m):
@@ -119,7 +119,7 @@ def _mixture(weights, count, means, precisions, m, now, cdf, pdf, bend):
             bend[i] -= d * z * inverse[i]
 
 
-@jit_inner
+@inlined
 def _quantile(probability, z, weights, count, means, precisions, m, moments, work, now):
     """Fill the quantile of m mixtures: third-order steps from the Cornish–Fisher start, inside a bracket."""
     mean, variance, third, fourth = moments[0], moments[1], moments[2], moments[3]
@@ -159,11 +159,28 @@ def _quantile(probability, z, weights, count, means, precisions, m, moments, wor
             break
 
 
-@jit_scalar
+@compiled
 def moments_kernel(
-    node_offsets, sds, weights, coefficients, roots, y, vardir, X, offsets, probabilities, normal_quantiles,
-    mean, sd, quantiles, means, spreads, kept, moments, work,
-):  # fmt: skip
+    node_offsets,
+    sds,
+    weights,
+    coefficients,
+    roots,
+    y,
+    vardir,
+    X,
+    offsets,
+    probabilities,
+    normal_quantiles,
+    mean,
+    sd,
+    quantiles,
+    means,
+    spreads,
+    kept,
+    moments,
+    work,
+):
     """Fill posterior mean, standard deviation and quantiles of every area of every problem.
 
     `means` and `spreads`, shape (most nodes, AREA_BLOCK), `kept` (most nodes,), `moments` (4, AREA_BLOCK) and
@@ -178,9 +195,18 @@ def moments_kernel(
                 if weights[k] > _WEIGHTLESS:
                     kept[count] = weights[k]
                     _conditional(
-                        sds[k] * sds[k], coefficients[k], roots[k], y, vardir, X, start, m, means[count],
-                        spreads[count], work,
-                    )  # fmt: skip
+                        sds[k] * sds[k],
+                        coefficients[k],
+                        roots[k],
+                        y,
+                        vardir,
+                        X,
+                        start,
+                        m,
+                        means[count],
+                        spreads[count],
+                        work,
+                    )
                     count += 1
             _mean_and_spread(kept, count, means, spreads, m, moments[0], moments[1], moments[2], moments[3])
             for i in range(m):
@@ -197,7 +223,7 @@ def moments_kernel(
                     quantiles[q, start + i] = now[i]
 
 
-@jit_scalar
+@compiled
 def exceedance_kernel(
     node_offsets, sds, weights, coefficients, roots, y, vardir, X, offsets, threshold, work, out
 ):

@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.random.normals import fill_normals, new_stream, uniform
 
-__all__ = ["DRAW_BLOCK", "TILE", "areas_kernel", "hyper_kernel", "reduce_kernel"]
+__all__ = ["DRAW_BLOCK", "TILE", "areas_kernel", "hyper_kernel"]
 
 TILE = 1024  # areas whose data and draw stay in the second cache
 DRAW_BLOCK = 64
@@ -25,7 +25,7 @@ _SIGNED = np.array([1.0, -7.0, 21.0, -35.0, 35.0, -21.0, 7.0, -1.0])  # barycent
 _GUIDE = 256
 
 
-@jit_inner
+@inlined
 def _lagrange(place, count, weights):
     """Fill the weights of interpolation at `place`, in spacings; return the first node they belong to."""
     first = min(max(int(place) - 3, 0), count - _POINTS)
@@ -43,7 +43,7 @@ def _lagrange(place, count, weights):
     return first
 
 
-@jit_inner
+@inlined
 def _interpolated(place, heights, weights):
     first = _lagrange(place, len(heights), weights)
     total = 0.0
@@ -52,7 +52,7 @@ def _interpolated(place, heights, weights):
     return total
 
 
-@jit_inner
+@inlined
 def _envelope(heights, weights, cells, cumulative, guide):
     """Fill bounds of the density in every cell between two nodes, and the mass below the upper one.
 
@@ -81,7 +81,7 @@ def _envelope(heights, weights, cells, cumulative, guide):
     return total
 
 
-@jit_inner
+@inlined
 def _place(state, total, heights, cells, cumulative, guide, weights):
     """Draw from the interpolated density: a place in units of the spacing."""
     while True:
@@ -102,11 +102,26 @@ def _place(state, total, heights, cells, cumulative, guide, weights):
             return cell + inside
 
 
-@jit_inner
+@inlined
 def _hyper(
-    key, start, stop, begin, spacing, unit, heights, coefficients, roots, total, cells, cumulative, guide,
-    weights, z, sd, beta,
-):  # fmt: skip
+    key,
+    start,
+    stop,
+    begin,
+    spacing,
+    unit,
+    heights,
+    coefficients,
+    roots,
+    total,
+    cells,
+    cumulative,
+    guide,
+    weights,
+    z,
+    sd,
+    beta,
+):
     """Fill standard deviations and coefficients of the draws start .. stop, a multiple of a block from 0."""
     p = coefficients.shape[1]
     for block in range(start // DRAW_BLOCK, (stop + DRAW_BLOCK - 1) // DRAW_BLOCK):
@@ -127,7 +142,7 @@ def _hyper(
                 beta[s - start, j] = value
 
 
-@jit_inner_sums
+@inlined_sums
 def _areas(A, beta, y, vardir, X, start, m, fitted, out):
     """Turn m standard normals in `out` into true values of the areas from `start` on."""
     p = X.shape[0]
@@ -155,7 +170,7 @@ def _areas(A, beta, y, vardir, X, start, m, fitted, out):
         out[i] = fitted[i] + A * w * (direct[i] - fitted[i]) + math.sqrt(A * (w * D[i])) * out[i]
 
 
-@jit_scalar
+@compiled
 def hyper_kernel(keys, node_offsets, begins, spacings, units, heights, coefficients, roots, n, sd, beta):
     """Fill the first n draws of standard deviation and coefficients of every problem: (P, n), (P, n, p)."""
     most = 0
@@ -167,13 +182,27 @@ def hyper_kernel(keys, node_offsets, begins, spacings, units, heights, coefficie
         nodes = slice(node_offsets[problem], node_offsets[problem + 1])
         total = _envelope(heights[nodes], weights, cells, cumulative, guide)
         _hyper(
-            keys[problem], 0, n, begins[problem], spacings[problem], units[problem], heights[nodes],
-            coefficients[nodes], roots[nodes], total, cells, cumulative, guide, weights, z, sd[problem],
+            keys[problem],
+            0,
+            n,
+            begins[problem],
+            spacings[problem],
+            units[problem],
+            heights[nodes],
+            coefficients[nodes],
+            roots[nodes],
+            total,
+            cells,
+            cumulative,
+            guide,
+            weights,
+            z,
+            sd[problem],
             beta[problem],
-        )  # fmt: skip
+        )
 
 
-@jit_scalar
+@compiled
 def areas_kernel(keys, sd, beta, y, vardir, X, first, last, tiles, out):
     """Fill n draws of the areas first .. last of one problem, shape (n, M); tiles from ... to by number."""
     n = len(sd)
@@ -187,54 +216,3 @@ def areas_kernel(keys, sd, beta, y, vardir, X, first, last, tiles, out):
                 row = out[s, start - first : start - first + m]
                 fill_normals(state, row)
                 _areas(sd[s] * sd[s], beta[s], y, vardir, X, start, m, fitted, row)
-
-
-@jit_inner_sums
-def _add(row, shift, m, sums, squares):
-    for i in range(m):
-        d = row[i] - shift[i]
-        sums[i] += d
-        squares[i] += d * d
-
-
-@jit_inner_sums
-def _weighted(row, weights, m):
-    total = 0.0
-    for i in range(m):
-        total += weights[i] * row[i]
-    return total
-
-
-@jit_scalar
-def reduce_kernel(
-    keys, tile_offsets, sd, beta, y, vardir, X, offsets, weights, problems, mean, variance, sums
-):
-    """Draw as `areas_kernel`, but keep means and variances of the areas, and sums by rows of `weights`.
-
-    Problems from ... to; `weights`, shape (G, M); `sums`, shape (P, n, G).
-    """
-    n = sd.shape[1]
-    fitted, row, shift = np.empty(TILE), np.empty(TILE), np.empty(TILE)
-    total, squares = np.empty(TILE), np.empty(TILE)
-    for problem in range(problems[0], problems[1]):
-        first, last = offsets[problem], offsets[problem + 1]
-        sums[problem] = 0.0
-        for tile in range(tile_offsets[problem + 1] - tile_offsets[problem]):
-            start = first + tile * TILE
-            m = min(TILE, last - start)
-            for block in range((n + DRAW_BLOCK - 1) // DRAW_BLOCK):
-                state = new_stream(keys[tile_offsets[problem] + tile], block)
-                for s in range(block * DRAW_BLOCK, min((block + 1) * DRAW_BLOCK, n)):
-                    fill_normals(state, row[:m])
-                    A = sd[problem, s] * sd[problem, s]
-                    _areas(A, beta[problem, s], y, vardir, X, start, m, fitted, row)
-                    if s == 0:
-                        for i in range(m):
-                            shift[i], total[i], squares[i] = row[i], 0.0, 0.0
-                    _add(row, shift, m, total, squares)
-                    for g in range(weights.shape[0]):
-                        sums[problem, s, g] += _weighted(row, weights[g, start : start + m], m)
-            for i in range(m):
-                centre = total[i] / n
-                mean[start + i] = shift[i] + centre
-                variance[start + i] = max(squares[i] - n * centre * centre, 0.0) / max(n - 1, 1)

@@ -14,12 +14,14 @@ Trefethen and Weideman (2014), SIAM Review 56, 385–458; Takahasi and Mori (197
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.inference.priors import FLAT_SD, log_prior_sd
 from sae.numerics.linalg.gram import (
+    BLOCK,
     back_solve,
     cholesky_inverse,
     fill_column,
@@ -27,7 +29,7 @@ from sae.numerics.linalg.gram import (
     project_out,
 )
 
-__all__ = ["MOST_NODES", "posterior_nodes"]
+__all__ = ["MOST_NODES", "NodeData", "NodeOutput", "NodeWorkspace", "posterior_nodes"]
 
 MOST_NODES = 2048
 _DROP = 28.0  # nats below the top at which the density is taken for nothing
@@ -38,7 +40,105 @@ _SCAN, _CLIMB, _RIGHT, _LEFT, _FILL, _REFINE = range(6)
 _TOP = 1.357  # the t of the top: the density falls to 0 double-exponentially over the next five units
 
 
-@jit_inner_sums
+class NodeData(NamedTuple):
+    """P problems, N areas in all, p coefficients.
+
+    Attributes
+    ----------
+    y, vardir : ndarray, shape (N,)
+    X : ndarray, shape (p, N)
+    offsets : ndarray of int64, shape (P + 1,)
+    ends : ndarray, shape (3, P)
+        Smallest, mean and largest sampling variance.
+    codes, scales : ndarray, shape (P,)
+        Prior.
+    finite : ndarray of bool, shape (P,)
+        Whether the posterior mean of the variance exists.
+    """
+
+    y: np.ndarray
+    vardir: np.ndarray
+    X: np.ndarray
+    offsets: np.ndarray
+    ends: np.ndarray
+    codes: np.ndarray
+    scales: np.ndarray
+    finite: np.ndarray
+
+
+class NodeWorkspace(NamedTuple):
+    """Room for the columns of the largest problem, one evaluation, and the nodes of one problem."""
+
+    Z: np.ndarray
+    R: np.ndarray
+    inverse: np.ndarray
+    first: np.ndarray
+    delta: np.ndarray
+    initial: np.ndarray
+    scratch: np.ndarray
+    scan: np.ndarray
+    order: np.ndarray
+    t: np.ndarray
+    value: np.ndarray
+    row_delta: np.ndarray
+    row_inverse: np.ndarray
+
+    @classmethod
+    def of(cls, most: int, p: int) -> NodeWorkspace:
+        """Make room for up to `most` areas and p coefficients."""
+        return cls(
+            np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
+            np.zeros((p, p)),
+            np.zeros((2, p, p)),
+            np.empty((p + 1) * (p + 2) // 2),
+            np.empty(p),
+            np.empty(p),
+            np.empty((3, BLOCK)),
+            np.empty((256, 2)),
+            np.empty(MOST_NODES, dtype=np.int64),
+            np.empty(MOST_NODES),
+            np.empty(MOST_NODES),
+            np.empty((MOST_NODES, p)),
+            np.empty((MOST_NODES, p, p)),
+        )
+
+
+class NodeOutput(NamedTuple):
+    """What the kernel fills.
+
+    Attributes
+    ----------
+    counts, spacings, units, errors : ndarray, shape (P,)
+        Number and spacing of the nodes, unit of σ and error of each problem.
+    places, heights, coefficients, roots : ndarray, shapes (K,), (K,), (K, p) and (K, p, p)
+        t, log density, its top being 0, coefficients and roots of all nodes, from 0 on at every call.
+    """
+
+    counts: np.ndarray
+    spacings: np.ndarray
+    units: np.ndarray
+    errors: np.ndarray
+    places: np.ndarray
+    heights: np.ndarray
+    coefficients: np.ndarray
+    roots: np.ndarray
+
+    @classmethod
+    def of(cls, problems: int, nodes: int, p: int) -> NodeOutput:
+        """Make room for so many problems and nodes."""
+        return cls(
+            np.empty(problems, dtype=np.int64),
+            np.empty(problems),
+            np.empty(problems),
+            np.empty(problems),
+            np.empty(nodes),
+            np.empty(nodes),
+            np.empty((nodes, p)),
+            np.empty((nodes, p, p)),
+        )
+
+
+@inlined_sums
 def _gram_and_logs(A, Z, n, smallest, largest, scratch, first):
     """Fill the packed Gram matrix Z W Z', W = diag(1 / (A + D)); return the sum of log(A + D).
 
@@ -96,7 +196,7 @@ def _gram_and_logs(A, Z, n, smallest, largest, scratch, first):
     return logs
 
 
-@jit_inner
+@inlined
 def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta):
     """Return the log posterior density of u = log σ up to a constant.
 
@@ -124,7 +224,7 @@ def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, invers
     return half_log - 0.5 * (logs + rss) + log_prior_sd(code, scale, sd) + u
 
 
-@jit_inner
+@inlined
 def _climb(a, fa, b, fb, c, fc):
     """Propose where the top lies between three points, by a parabola with bisection as guard.
 
@@ -146,7 +246,7 @@ def _climb(a, fa, b, fb, c, fc):
     return top, width, False
 
 
-@jit_inner
+@inlined
 def _error(t, heights, highest, order, count, log_unit, smallest, middle, largest):
     """Compare all nodes with every second one: the largest change of the weight of a direct estimate."""
     error = 0.0
@@ -165,33 +265,78 @@ def _error(t, heights, highest, order, count, log_unit, smallest, middle, larges
     return error
 
 
-@jit_scalar
-def posterior_nodes(
-    problem, y, vardir, X, offsets, ends, codes, scales, finite, fine,
-    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse,
-    counts, spacings, units, errors, places, heights, coefficients, roots,
-):  # fmt: skip
+@inlined
+def _start_scan(n, p, smallest, largest, rss, code, scale):
+    """Where the scan of u = log σ starts, where its steps double, and beyond where a fall ends it."""
+    u = math.log(0.02 * math.sqrt(smallest / n))  # the likelihood is flat below
+    if code > FLAT_SD:
+        u = min(u, math.log(0.01 * scale))
+    bends = math.log(0.1 * math.sqrt(smallest))
+    far = math.log(2.0 * math.sqrt(max(largest, rss / max(n - p - 2.0, 0.5))))
+    return u, bends, far
+
+
+@inlined
+def _narrow(u, height, a, fa, b, fb, c, fc):
+    """Put a new point into the bracket a < b < c, whose middle is the highest."""
+    if height > fb:
+        if u < b:
+            return a, fa, u, height, b, fb
+        return b, fb, u, height, c, fc
+    if u < b:
+        return u, height, b, fb, c, fc
+    return a, fa, b, fb, u, height
+
+
+@inlined
+def _reach(scan, scanned, top):
+    """Return the scanned range in which the density is not taken for nothing."""
+    low, high = np.inf, -np.inf
+    for k in range(scanned):
+        if scan[k, 1] > top - _DROP:
+            low, high = min(low, scan[k, 0]), max(high, scan[k, 0])
+    return low, high
+
+
+@inlined
+def _keep(count, place, height, delta, inverse, t, value, row_delta, row_inverse):
+    """Keep a node with what gives its coefficients."""
+    t[count], value[count] = place, height
+    for j in range(len(delta)):
+        row_delta[count, j] = delta[j]
+        for k in range(j + 1):
+            row_inverse[count, j, k] = inverse[0, j, k]
+
+
+@inlined
+def _coefficients(position, used, R, first, initial, row_delta, row_inverse, coefficients, roots):
+    """Give out the coefficients of a node and the root of their covariance, R^-1 (L^-1)'."""
+    p = len(initial)
+    for j in range(p + 1):  # the coefficients come last
+        for k in range(p):
+            first[k] = initial[k] + row_delta[position, k]
+            if j < p:
+                first[k] = row_inverse[position, j, k] if k <= j else 0.0
+        back_solve(R, p, first)
+        for k in range(p):
+            if j < p:
+                roots[used, k, j] = first[k]
+            else:
+                coefficients[used, k] = first[k]
+
+
+@compiled
+def posterior_nodes(problem, fine, data, work, out):
     """Place the nodes of the problems from `problem` on, as far as the room for nodes reaches.
 
     Parameters
     ----------
-    y, vardir : ndarray, shape (N,)
-    X : ndarray, shape (p, N)
-    offsets : ndarray of int64, shape (P + 1,)
-    ends : ndarray, shape (3, P)
-        Smallest, mean and largest sampling variance.
-    codes, scales : ndarray, shape (P,)
-        Prior.
-    finite : ndarray of bool, shape (P,)
-        Whether the posterior mean of the variance exists.
+    problem : int
     fine : bool
         Halve the spacing once more, for interpolation.
-    Z .. row_inverse
-        Work space for the largest problem.
-    counts, spacings, units, errors : ndarray, shape (P,)
-        Receive number and spacing of the nodes, unit of σ and error of each problem.
-    places, heights, coefficients, roots : ndarray, shapes (K,), (K,), (K, p) and (K, p, p)
-        Receive t, log density, its top being 0, coefficients and roots of all nodes, from 0 on.
+    data : NodeData
+    work : NodeWorkspace
+    out : NodeOutput
 
     Returns
     -------
@@ -199,8 +344,11 @@ def posterior_nodes(
         The first problem not done, the number of nodes used, and the fault that stopped there: -1 for none,
         the column of a deficient design, -2 without convergence.
     """
+    y, vardir, X, offsets, ends, codes, scales, finite = data
+    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse = work
+    counts, spacings, units, errors, places, heights, coefficients, roots = out
     p, used = X.shape[0], 0
-    while problem < len(counts) and used + len(t) <= len(places):
+    while problem < len(codes) and used + len(t) <= len(places):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
         smallest, middle, largest = ends[0, problem], ends[1, problem], ends[2, problem]
         code, scale = codes[problem], scales[problem]
@@ -212,11 +360,7 @@ def posterior_nodes(
         for j in range(p):
             initial[j] = 0.0
         rss = project_out(Z, n, p, p, initial)
-        u = math.log(0.02 * math.sqrt(smallest / n))  # the likelihood is flat below
-        if code > FLAT_SD:
-            u = min(u, math.log(0.01 * scale))
-        bends = math.log(0.1 * math.sqrt(smallest))
-        far = math.log(2.0 * math.sqrt(max(largest, rss / max(n - p - 2.0, 0.5))))
+        u, bends, far = _start_scan(n, p, smallest, largest, rss, code, scale)
         # scan for the top, climb it, walk right and left of it, fill in until every second node would do
         phase, scanned, best, tries, count, known, halvings = _SCAN, 0, 0, 0, 0, 0, 0
         now, log_unit, step, error = 0.0, 0.0, 0.0, 0.0
@@ -239,16 +383,7 @@ def posterior_nodes(
                 c, fc = scan[best + 1, 0], scan[best + 1, 1]
                 phase = _CLIMB
             elif phase == _CLIMB:
-                if height > fb:  # the new point becomes the middle one
-                    if u < b:
-                        c, fc = b, fb
-                    else:
-                        a, fa = b, fb
-                    b, fb = u, height
-                elif u < b:
-                    a, fa = u, height
-                else:
-                    c, fc = u, height
+                a, fa, b, fb, c, fc = _narrow(u, height, a, fa, b, fb, c, fc)
             if phase == _CLIMB:
                 u, width, done = _climb(a, fa, b, fb, c, fc)
                 tries += 1
@@ -256,18 +391,11 @@ def posterior_nodes(
                     continue
                 log_unit = b - _TOP + math.exp(-_TOP)
                 step = min(_SPACING * width / (1.0 + math.exp(-_TOP)), _WIDEST)
-                low, high = np.inf, -np.inf
-                for k in range(scanned):
-                    if scan[k, 1] > fb - _DROP:
-                        low, high = min(low, scan[k, 0]), max(high, scan[k, 0])
+                low, high = _reach(scan, scanned, fb)
                 phase, now, highest, steepest = _RIGHT, _TOP, -np.inf, -np.inf
                 continue
             height += math.log1p(math.exp(-now))
-            t[count], value[count] = now, height
-            for j in range(p):
-                row_delta[count, j] = delta[j]
-                for k in range(j + 1):
-                    row_inverse[count, j, k] = inverse[0, j, k]
+            _keep(count, now, height, delta, inverse, t, value, row_delta, row_inverse)
             count += 1
             highest = max(highest, height)
             if phase == _RIGHT:
@@ -312,17 +440,7 @@ def posterior_nodes(
         for place in range(count):
             position = order[place]
             places[used], heights[used] = t[position], value[position] - highest
-            for j in range(p + 1):  # Q = root root' with root = R^-1 (L^-1)'; the coefficients come last
-                for k in range(p):
-                    first[k] = initial[k] + row_delta[position, k]
-                    if j < p:
-                        first[k] = row_inverse[position, j, k] if k <= j else 0.0
-                back_solve(R, p, first)
-                for k in range(p):
-                    if j < p:
-                        roots[used, k, j] = first[k]
-                    else:
-                        coefficients[used, k] = first[k]
+            _coefficients(position, used, R, first, initial, row_delta, row_inverse, coefficients, roots)
             used += 1
         counts[problem], spacings[problem], errors[problem] = count, step, error
         units[problem] = math.exp(log_unit)

@@ -1,9 +1,13 @@
-"""One parameter of the likelihood integrated on nodes, with a fit of `grid_posterior` at each of them.
+"""One parameter of the likelihood integrated on nodes, with a fit of `posterior` at each of them.
 
 The parameter is a correlation ρ between 0 and 1 with a beta prior. The nodes are equally spaced in
 z = Φ⁻¹(ρ): uniform ρ is standard normal z, so that the posterior of z falls off like a normal density on both
 sides, where logit ρ has an exponential tail. The weight of a node is prior × evidence: the trapezoid rule,
 whose spacing is halved until every second node says nearly the same as all of them.
+
+References
+----------
+Trefethen and Weideman (2014), SIAM Review 56, 385-458 (equally spaced nodes).
 """
 
 from __future__ import annotations
@@ -138,9 +142,9 @@ class _Walk:
         if z not in self.found:
             start = self.start
             if self.found:
-                ridge = self.found[min(self.found, key=lambda other: abs(other - z))][1].ridge
-                top = ridge.log_density.argmax()
-                start = ridge.beta[top], float(np.exp(ridge.t[top]))
+                path = self.found[min(self.found, key=lambda other: abs(other - z))][1].path
+                top = path.log_density.argmax()
+                start = path.beta[top], float(np.exp(path.t[top]))
             fit = fit_grid(self.problem_at(float(ndtr(z))), start, self.points)
             a, b = self.prior
             prior = (a - 1.0) * log_ndtr(z) + (b - 1.0) * log_ndtr(-z) - 0.5 * z * z

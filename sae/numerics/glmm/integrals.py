@@ -1,8 +1,12 @@
-"""Kernels on the grids of `grid_tables`: integrals over area effects, mixtures of their posteriors, draws.
+"""Kernels on the grids of `tables`: integrals over area effects, mixtures of their posteriors, draws.
 
 Given (β, σ) the posterior of η_d on its grid is T_k N(η_k; x_d'β, σ²), with T the tabulated likelihood. On an
 equally spaced grid the normal factor follows by w_(k+1) = w_k r q^(2k+1), r = exp(-hδ/σ²), q = exp(-h²/2σ²),
 δ the distance of the centre from the mean: two exponentials per area, none per node.
+
+References
+----------
+Trefethen and Weideman (2014), SIAM Review 56, 385-458 (equally spaced nodes).
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.glmm.tables import GridTables
 
 __all__ = [
@@ -35,7 +39,7 @@ _MARGIN = 0.3  # of half a window: how far a posterior may be from its centre
 _WIDER = 1.3  # times the reference, which effects may have on its grids
 
 
-@jit_inner
+@inlined
 def _window(tables, d, mean, sigma):
     """Middle node of area d's window, and the coarsest exact stride; stride 0 if no window holds it."""
     T, reference, _, steps, _, curvature, strides, half, widest = tables
@@ -55,13 +59,13 @@ def _window(tables, d, mean, sigma):
     return middle, stride
 
 
-@jit_inner
+@inlined
 def _factors(h, delta, sigma):
     half = 0.5 / (sigma * sigma)
     return math.exp(-2.0 * h * delta * half), math.exp(-h * h * half)
 
 
-@jit_inner
+@inlined
 def _dot(x, beta):
     total = 0.0
     for k in range(len(beta)):
@@ -69,7 +73,7 @@ def _dot(x, beta):
     return total
 
 
-@jit_inner_sums
+@inlined_sums
 def _total(T, middle, half, stride, ratio, q):
     """Sum T_k w_k over every `stride`-th node; ratio and q belong to that spacing."""
     up, down, square = ratio * q, q / ratio, q * q
@@ -83,7 +87,7 @@ def _total(T, middle, half, stride, ratio, q):
     return total
 
 
-@jit_inner
+@inlined
 def _fill(T, middle, half, ratio, q, t):
     """T_k w_k at all nodes of a window into `t`; the sum left of its centre, and that of all."""
     up, down, square = ratio * q, q / ratio, q * q
@@ -104,7 +108,7 @@ def _fill(T, middle, half, ratio, q, t):
     return low, low + high
 
 
-@jit_scalar
+@compiled
 def _marginals(tables, X, beta, sigma):
     centre, step, level, half = tables[2], tables[3], tables[4], tables[7]
     T = tables[0]
@@ -128,7 +132,7 @@ def _marginals(tables, X, beta, sigma):
     return out
 
 
-@jit_scalar
+@compiled
 def _area_marginals(tables, X, beta, sigma):
     centre, step, level, half = tables[2], tables[3], tables[4], tables[7]
     T = tables[0]
@@ -147,7 +151,7 @@ def _area_marginals(tables, X, beta, sigma):
     return out
 
 
-@jit_scalar
+@compiled
 def _area_moments(tables, X, beta, sigma):
     T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
     out = np.full((2, len(T)), np.nan)
@@ -169,7 +173,7 @@ def _area_moments(tables, X, beta, sigma):
     return out
 
 
-@jit_scalar
+@compiled
 def _mixture(tables, X, beta, sigma, weights):
     T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
     out = np.zeros(T.shape)
@@ -187,7 +191,7 @@ def _mixture(tables, X, beta, sigma, weights):
     return out
 
 
-@jit_scalar
+@compiled
 def _expected(tables, X, beta, sigma, values):
     T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
     out = np.empty((len(sigma), len(T)))
@@ -206,7 +210,7 @@ def _expected(tables, X, beta, sigma, values):
     return out
 
 
-@jit_inner
+@inlined
 def uniform_of(key, index):
     """Return number `index` of the stream `key`, uniform on (0, 1), inside a kernel."""
     value = key + (index + _ONE) * _GOLDEN
@@ -216,7 +220,7 @@ def uniform_of(key, index):
     return (np.float64(value >> _S11) + 0.5) * 2.0**-53
 
 
-@jit_inner
+@inlined
 def _cumulated(t, summed, k):
     """Distribution function at node k, over the step: the trapezoid sum with its Euler–Maclaurin terms.
 
@@ -227,14 +231,14 @@ def _cumulated(t, summed, k):
     return summed - 0.5 * t[k] - first / 12.0 + third / 720.0
 
 
-@jit_inner
+@inlined
 def inverse_of(t, summed, goal):
     """Node coordinate at which the distribution function reaches `goal`: `summed` are sums of `t`."""
     middle = len(t) // 2
     return _inverse(t, summed[middle], goal)
 
 
-@jit_inner
+@inlined
 def _inverse(t, summed, goal):
     """Node coordinate at which the distribution function reaches `goal`, by cubic interpolation.
 
@@ -269,7 +273,7 @@ def _inverse(t, summed, goal):
     return low + x
 
 
-@jit_scalar
+@compiled
 def _holds(tables, X, beta, sigma):
     out = np.ones(len(sigma), dtype=np.bool_)
     for s in range(len(sigma)):
@@ -280,7 +284,7 @@ def _holds(tables, X, beta, sigma):
     return out
 
 
-@jit_scalar
+@compiled
 def _draw(tables, X, beta, sigma, index, keys):
     T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
     out = np.full((len(sigma), len(T)), np.nan)

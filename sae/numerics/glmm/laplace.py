@@ -3,6 +3,10 @@
 For every log σ = t the mode β(t) of the coefficients, their curvature, and the density of t with the
 coefficients integrated out as if they were normal. It is what importance draws are proposed from: the density
 of t has any shape, and the coefficients given t are Student around β(t).
+
+References
+----------
+Tierney and Kadane (1986), JASA 81, 82-86; Rue, Martino and Chopin (2009), JRSS B 71, 319-392.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from sae.numerics.glmm.small_effects import NARROW
 from sae.numerics.glmm.tables import GridTables, LogLikelihood, build_tables
 from sae.numerics.inference.priors import log_prior
 
-__all__ = ["GridProblem", "Ridge", "Walk", "trace", "trace_ridge"]
+__all__ = ["GridProblem", "LaplacePath", "Walk", "laplace_path", "trace"]
 
 _DEGREES = 10.0  # of freedom of the coefficients' Student proposal
 _CELLS = 4000  # of t
@@ -40,7 +44,7 @@ class GridProblem:
         Linear predictors, shape (n, K), to log-likelihoods of the same shape.
     X : ndarray, shape (n, p)
     prior : (code, scale)
-        Of σ: see `hyperprior`.
+        Of σ: see `priors`.
     coefficient_sd : float
         Of independent normal priors around 0; infinite is flat.
     """
@@ -57,7 +61,7 @@ class GridProblem:
 
 
 @dataclass(frozen=True, eq=False)
-class Ridge:
+class LaplacePath:
     """The approximation on K points of t = log σ, ascending.
 
     Attributes
@@ -67,7 +71,7 @@ class Ridge:
     root : ndarray, shape (K, p, p)
         Lower triangles whose squares are the covariances of β given t.
     narrow : float
-        Below this t the effects are narrow: see `grid_narrow`.
+        Below this t the effects are narrow: see `small_effects`.
     """
 
     t: np.ndarray
@@ -111,7 +115,7 @@ class Ridge:
         return centre + np.einsum("sij,sj->si", root, z), t, log_density
 
 
-def trace_ridge(problem: GridProblem, start: tuple[np.ndarray, float]) -> Ridge:
+def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float]) -> LaplacePath:
     """Follow β(t) to both sides of the most likely t, as far as there is any density.
 
     Parameters
@@ -128,8 +132,8 @@ def trace_ridge(problem: GridProblem, start: tuple[np.ndarray, float]) -> Ridge:
     return trace(_GridWalk(problem, np.asarray(start[0], dtype=float)), float(np.log(start[1])))
 
 
-def trace(walk: Walk, t: float) -> Ridge:
-    """Follow any family's walk to both sides of its most likely t, from a first guess; see `trace_ridge`."""
+def trace(walk: Walk, t: float) -> LaplacePath:
+    """Follow any family's walk to both sides of its most likely t, from a first guess; see `laplace_path`."""
     left, top, right = _bracket(walk, t)
     for _ in range(40):  # successive parabolas, inside the bracket
         falls = [walk(top) - walk(t) for t in (left, right)]
@@ -161,7 +165,7 @@ def trace(walk: Walk, t: float) -> Ridge:
             step *= 1.12
             if fallen > 2.0 and abs(slope - before) < 0.003 * slope:  # exponential from here on
                 step = max(step, 0.25 * (_DROP - fallen) / slope + 1e-3)
-    return walk.ridge(points)  # evenly apart: two points close together would bend the curve between them
+    return walk.path(points)  # evenly apart: two points close together would bend the curve between them
 
 
 class Walk:
@@ -201,11 +205,11 @@ class Walk:
         """Go on from this point."""
         self.beta = self.found[t][1]
 
-    def ridge(self, points: list[float]) -> Ridge:
+    def path(self, points: list[float]) -> LaplacePath:
         """Return the approximation on these points."""
         values, betas, roots = zip(*(self.found[t] for t in sorted(points)), strict=True)
         t = np.array(sorted(points))
-        return Ridge(t, np.array(values), np.array(betas), np.array(roots), self.narrow)
+        return LaplacePath(t, np.array(values), np.array(betas), np.array(roots), self.narrow)
 
     def _climb(self, t: float) -> tuple[float, np.ndarray]:
         """Newton steps to β(t); (log density of t, root of the covariance)."""

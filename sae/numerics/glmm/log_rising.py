@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 
 __all__ = ["log_rising_pairs"]
 
@@ -14,7 +14,7 @@ _LOG_LARGEST = 600.0  # of a product before its logarithm is taken: numbers end 
 _TINY = 1e-100
 
 
-@jit_scalar
+@compiled
 def _pairs(eta, first, second, size, out):
     product, a, b = np.empty(eta.shape[1]), np.empty(eta.shape[1]), np.empty(eta.shape[1])
     for d in range(len(eta)):

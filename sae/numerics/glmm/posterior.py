@@ -1,9 +1,13 @@
 """Posterior of coefficients and the effects' standard deviation, area effects integrated out on grids.
 
-Points of a Sobol' sequence, laid along the Laplace approximation of `grid_ridge`, are weighted by the exact
+Points of a Sobol' sequence, laid along the Laplace approximation of `laplace`, are weighted by the exact
 posterior; the weights are smoothed and checked (PSIS). No random number enters: the fit of the same data is
 the same fit. The coefficients are flat unless they are given a normal prior; the standard deviation has any
-prior of `hyperprior`.
+prior of `priors`.
+
+References
+----------
+Vehtari, Simpson, Gelman, Yao and Gabry (2024), J. Mach. Learn. Res. 25(72) (PSIS).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.numerics.glmm.integrals import area_marginals, draw_effects, holds, marginals
-from sae.numerics.glmm.laplace import GridProblem, Ridge, trace_ridge
+from sae.numerics.glmm.laplace import GridProblem, LaplacePath, laplace_path
 from sae.numerics.glmm.small_effects import narrow_posterior
 from sae.numerics.glmm.sobol import WeightedPoints, weigh_points
 from sae.numerics.glmm.tables import GridTables, build_tables
@@ -34,7 +38,7 @@ class GridFit(WeightedPoints):
     Attributes
     ----------
     problem : GridProblem
-    ridge : Ridge
+    path : LaplacePath
     error : float
         Largest change of a log weight when the integrals take every node.
     tables : dict of int to GridTables
@@ -42,7 +46,7 @@ class GridFit(WeightedPoints):
     """
 
     problem: GridProblem
-    ridge: Ridge
+    path: LaplacePath
     error: float
     tables: dict[int, GridTables]
 
@@ -63,17 +67,17 @@ def fit_grid(problem: GridProblem, start: tuple[np.ndarray, float], points: int 
     SaeConvergenceError
         If no mode is found, or the Pareto k of the weights is above 0.7.
     """
-    ridge = trace_ridge(problem, start)
+    path = laplace_path(problem, start)
     tables: dict[int, GridTables] = {}
 
     def log_posterior(beta: np.ndarray, log_sigma: np.ndarray) -> np.ndarray:
-        found = log_marginals(problem, ridge, beta, log_sigma, tables)
+        found = log_marginals(problem, path, beta, log_sigma, tables)
         return found + problem.log_prior(beta, log_sigma)
 
-    found, values = weigh_points(ridge, points, log_posterior)
+    found, values = weigh_points(path, points, log_posterior)
     values = values - problem.log_prior(found.beta, found.log_sigma)
     return _checked(
-        GridFit(**found.__dict__, problem=problem, ridge=ridge, error=np.nan, tables=tables), values
+        GridFit(**found.__dict__, problem=problem, path=path, error=np.nan, tables=tables), values
     )
 
 
@@ -81,7 +85,7 @@ def _checked(fit: GridFit, values: np.ndarray) -> GridFit:
     """Return the same fit with the error of its integrals, at points spread over the posterior."""
     index = np.unique(fit.spread(_CHECKED))
     every = {number: grid.every_node() for number, grid in fit.tables.items()}
-    again = log_marginals(fit.problem, fit.ridge, fit.beta[index], fit.log_sigma[index], every)
+    again = log_marginals(fit.problem, fit.path, fit.beta[index], fit.log_sigma[index], every)
     change = again - values[index]
     error = float(np.abs(change - change.mean()).max())
     return GridFit(**{**fit.__dict__, "error": error})
@@ -89,7 +93,7 @@ def _checked(fit: GridFit, values: np.ndarray) -> GridFit:
 
 def log_marginals(
     problem: GridProblem,
-    ridge: Ridge,
+    path: LaplacePath,
     beta: np.ndarray,
     log_sigma: np.ndarray,
     tables: dict[int, GridTables],
@@ -99,7 +103,7 @@ def log_marginals(
 
     Parameters
     ----------
-    ridge : Ridge
+    path : LaplacePath
         Where the tables of each bin of σ are centred.
     tables : dict
         Tables by bin, filled on the way.
@@ -108,7 +112,7 @@ def log_marginals(
     kernel = area_marginals if by_area else marginals
     sigma = np.exp(log_sigma)
     values = np.empty((len(sigma), len(problem.X)) if by_area else len(sigma))
-    for members, grid in groups_of(problem, ridge, beta, log_sigma, tables):
+    for members, grid in groups_of(problem, path, beta, log_sigma, tables):
         if grid is None:
             parts = narrow_posterior(problem.log_likelihood, problem.X, beta[members], sigma[members])[0]
             values[members] = parts if by_area else parts.sum(axis=1)
@@ -130,7 +134,7 @@ def draw_all_effects(
     problem = fit.problem
     index = np.arange(len(sigma), dtype=np.uint64) if index is None else index.astype(np.uint64)
     out = np.empty((len(sigma), len(problem.X)))
-    for members, grid in groups_of(problem, fit.ridge, beta, np.log(sigma), fit.tables):
+    for members, grid in groups_of(problem, fit.path, beta, np.log(sigma), fit.tables):
         if grid is None:
             _, mean, sd = narrow_posterior(problem.log_likelihood, problem.X, beta[members], sigma[members])
             out[members] = mean + sd * normals(keys, 0, int(index.max()) + 1)[index[members]]
@@ -141,17 +145,17 @@ def draw_all_effects(
 
 def groups_of(
     problem: GridProblem,
-    ridge: Ridge,
+    path: LaplacePath,
     beta: np.ndarray,
     log_sigma: np.ndarray,
     tables: dict[int, GridTables],
 ) -> Iterator[tuple[np.ndarray, GridTables | None]]:
     """Give all points in groups, each with tables that hold them: those of its bin of σ, or its own.
 
-    None are the points whose σ is narrow: see `grid_narrow`.
+    None are the points whose σ is narrow: see `small_effects`.
     """
-    peak = ridge.t[ridge.log_density.argmax()]
-    narrow = log_sigma < ridge.narrow
+    peak = path.t[path.log_density.argmax()]
+    narrow = log_sigma < path.narrow
     if narrow.any():
         yield np.flatnonzero(narrow), None
     number = np.rint((log_sigma - peak) / _BIN).astype(int)
@@ -160,11 +164,11 @@ def groups_of(
         members = np.flatnonzero((number == k) & ~narrow)
         if k not in tables:
             t = np.array([peak + k * _BIN])
-            centre, root = ridge.at(t)
-            wander = _REACH * np.sqrt(((problem.X @ root[0]) ** 2).sum(axis=1))
+            centre, root = path.at(t)
+            reach = _REACH * np.sqrt(((problem.X @ root[0]) ** 2).sum(axis=1))
             near = tables[min(tables, key=lambda other: abs(other - k))] if tables else None
             tables[int(k)] = build_tables(
-                problem.log_likelihood, problem.X @ centre[0], float(np.exp(t[0])), wander, near
+                problem.log_likelihood, problem.X @ centre[0], float(np.exp(t[0])), reach, near
             )
         grid = tables[k]
         held = holds(grid, problem.X, beta[members], np.exp(log_sigma[members]))

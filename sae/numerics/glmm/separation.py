@@ -40,7 +40,12 @@ def separating(X: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
     outer = scaled[~inner] * ends[~inner, None]
     equal = scaled[inner] if inner.any() else None
     found = linprog(
-        -outer.sum(axis=0), A_ub=-outer, b_ub=np.zeros(len(outer)), A_eq=equal,
-        b_eq=None if equal is None else np.zeros(len(equal)), bounds=(-1.0, 1.0), method="highs",
-    )  # fmt: skip
+        -outer.sum(axis=0),
+        A_ub=-outer,
+        b_ub=np.zeros(len(outer)),
+        A_eq=equal,
+        b_eq=None if equal is None else np.zeros(len(equal)),
+        bounds=(-1.0, 1.0),
+        method="highs",
+    )
     return None if found.status != 0 or -found.fun < _SMALLEST else np.asarray(found.x)

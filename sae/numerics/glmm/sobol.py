@@ -1,4 +1,10 @@
-"""Points of a Sobol' sequence laid along a ridge and weighted by the exact posterior."""
+"""Points of a Sobol' sequence laid along a path and weighted by the exact posterior.
+
+References
+----------
+Sobol' (1967), USSR Comput. Math. Math. Phys. 7, 86-112; Vehtari, Simpson, Gelman, Yao and Gabry (2024),
+J. Mach. Learn. Res. 25(72) (smoothed weights and their check).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.glmm.laplace import Ridge
+from sae.numerics.glmm.laplace import LaplacePath
 from sae.numerics.inference.psis import K_LIMIT, effective_draws, psis
 
 __all__ = ["WeightedPoints", "weigh_points"]
@@ -59,13 +65,13 @@ class WeightedPoints:
 
 
 def weigh_points(
-    ridge: Ridge, points: int, log_posterior: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    path: LaplacePath, points: int, log_posterior: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> tuple[WeightedPoints, np.ndarray]:
-    """Weight points along a ridge by the density they stand for.
+    """Weight points along a path by the density they stand for.
 
     Parameters
     ----------
-    ridge : Ridge
+    path : LaplacePath
     points : int
         A power of 2.
     log_posterior : callable
@@ -84,13 +90,13 @@ def weigh_points(
     """
     from scipy.stats import qmc
 
-    size = ridge.beta.shape[1] + 2
+    size = path.beta.shape[1] + 2
     uniforms = qmc.Sobol(size, scramble=False).random(points) + 0.5 / points
     # every so many points of the sequence lie in one corner: in any other order some of them stand for all
     uniforms = uniforms[np.random.default_rng(_ORDER).permutation(points)]
     k_hat = np.inf
     for stretch in _STRETCHES:
-        beta_now, t_now, log_proposal = ridge.propose(uniforms, stretch)
+        beta_now, t_now, log_proposal = path.propose(uniforms, stretch)
         values_now = log_posterior(beta_now, t_now)
         raw = values_now - log_proposal
         smoothed_now, k_now = psis(raw)

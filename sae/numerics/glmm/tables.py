@@ -77,9 +77,16 @@ class GridTables:
     def arrays(self) -> tuple[np.ndarray | int | float, ...]:
         """What the kernels take."""
         return (
-            self.likelihood, self.mean, self.centre, self.step, self.level, self.curvature, self.stride,
-            self.half, self.sigma,
-        )  # fmt: skip
+            self.likelihood,
+            self.mean,
+            self.centre,
+            self.step,
+            self.level,
+            self.curvature,
+            self.stride,
+            self.half,
+            self.sigma,
+        )
 
     def every_node(self) -> GridTables:
         """Return the same tables, with integrals over all nodes: shows what the strides cost."""
@@ -90,7 +97,7 @@ def build_tables(
     log_likelihood: LogLikelihood,
     mean: np.ndarray,
     sigma: float,
-    wander: np.ndarray | float = 0.0,
+    reach: np.ndarray | float = 0.0,
     near: GridTables | None = None,
 ) -> GridTables:
     """Centre a grid on each area's posterior given η_d ~ N(mean_d, sigma²) and tabulate the likelihood.
@@ -102,7 +109,7 @@ def build_tables(
     mean : ndarray, shape (n,)
     sigma : float
         Reference of the standard deviation of the effects, positive.
-    wander : ndarray, shape (n,)
+    reach : ndarray, shape (n,)
         How far x_d'β will be from `mean`: the grids hold the posteriors, as far as the memory allows.
     near : GridTables, optional
         Of the same areas at another reference, to start from.
@@ -115,9 +122,9 @@ def build_tables(
     """
     mean = np.asarray(mean, dtype=float)[:, None]
     centre, spread = _locate(log_likelihood, mean, sigma, near)
-    reach, half = _SPAN * spread, _HALF
+    extent, half = _SPAN * spread, _HALF
     while True:
-        step = reach / half
+        step = extent / half
         eta = centre + np.arange(-half, half + 1) * step
         values = log_likelihood(eta)
         density = values - 0.5 * ((eta - mean) / sigma) ** 2
@@ -130,22 +137,29 @@ def build_tables(
             break
         if half >= _MOST:
             raise ValueError("no grid holds the posterior of these areas", np.flatnonzero(edge | rough))
-        reach[edge] *= 1.5
+        extent[edge] *= 1.5
         if rough.any():
             half *= 2
     stride = np.ones(len(mean), dtype=np.int64)
     for m in _STRIDES[::-1]:
         stride[(stride == m // 2) & (errors[m] < _EXACT) & (half % m == 0)] = m
-    spread, step, reach = spread[:, 0], step[:, 0], reach[:, 0]
-    away = np.asarray(wander) * (spread / sigma) ** 2 - 0.3 * reach
+    spread, step, extent = spread[:, 0], step[:, 0], extent[:, 0]
+    away = np.asarray(reach) * (spread / sigma) ** 2 - 0.3 * extent
     further = int(np.clip(np.ceil((away / step).max()), 0, max(_NUMBERS // (2 * len(mean)) - half, 0)))
     level = values[:, half]
     if further:
         values = log_likelihood(centre + np.arange(-half - further, half + further + 1) * step[:, None])
     return GridTables(
-        np.exp(np.minimum(values - level[:, None], 700.0)), mean[:, 0], centre[:, 0], step,
-        level + np.log(step), np.maximum(1.0 / spread**2 - 1.0 / sigma**2, 0.0), stride, half, float(sigma),
-    )  # fmt: skip
+        np.exp(np.minimum(values - level[:, None], 700.0)),
+        mean[:, 0],
+        centre[:, 0],
+        step,
+        level + np.log(step),
+        np.maximum(1.0 / spread**2 - 1.0 / sigma**2, 0.0),
+        stride,
+        half,
+        float(sigma),
+    )
 
 
 def _locate(

@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.glmm.integrals import inverse_of, uniform_of
 
 __all__ = [
@@ -44,7 +44,7 @@ _FEW = 16.0  # trials up to which a power costs less than a logarithm
 _FULL = 1e290  # products above are turned into logarithms
 
 
-@jit_inner
+@inlined
 def _odds(X, n, beta, low, high, odds):
     """exp(x'β) of the cells; returns what the cut at _LARGE leaves out of Σ n log(1 + e)."""
     over = 0.0
@@ -59,7 +59,7 @@ def _odds(X, n, beta, low, high, odds):
     return over
 
 
-@jit_inner
+@inlined
 def _mode(odds, n, low, high, total, precision, u):
     """Mode of the effect to a third of its deviation, and the curvature near it."""
     left, right, step, bend = -math.inf, math.inf, 0.0, precision
@@ -84,14 +84,14 @@ def _mode(odds, n, low, high, total, precision, u):
     return u + step, bend
 
 
-@jit_inner
+@inlined
 def _flush(product, g):
     for k in range(len(g)):
         g[k] -= math.log(product[k])
         product[k] = 1.0
 
 
-@jit_inner
+@inlined
 def _fill(odds, n, low, high, total, precision, start, step, first, last, all_b, all_product, all_g):
     """Log density at the nodes start + k step, first <= k < last."""
     b, product, g = all_b[first:last], all_product[first:last], all_g[first:last]
@@ -116,7 +116,7 @@ def _fill(odds, n, low, high, total, precision, start, step, first, last, all_b,
     _flush(product, g)
 
 
-@jit_inner
+@inlined
 def _density(odds, n, low, high, total, sigma, guess, finer, b, product, g):
     """Density of the effect at nodes, into `product`, relative to its top.
 
@@ -157,7 +157,7 @@ def _density(odds, n, low, high, total, sigma, guess, finer, b, product, g):
         step *= 0.5
 
 
-@jit_scalar
+@compiled
 def marginals(X, y, n, starts, beta, sigma, by_area):
     """Log-likelihood of each (β, σ): shape (S, 1), or by area (S, D). NaN where an integral fails."""
     D, size = len(starts) - 1, len(sigma)
@@ -187,7 +187,7 @@ def marginals(X, y, n, starts, beta, sigma, by_area):
     return out
 
 
-@jit_scalar
+@compiled
 def derivatives(X, y, n, starts, beta, sigma):
     """Log-likelihood of one (β, log σ), its gradient and minus its second derivatives, by Louis' identity."""
     D, p = len(starts) - 1, X.shape[1]
@@ -242,7 +242,7 @@ def derivatives(X, y, n, starts, beta, sigma):
     return value, gradient, information
 
 
-@jit_scalar
+@compiled
 def draws(X, y, n, starts, beta, sigma, uniform):
     """Effects of all areas, shape (S, D), at the probabilities `uniform` of their distributions."""
     D, size = len(starts) - 1, len(sigma)
@@ -270,7 +270,7 @@ def draws(X, y, n, starts, beta, sigma, uniform):
     return out
 
 
-@jit_scalar
+@compiled
 def expected(X, y, n, starts, others, size, others_starts, beta, sigma):
     """Conditional mean and mean square of each area's share, given (β, σ): shape (2, S, D).
 
@@ -307,7 +307,7 @@ def expected(X, y, n, starts, others, size, others_starts, beta, sigma):
     return out
 
 
-@jit_scalar
+@compiled
 def shares(X, size, starts, beta, u):
     """Σ_c size_c expit(x_c'β + u_d) / Σ_c size_c, shape (S, D)."""
     D, S = len(starts) - 1, len(beta)
@@ -327,7 +327,7 @@ def shares(X, size, starts, beta, u):
     return out
 
 
-@jit_scalar
+@compiled
 def likelihoods(X, y, n, starts, beta, u):
     """Σ_c y_c η_c - n_c log(1 + exp η_c), η_c = x_c'β + u_d, shape (S, D)."""
     D, S = len(starts) - 1, len(beta)
@@ -342,7 +342,7 @@ def likelihoods(X, y, n, starts, beta, u):
     return out
 
 
-@jit_scalar
+@compiled
 def uniforms(keys, count):
     """Uniform numbers 0 .. count of each stream, shape (count, D)."""
     out = np.empty((count, len(keys)))

@@ -3,6 +3,10 @@
 y_c ~ binomial(n_c, P_c), logit P_c = x_c'β + u_d, u_d ~ N(0, σ²), for the cells c of area d. The work is per
 cell, whatever the number of units. The likelihood is that of the units in their order: it has no binomial
 coefficients.
+
+References
+----------
+Jiang and Lahiri (2001), Ann. Inst. Statist. Math. 53, 217-243 (the model).
 """
 
 from __future__ import annotations
@@ -70,9 +74,11 @@ class Cells:
         places = np.flatnonzero(first)
         starts = np.searchsorted(area[places], np.arange(areas + 1))
         return cls(
-            np.ascontiguousarray(X[places]), np.add.reduceat(y[order], places),
-            np.add.reduceat(n[order], places), starts,
-        )  # fmt: skip
+            np.ascontiguousarray(X[places]),
+            np.add.reduceat(y[order], places),
+            np.add.reduceat(n[order], places),
+            starts,
+        )
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -246,7 +252,7 @@ def weighted_points(
     cells : Cells
         With columns of about the same size, whose coefficients are flat or independent normal around 0.
     prior : (code, scale)
-        Of σ: see `hyperprior`.
+        Of σ: see `priors`.
     coefficient_sd : float
         Infinite is flat.
     points : int
@@ -258,5 +264,5 @@ def weighted_points(
         If no mode is found, or the Pareto k of the weights is above 0.7.
     """
     walk = _CellsWalk(cells, prior, coefficient_sd)
-    ridge = trace(walk, float(np.log(0.5)))
-    return weigh_points(ridge, points, walk.log_posterior)[0]
+    path = trace(walk, float(np.log(0.5)))
+    return weigh_points(path, points, walk.log_posterior)[0]

@@ -46,6 +46,18 @@ class JointError:
         empty = sparse.csr_array((len(mse), 0))
         return cls(np.sqrt(np.maximum(alone, 0.0)), shared, empty, empty)
 
+    @classmethod
+    def of_root(cls, root: sparse.csr_array, mse: np.ndarray) -> JointError:
+        """Build the joint error with covariance root root', shape (M, C), each row's filled up to its MSE.
+
+        A row whose part of root root' exceeds its MSE is shrunk to it.
+        """
+        have = np.asarray(root.multiply(root).sum(axis=1)).ravel()
+        shrink = np.sqrt(np.minimum(1.0, mse / np.where(have > 0, have, 1.0)))
+        shared = sparse.csr_array(root.multiply(shrink[:, None]))
+        empty = sparse.csr_array((len(mse), 0))
+        return cls(np.sqrt(np.maximum(mse - have * shrink**2, 0.0)), shared, empty, empty)
+
     def mse(self) -> np.ndarray:
         """Return the diagonal, shape (M,)."""
         gram = self.right.T @ self.right

@@ -84,9 +84,11 @@ class Proposal:
         z = rng.standard_normal((n, d))
         t = z / np.sqrt(rng.chisquare(nu, (n, 1)) / nu)
         constant = (
-            gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu) - 0.5 * d * np.log(np.pi * nu)
+            gammaln(0.5 * (nu + d))
+            - gammaln(0.5 * nu)
+            - 0.5 * d * np.log(np.pi * nu)
             - np.linalg.slogdet(self.root)[1]
-        )  # fmt: skip
+        )
         return self.centre + t @ self.root.T, constant - 0.5 * (nu + d) * np.log1p((t * t).sum(axis=1) / nu)
 
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner
+from sae.numerics.compile import inlined
 
 __all__ = [
     "FLAT_SD",
@@ -19,6 +19,7 @@ __all__ = [
     "HALF_NORMAL",
     "PC",
     "SPARE",
+    "data_unit",
     "log_prior",
     "log_prior_sd",
 ]
@@ -26,6 +27,24 @@ __all__ = [
 FLAT_VARIANCE, FLAT_SD, HALF_NORMAL, HALF_CAUCHY, PC = range(5)
 # areas beyond the coefficients that make the posterior proper, coefficients flat
 SPARE = {FLAT_VARIANCE: 3, FLAT_SD: 2, HALF_NORMAL: 0, HALF_CAUCHY: 0, PC: 0}
+
+
+def data_unit(outcome: np.ndarray) -> float:
+    """Return the scale of a prior that has none: the standard deviation of what is modelled, to three digits.
+
+    Three digits, so that the prior's name with its scale says exactly what it is; 1 for a single value.
+
+    Parameters
+    ----------
+    outcome : ndarray, shape (n,)
+        Of the fit's rows with a sample, on the model's scale.
+
+    Examples
+    --------
+    >>> data_unit(np.array([1.0, 2.0, 4.0]))
+    1.53
+    """
+    return float(f"{np.std(outcome, ddof=1):.3g}") if len(outcome) > 1 else 1.0
 
 
 def log_prior(prior: tuple[int, float], sd: np.ndarray) -> np.ndarray:
@@ -51,7 +70,7 @@ def log_prior(prior: tuple[int, float], sd: np.ndarray) -> np.ndarray:
     return -sd / scale
 
 
-@jit_inner
+@inlined
 def log_prior_sd(code, scale, sd):
     """`log_prior` of one number, inside a kernel."""
     if code == FLAT_VARIANCE:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.compile import jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined_sums
 from sae.numerics.linalg.cholesky_pattern import Pattern, analyse
 
 __all__ = ["Factor", "InverseOnPattern", "Pattern", "analyse", "factorise"]
@@ -27,7 +27,7 @@ __all__ = ["Factor", "InverseOnPattern", "Pattern", "analyse", "factorise"]
 _WHOLE, _FORWARD, _BACKWARD = range(3)  # parts of a solve
 
 
-@jit_inner_sums
+@inlined_sums
 def _take_off(x, to, n, y, at, step, weights, first, count):
     """Subtract from x[to : to + n] the sum of weights[first + k] y[at + k step : at + k step + n]."""
     length, begin = np.uint64(n), np.uint64(to)
@@ -51,7 +51,7 @@ def _take_off(x, to, n, y, at, step, weights, first, count):
         k += 1
 
 
-@jit_inner_sums
+@inlined_sums
 def _dot(x, at, y, by, n):
     total = 0.0
     a, b = np.uint64(at), np.uint64(by)
@@ -65,7 +65,7 @@ def _dot(x, at, y, by, n):
 # says where its lower rows stand among the m rows of its parent.
 
 
-@jit_scalar
+@compiled
 def _factor(first, r_start, block, place, child_start, child, u_start, values, diag, update, weights):
     """Turn blocks of A into blocks of unit L, matrix by matrix: dense elimination, remainder to the parent.
 
@@ -109,7 +109,7 @@ def _factor(first, r_start, block, place, child_start, child, u_start, values, d
                 _take_off(update, u + j * below + j, below - j, L, at + width + j, m, weights, 0, width)
 
 
-@jit_scalar
+@compiled
 def _solve(first, r_start, rows, block, values, diag, x, part, which):
     """Overwrite `x` (count, k, n) by A^-1 x, or by a part of it: D^-1/2 L^-1 x or L'^-1 D^-1/2 x."""
     last = len(first) - 1
@@ -142,7 +142,7 @@ def _solve(first, r_start, rows, block, values, diag, x, part, which):
                     own[f + k] -= total + _dot(L, at + k * m + k + 1, own, f + k + 1, width - k - 1)
 
 
-@jit_scalar
+@compiled
 def _invert(first, r_start, block, place, parent, z_start, values, diag, inverse, fronts):
     """Entries of A^-1 where L has entries, from the last supernode to the first (Erisman and Tinney).
 
@@ -229,9 +229,16 @@ class Factor:
         given = np.swapaxes(np.broadcast_to(rhs, (self.count, *rhs.shape[-2:])), 1, 2)
         x = np.array(given if part == _BACKWARD else given[:, :, pattern.perm], dtype=float, order="C")
         _solve(
-            pattern.first, pattern.r_start, pattern.rows, pattern.block, self.lower, self.diag, x,
-            np.empty(pattern.tallest), part,
-        )  # fmt: skip
+            pattern.first,
+            pattern.r_start,
+            pattern.rows,
+            pattern.block,
+            self.lower,
+            self.diag,
+            x,
+            np.empty(pattern.tallest),
+            part,
+        )
         return x
 
     def _unpermuted(self, x: np.ndarray) -> np.ndarray:
@@ -244,9 +251,17 @@ class Factor:
         pattern = self.pattern
         entries = np.zeros_like(self.lower)
         _invert(
-            pattern.first, pattern.r_start, pattern.block, pattern.place, pattern.parent, pattern.z_start,
-            self.lower, self.diag, entries, np.empty(pattern.z_size),
-        )  # fmt: skip
+            pattern.first,
+            pattern.r_start,
+            pattern.block,
+            pattern.place,
+            pattern.parent,
+            pattern.z_start,
+            self.lower,
+            self.diag,
+            entries,
+            np.empty(pattern.z_size),
+        )
         return InverseOnPattern(pattern, entries)
 
 
@@ -297,7 +312,6 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
 
     Examples
     --------
-    >>> import numpy as np
     >>> pattern = analyse(np.array([0, 1, 1]), np.array([0, 0, 1]), size=2)
     >>> factorise(pattern, np.array([2.0, -1.0, 2.0])).solve(np.ones((2, 1)))[0, :, 0]
     array([1., 1.])
@@ -307,9 +321,18 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
     lower, diag = np.zeros((count, pattern.n_entries)), np.empty((count, pattern.size))
     lower[:, pattern.a_place] = values
     _factor(
-        pattern.first, pattern.r_start, pattern.block, pattern.place, pattern.child_start, pattern.child,
-        pattern.u_start, lower, diag, np.empty(pattern.u_size), np.empty(pattern.tallest),
-    )  # fmt: skip
+        pattern.first,
+        pattern.r_start,
+        pattern.block,
+        pattern.place,
+        pattern.child_start,
+        pattern.child,
+        pattern.u_start,
+        lower,
+        diag,
+        np.empty(pattern.u_size),
+        np.empty(pattern.tallest),
+    )
     smallest = diag.min(axis=1)
     if not (smallest > 0).all():
         bad = int(np.flatnonzero(~(smallest > 0))[0])

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from sae.numerics.raising import jit
+from sae.numerics.compile import compiled
 
 __all__ = ["Pattern", "analyse"]
 
@@ -113,10 +113,26 @@ def analyse(rows: np.ndarray, cols: np.ndarray, size: int) -> Pattern:
     child_start = _starts(np.bincount(parent[child], minlength=count))
     u_start, u_size, z_start, z_size = _work_space(parent, below, height)
     return Pattern(
-        size, int(block[-1]), perm, first, r_start, block, lower, place, parent, child_start, child,
-        u_start, u_size, z_start, z_size, int(height.max()), a_place,
-        np.where(low == high, 1.0, 2.0), d_place,
-    )  # fmt: skip
+        size,
+        int(block[-1]),
+        perm,
+        first,
+        r_start,
+        block,
+        lower,
+        place,
+        parent,
+        child_start,
+        child,
+        u_start,
+        u_size,
+        z_start,
+        z_size,
+        int(height.max()),
+        a_place,
+        np.where(low == high, 1.0, 2.0),
+        d_place,
+    )
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
@@ -148,7 +164,7 @@ def _upper(
     return start, low[np.argsort(high, kind="stable")], low, high
 
 
-@jit
+@compiled
 def _elimination_tree(start, row):
     """Parent of each column of L, -1 for a root (Davis, section 4.1)."""
     size = len(start) - 1
@@ -166,7 +182,7 @@ def _elimination_tree(start, row):
     return parent
 
 
-@jit
+@compiled
 def _postorder(parent):
     """Columns with every subtree in one piece, children before their parent."""
     size = len(parent)
@@ -191,7 +207,7 @@ def _postorder(parent):
     return order
 
 
-@jit
+@compiled
 def _columns(start, row, parent):
     """Columns of L below the diagonal, rows ascending: each row's columns are a part of the tree."""
     size = len(parent)
@@ -221,7 +237,7 @@ def _columns(start, row, parent):
     return l_start, l_row
 
 
-@jit
+@compiled
 def _supernodes(l_start, l_row, share):
     """First columns of the supernodes: a column takes its last children in while few zeros come with them."""
     size = len(l_start) - 1

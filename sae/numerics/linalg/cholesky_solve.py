@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.linalg.cholesky import Factor
 
 __all__ = ["colour_columns", "solve_columns"]
 
 
-@jit_inner
+@inlined
 def _back(first, r_start, rows, block, lower, x):
     """Overwrite x (n, k) by L'^-1 x."""
     k = np.uint64(x.shape[1])
@@ -30,7 +30,7 @@ def _back(first, r_start, rows, block, lower, x):
                     own[c] -= entry * other[c]
 
 
-@jit_scalar
+@compiled
 def _solve(first, r_start, rows, block, lower, diag, x, half):
     """Overwrite x (count, n, k) by A^-1 x, or by L'^-1 D^-1/2 x when `half`."""
     k = np.uint64(x.shape[2])

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_inner_sums
+from sae.numerics.compile import inlined, inlined_sums
 
 __all__ = [
     "BLOCK",
@@ -30,7 +30,7 @@ __all__ = [
 BLOCK = 512
 
 
-@jit_inner
+@inlined
 def fill_column(values, start, n, Z, column):
     """Copy n values, from `start` on, into one column of the blocks."""
     length = Z.shape[2]
@@ -40,7 +40,7 @@ def fill_column(values, start, n, Z, column):
             Z[c, column, i] = part[i]
 
 
-@jit_inner_sums
+@inlined_sums
 def project_out(Z, n, column, known, coefficients):
     """Subtract from one column its projection on the first `known` columns, which are orthonormal.
 
@@ -64,7 +64,7 @@ def project_out(Z, n, column, known, coefficients):
     return rest
 
 
-@jit_inner_sums
+@inlined_sums
 def scale_column(Z, n, column, scale):
     """Multiply a column by `scale`; return the sum of its squares, each times the last column.
 
@@ -84,7 +84,7 @@ def scale_column(Z, n, column, scale):
     return total
 
 
-@jit_inner
+@inlined
 def orthonormalise(X, start, n, Z, R, coefficients):
     """Factor a transposed design as X = Q R by repeated Gram–Schmidt; Q goes to the first columns of Z.
 
@@ -118,7 +118,7 @@ def orthonormalise(X, start, n, Z, R, coefficients):
     return -1, expected
 
 
-@jit_inner_sums
+@inlined_sums
 def fill_products(Z, n, start, stop, products):
     """Fill the rows of `products` that belong to the columns start .. stop of Z: each times those before it.
 
@@ -135,7 +135,7 @@ def fill_products(Z, n, start, stop, products):
                 row += 1
 
 
-@jit_inner_sums
+@inlined_sums
 def gram_sums(A, Z, products, n, scratch, first, second):
     """Fill the packed Gram matrices Z W Z' and Z W² Z' with W = diag(1 / (A + D)).
 
@@ -198,7 +198,7 @@ def gram_sums(A, Z, products, n, scratch, first, second):
     return s1, s2
 
 
-@jit_inner
+@inlined
 def cholesky_inverse(packed, inverse):
     """Fill the inverse of the lower Cholesky factor of a packed positive definite p × p matrix.
 
@@ -227,7 +227,7 @@ def cholesky_inverse(packed, inverse):
             inverse[0, j, k] = total * inverse[0, j, j]
 
 
-@jit_inner
+@inlined
 def back_solve(R, p, values):
     """Solve R x = values for an upper triangular R, in place."""
     for j in range(p - 1, -1, -1):

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["STRUCTURES", "Structure", "bend", "bounds", "in_units", "starts", "units"]
+__all__ = [
+    "STRUCTURES",
+    "Structure",
+    "bend",
+    "bounds",
+    "effect_covariances",
+    "in_units",
+    "lkj_log_density",
+    "partial_correlations",
+    "starts",
+    "units",
+]
 
 Structure = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
@@ -133,3 +144,57 @@ def in_units(name: str, theta: np.ndarray, unit: np.ndarray) -> np.ndarray:
         count = len(unit) if name == "diagonal" else 1
         factor[:count] = unit[:count] ** 2
     return theta * factor
+
+
+def effect_covariances(log_sd: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return covariances of effects, shape (K, R, R), from unbounded numbers.
+
+    Parameters
+    ----------
+    log_sd : ndarray, shape (K, R)
+        Logarithms of the standard deviations.
+    z : ndarray, shape (K, R (R - 1) / 2)
+        Of `partial_correlations`; without columns for effects that are not correlated.
+    """
+    size = log_sd.shape[1]
+    root = np.exp(log_sd)[:, :, None] * (partial_correlations(z, size) if z.shape[1] else np.eye(size))
+    return np.asarray(root @ np.swapaxes(root, 1, 2))
+
+
+def partial_correlations(z: np.ndarray, size: int) -> np.ndarray:
+    """Return roots of correlation matrices from partial correlations tanh z.
+
+    Parameters
+    ----------
+    z : ndarray, shape (K, R (R - 1) / 2)
+        Row by row below the diagonal: of i and j, given those before j.
+
+    Returns
+    -------
+    ndarray, shape (K, R, R)
+        Lower triangular; rows of length 1.
+    """
+    root, left, column = np.zeros((len(z), size, size)), np.ones((len(z), size)), 0
+    partial = np.tanh(z)
+    for i in range(size):
+        for j in range(i):
+            root[:, i, j] = partial[:, column] * np.sqrt(left[:, i])
+            left[:, i] *= 1.0 / np.cosh(z[:, column]) ** 2
+            column += 1
+        root[:, i, i] = np.sqrt(left[:, i])
+    return root
+
+
+def lkj_log_density(z: np.ndarray, size: int, eta: float = 1.0) -> np.ndarray:
+    """Return the log density of atanh of partial correlations under LKJ(eta), up to a constant.
+
+    References
+    ----------
+    Lewandowski, Kurowicka and Joe (2009), J. Multivariate Anal. 100, 1989-2001, section 2.
+    """
+    power = np.array([eta + 0.5 * (size - 2 - j) for i in range(size) for j in range(i)])
+    return (
+        np.asarray(-2.0 * np.log(np.cosh(np.clip(z, -300.0, 300.0))) @ power)
+        if size > 1
+        else np.zeros(len(z))
+    )

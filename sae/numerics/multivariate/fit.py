@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.errors import SaeConvergenceError
+from sae.numerics.multivariate.areas import BlockAreas
 from sae.numerics.multivariate.covariances import STRUCTURES, Structure, bend, bounds, in_units, starts, units
 
-__all__ = [
-    "BlockData", "BlockFit", "BlockMse", "fit_blocks", "mse_blocks", "root_of", "solve_gls",
-]  # fmt: skip
+__all__ = ["BlockFit", "BlockMse", "fit_blocks", "mse_blocks", "root_of", "solve_gls"]
 
 _STEPS = 200
 _GAIN = 1e-18  # expected gain in log-likelihood, squared steps in standard errors, that ends the climb
+_NO_INFORMATION = 1e-306  # about a parameter at a bound; its inverse would not be finite
 _ROUGH_GAIN = 1e-8  # for replicates: a ten-thousandth of a standard error
 
 
@@ -65,45 +65,11 @@ class BlockFit:
 
     @property
     def theta_cov(self) -> np.ndarray:
-        """Asymptotic covariance of theta, whatever the units of its parts."""
-        width = np.sqrt(np.maximum(np.diag(self.information), 1e-300))
+        """Asymptotic covariance of theta, whatever the units of its parts; 0 where nothing is known."""
+        own = np.diag(self.information)
+        width = np.sqrt(np.where(own > _NO_INFORMATION, np.maximum(own, 1e-300), np.inf))
         units = np.outer(width, width)
         return np.linalg.pinv(self.information / units, rcond=1e-12, hermitian=True) / units
-
-
-@dataclass(frozen=True, eq=False)
-class BlockData:
-    """Direct estimates with neutral values where there is none: y and X 0, a block of the unit matrix.
-
-    Attributes
-    ----------
-    y : ndarray, shape (D, R)
-    X : ndarray, shape (D, R, p)
-    psi : ndarray, shape (D, R, R)
-    seen : ndarray of bool, shape (D, R)
-    """
-
-    y: np.ndarray
-    X: np.ndarray
-    psi: np.ndarray
-    seen: np.ndarray
-
-    @classmethod
-    def of(cls, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> BlockData:
-        """Take direct estimates with NaN where there is none."""
-        seen = np.isfinite(y)
-        both = seen[:, :, None] & seen[:, None, :]
-        return cls(
-            np.where(seen, y, 0.0),
-            np.where(seen[..., None], X, 0.0),
-            np.where(both, psi, np.eye(y.shape[1])),
-            seen,
-        )
-
-    @property
-    def both(self) -> np.ndarray:
-        """Whether both components of a pair are there, shape (D, R, R)."""
-        return self.seen[:, :, None] & self.seen[:, None, :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +77,8 @@ class Gls:
     """Generalised least squares at one covariance of the effects.
 
     ``value`` is the restricted log-likelihood or, for ML, ``loglik``; both are -inf where a block is not
-    positive definite. ``solved`` is B^-1 (y - X beta), shape (D, R); ``pulled`` X'B^-1, shape (D, p, R).
+    positive definite. ``inverse`` is B^-1, with 0 where a figure is missing; ``solved`` B^-1 (y - X beta),
+    shape (D, R); ``pulled`` X'B^-1, shape (D, p, R).
     """
 
     value: float
@@ -123,20 +90,22 @@ class Gls:
     solved: np.ndarray
 
 
-def solve_gls(data: BlockData, covariance: np.ndarray, reml: bool) -> Gls:
+def solve_gls(areas: BlockAreas, covariance: np.ndarray, reml: bool) -> Gls:
     """Return coefficients and likelihood at the covariance of the effects, shape (R, R)."""
-    inverse = np.linalg.inv(data.psi + covariance * data.both)
+    y, X, psi, seen = areas.arrays
+    inverse = np.linalg.inv(np.where(areas.both, psi + covariance, np.eye(len(covariance))))
     sign, logdets = np.linalg.slogdet(inverse)
     if not (sign > 0).all():
         return Gls(-np.inf, -np.inf, *([np.empty(0)] * 5))
-    pulled = np.swapaxes(data.X, 1, 2) @ inverse
-    p = data.X.shape[2]
+    inverse *= areas.both
+    pulled = np.swapaxes(X, 1, 2) @ inverse
+    p = X.shape[2]
     flat = np.swapaxes(pulled, 0, 1).reshape(p, -1)
-    beta_cov = np.linalg.inv(flat @ data.X.reshape(-1, p))
-    beta = beta_cov @ (flat @ data.y.ravel())
-    residual = np.where(data.seen, data.y - data.X @ beta, 0.0)
+    beta_cov = np.linalg.inv(flat @ X.reshape(-1, p))
+    beta = beta_cov @ (flat @ y.ravel())
+    residual = np.where(seen, y - X @ beta, 0.0)
     solved = np.einsum("drs,ds->dr", inverse, residual)
-    loglik = -0.5 * (data.seen.sum() * np.log(2 * np.pi) - logdets.sum() + (residual * solved).sum())
+    loglik = -0.5 * (seen.sum() * np.log(2 * np.pi) - logdets.sum() + (residual * solved).sum())
     value = loglik
     if reml:
         value += 0.5 * (np.linalg.slogdet(beta_cov)[1] + len(beta) * np.log(2 * np.pi))
@@ -155,15 +124,15 @@ class _Point:
         return self.gls.value
 
 
-def _evaluate(data: BlockData, structure: Structure, theta: np.ndarray, reml: bool) -> _Point:
-    covariance, slopes = structure(theta, data.y.shape[1])
-    gls = solve_gls(data, covariance, reml)
+def _evaluate(areas: BlockAreas, structure: Structure, theta: np.ndarray, reml: bool) -> _Point:
+    covariance, slopes = structure(theta, areas.y.shape[1])
+    gls = solve_gls(areas, covariance, reml)
     if not np.isfinite(gls.value):
         return _Point(gls, *([np.empty(0)] * 3))
-    masked = slopes[:, None] * data.both  # (q, D, R, R)
+    masked = slopes[:, None] * areas.both  # (q, D, R, R)
     q, p, reverse = len(theta), len(gls.beta), np.swapaxes
     turned = gls.inverse @ masked  # B^-1 V_a
-    gradient = gls.solved.T @ gls.solved - (gls.inverse * data.both).sum(axis=0)
+    gradient = gls.solved.T @ gls.solved - gls.inverse.sum(axis=0)
     information = 0.5 * turned.reshape(q, -1) @ reverse(turned, 2, 3).reshape(q, -1).T
     if reml:
         pulled = gls.pulled @ masked  # X'B^-1 V_a, (q, D, p, R)
@@ -182,13 +151,13 @@ def _evaluate(data: BlockData, structure: Structure, theta: np.ndarray, reml: bo
 
 
 def _ascend(
-    data: BlockData, name: str, start: np.ndarray, reml: bool, gain: float = _GAIN
+    areas: BlockAreas, name: str, start: np.ndarray, reml: bool, gain: float = _GAIN
 ) -> tuple[np.ndarray, _Point]:
     """Fisher scoring with halved steps; a parameter at a bound that wants to leave the range stays there."""
     structure = STRUCTURES[name]
-    low, high = bounds(name, data.y.shape[1])
+    low, high = bounds(name, areas.y.shape[1])
     theta = np.clip(start, low, high)
-    point = _evaluate(data, structure, theta, reml)
+    point = _evaluate(areas, structure, theta, reml)
     for _ in range(_STEPS):
         held = ((theta <= low) & (point.score <= 0)) | ((theta >= high) & (point.score >= 0))
         free = np.flatnonzero(~held)
@@ -202,7 +171,7 @@ def _ascend(
         length, moved = 1.0, False
         while length > 1e-10:
             tried = np.clip(theta + length * step, low, high)
-            ahead = _evaluate(data, structure, tried, reml)
+            ahead = _evaluate(areas, structure, tried, reml)
             if ahead.value >= point.value - 1e-12 * max(1.0, abs(point.value)):
                 moved = True
                 break
@@ -247,12 +216,11 @@ def fit_blocks(
     SaeConvergenceError
         If no starting value leads to a maximum.
     """
-    data, size = BlockData.of(y, X, psi), y.shape[1]
-    level = np.array([np.median(psi[data.seen[:, r], r, r]) for r in range(size)])
+    areas, size = BlockAreas(y, X, psi), y.shape[1]
+    level = np.array([np.median(psi[areas.seen[:, r], r, r]) for r in range(size)])
     unit = units(structure, level)
-    width = np.sqrt((data.X**2).sum(axis=(0, 1)))
-    both = np.where(data.both, unit[:, None] * unit, 1.0)
-    scaled = BlockData(data.y / unit, data.X / unit[:, None] / width, data.psi / both, data.seen)
+    width = np.sqrt((np.where(areas.seen[..., None], X, 0.0) ** 2).sum(axis=(0, 1)))
+    scaled = BlockAreas(y / unit, X / unit[:, None] / width, psi / (unit[:, None] * unit))
     reml = method == "reml"
     begins, gain = starts(structure, size, level / unit**2), _GAIN
     if start is not None:
@@ -262,13 +230,22 @@ def fit_blocks(
     if not np.isfinite(point.value):
         raise SaeConvergenceError("The multivariate Fay–Herriot likelihood could not be evaluated.")
     theta = in_units(structure, theta, unit)
-    point = _evaluate(data, STRUCTURES[structure], theta, reml)
+    point = _evaluate(areas, STRUCTURES[structure], theta, reml)
     covariance = STRUCTURES[structure](theta, size)[0]
     effect = point.gls.solved @ covariance
     return BlockFit(
-        theta, covariance, point.information, point.gls.beta, point.gls.beta_cov, effect,
-        X @ point.gls.beta + effect, point.gls.loglik, point.score, method, structure,
-    )  # fmt: skip
+        theta,
+        covariance,
+        point.information,
+        point.gls.beta,
+        point.gls.beta_cov,
+        effect,
+        X @ point.gls.beta + effect,
+        point.gls.loglik,
+        point.score,
+        method,
+        structure,
+    )
 
 
 def root_of(matrices: np.ndarray) -> np.ndarray:
@@ -308,12 +285,11 @@ def mse_blocks(fit: BlockFit, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> 
     ----------
     Benavent and Morales (2016), section 4; Prasad and Rao (1990).
     """
-    seen = np.isfinite(y)
-    both = seen[:, :, None] & seen[:, None, :]
-    size = y.shape[1]
+    areas, size = BlockAreas(y, X, psi), y.shape[1]
+    seen = areas.seen
     covariance, slopes = STRUCTURES[fit.structure](fit.theta, size)
-    blocks = np.where(both, psi + covariance, np.eye(size))
-    inverse = np.linalg.inv(blocks) * both
+    blocks = np.where(areas.both, psi + covariance, 0.0)
+    inverse = areas.inverse(covariance)
     weights = covariance @ inverse  # best linear weights, (D, R, R)
     rest = np.eye(size) - weights * seen[:, None, :]
     g1 = covariance - weights @ covariance
@@ -322,7 +298,7 @@ def mse_blocks(fit: BlockFit, y: np.ndarray, X: np.ndarray, psi: np.ndarray) -> 
     g2 = shared @ np.swapaxes(shared, 1, 2)
     cov = fit.theta_cov
     bends = np.stack([(slope - weights @ slope) @ inverse for slope in slopes])
-    g3 = np.einsum("ab,adrs,dst,bdut->dru", cov, bends, blocks * both, bends, optimize=True)
+    g3 = np.einsum("ab,adrs,dst,bdut->dru", cov, bends, blocks, bends, optimize=True)
     bias = np.zeros_like(g1)
     if fit.method == "ml":
         X_seen = np.where(seen[..., None], X, 0.0)

@@ -5,6 +5,11 @@
 Given V everything is normal: β is integrated out of the density of V, and areas are mixtures of normals over
 weighted nodes of V. The nodes are a Sobol sequence under a Student's t that adapts to the posterior, so that
 moments need no random numbers.
+
+References
+----------
+Oh and Berger (1992), J. Statist. Comput. Simul. 41, 143-168 (a proposal that adapts); Vehtari, Simpson,
+Gelman, Yao and Gabry (2024), J. Mach. Learn. Res. 25(72) (PSIS).
 """
 
 from __future__ import annotations
@@ -13,51 +18,45 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import chdtri, logsumexp, ndtri
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.inference.lattice import find_mode
+from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import effective_draws, psis
+from sae.numerics.multivariate.areas import BlockAreas, BlockArrays
 
 __all__ = [
-    "NODES", "BlockAreas", "Conditionals", "CovarianceNodes", "condition_blocks", "marginal_blocks",
+    "NODES",
+    "BlockPosterior",
+    "Conditionals",
+    "CovarianceNodes",
+    "condition_blocks",
+    "marginal_blocks",
     "place_covariances",
-]  # fmt: skip
+]
 
 _DF = 5.0  # heavier than any posterior of log standard deviations with a proper prior
 _ROUNDS = 4  # the proposal moves to the moments of the round before
 _WIDEN = 1.15
 NODES = 2048
 _LIGHT = 1e-9  # share of a node that is left out
+_PIECE = 500_000  # numbers of one array held at once
+_DETERMINED = 1e-9  # share of a figure's precision below which the others leave a coefficient undetermined
 
 
-@dataclass(frozen=True, eq=False)
-class BlockAreas:
-    """Joined estimates of D areas.
+class _Workspace(NamedTuple):
+    """Room for the Gram matrix and for one area: covariance, [X y], covariance to all rows."""
 
-    Attributes
-    ----------
-    y : ndarray, shape (D, R)
-        NaN where a component has no direct estimate.
-    X : ndarray, shape (D, R, p)
-    psi : ndarray, shape (D, R, R)
-        Read only where both components of a pair have one.
-    """
-
-    y: np.ndarray
-    X: np.ndarray
-    psi: np.ndarray
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """As kernels take them."""
-        seen = np.isfinite(self.y)
-        both = seen[:, :, None] & seen[:, None, :]
-        return (
-            np.where(seen, self.y, 0.0), np.ascontiguousarray(self.X), np.where(both, self.psi, 0.0), seen,
-        )  # fmt: skip
+    gram: np.ndarray
+    A: np.ndarray
+    B: np.ndarray
+    C: np.ndarray
+    place: np.ndarray
+    loose: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +109,44 @@ class Conditionals:
     left_out: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class BlockPosterior:
+    """Posterior of areas over weighted covariances of their effects."""
+
+    areas: BlockAreas
+    nodes: CovarianceNodes
+
+    def mixture(self, contrasts: np.ndarray) -> Mixture:
+        """Return the posterior of linear combinations of an area's components.
+
+        Parameters
+        ----------
+        contrasts : ndarray, shape (D, C, R)
+            C combinations per area.
+
+        Returns
+        -------
+        Mixture
+            Of D C columns, area by area.
+        """
+        y, X, _, seen = self.areas.arrays
+        at = condition_blocks(self.areas, self.nodes.covariances)
+        K = len(self.nodes.phi)
+        means, variances = np.empty((2, K, *contrasts.shape[:2]))
+        for own in np.array_split(np.arange(K), max(1, K * X.size // _PIECE)):
+            V = self.nodes.covariances[own, None]
+            gain = V @ self.areas.inverse(self.nodes.covariances[own])
+            fitted = np.moveaxis(X @ at.beta[own].T, -1, 0)
+            centre = fitted + np.einsum("kdrs,kds->kdr", gain, np.where(seen, y - fitted, 0.0))
+            means[own] = np.einsum("dcr,kdr->kdc", contrasts, centre)
+            inside = contrasts @ (V - gain @ V)
+            loose = contrasts @ (X - gain @ X) @ at.root[own, None]
+            variances[own] = (inside * contrasts).sum(axis=-1) + (loose**2).sum(axis=-1)
+        return Mixture(
+            self.nodes.weights, means.reshape(K, -1), np.sqrt(np.maximum(variances, 1e-300)).reshape(K, -1)
+        )
+
+
 def place_covariances(
     areas: BlockAreas,
     build: Callable[[np.ndarray], np.ndarray],
@@ -136,7 +173,7 @@ def place_covariances(
 
     def density(phi: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            value = marginal_blocks(build(phi), *arrays) + log_prior(phi)
+            value = marginal_blocks(build(phi), arrays) + log_prior(phi)
         return np.where(np.isfinite(value), value, -np.inf)
 
     centre, root = find_mode(density, starts)
@@ -159,17 +196,32 @@ def place_covariances(
 
 def condition_blocks(areas: BlockAreas, covariances: np.ndarray) -> Conditionals:
     """Return the posterior of coefficients and areas given each covariance, shape (K, R, R)."""
-    return Conditionals(*_condition(np.ascontiguousarray(covariances), *areas.arrays))
+    (D, R, p), K = areas.X.shape, len(covariances)
+    conditionals = Conditionals(
+        np.zeros((K, p)),
+        np.zeros((K, p, p)),
+        np.empty((K, D, R)),
+        np.empty((K, D, R)),
+        np.full((K, D, R), np.nan),
+    )
+    _condition(
+        np.ascontiguousarray(covariances),
+        areas.arrays,
+        conditionals.beta,
+        conditionals.root,
+        conditionals.means,
+        conditionals.sds,
+        conditionals.left_out,
+    )
+    return conditionals
 
 
-def marginal_blocks(
-    covariances: np.ndarray, y: np.ndarray, X: np.ndarray, psi: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
+def marginal_blocks(covariances: np.ndarray, areas: BlockArrays) -> np.ndarray:
     """Return the log density of the data given each covariance, β integrated out, shape (K,).
 
-    Other arguments as `BlockAreas.arrays` gives them; a covariance that is not positive definite gives NaN.
+    A covariance that is not positive definite gives NaN.
     """
-    return np.asarray(_marginals(np.ascontiguousarray(covariances), y, X, psi, seen))
+    return np.asarray(_marginals(np.ascontiguousarray(covariances), areas))
 
 
 def _proposals(centre: np.ndarray, root: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +240,14 @@ def _student_points(q: int, nodes: int) -> np.ndarray:
     return np.asarray(ndtri(uniforms[:, :q]) * np.sqrt(_DF / chdtri(_DF, uniforms[:, q]))[:, None])
 
 
-@jit_scalar
+@inlined
+def _workspace(R, p):
+    """Made inside the kernel, where the compiler knows that the arrays do not overlap."""
+    gram, A, B, C = np.empty((p + 1, p + 1)), np.empty((R, R)), np.empty((R, p + 1)), np.empty((R, R))
+    return _Workspace(gram, A, B, C, np.empty(R, np.int64), np.empty(p))
+
+
+@inlined
 def _factor(A, n):
     """Put the lower Cholesky factor of the first n rows of A in its place; return the log determinant."""
     logdet = 0.0
@@ -205,7 +264,7 @@ def _factor(A, n):
     return logdet
 
 
-@jit_scalar
+@inlined
 def _whiten(A, B, n, columns):
     """Replace the first n rows of B by L^-1 B, L the factor in A."""
     for c in range(columns):
@@ -216,32 +275,36 @@ def _whiten(A, B, n, columns):
             B[j, c] = total / A[j, j]
 
 
-@jit_scalar
-def _load(V, y, X, psi, seen, place, A, B):
-    """Fill A with the covariance of the observed figures of an area, B with [X y]; return their number."""
-    R, p = X.shape
+@inlined
+def _load(d, V, y, X, psi, seen, A, B, place):
+    """Fill A with the covariance of the observed figures of area d, B with [X y]; return their number."""
+    R, p = X.shape[1:]
     n = 0
     for r in range(R):
-        if seen[r]:
+        if seen[d, r]:
             place[n] = r
             n += 1
     for i in range(n):
         for j in range(i + 1):
-            A[i, j] = V[place[i], place[j]] + psi[place[i], place[j]]
+            A[i, j] = V[place[i], place[j]] + psi[d, place[i], place[j]]
         for c in range(p):
-            B[i, c] = X[place[i], c]
-        B[i, p] = y[place[i]]
+            B[i, c] = X[d, place[i], c]
+        B[i, p] = y[d, place[i]]
     return n
 
 
-@jit_scalar
-def _gls(V, y, X, psi, seen, gram, A, B, place):
-    """Fill gram with the factor of [X y]'Σ^-1[X y]; return log determinants and the count of figures."""
+@inlined
+def _gls(V, areas, work):
+    """Fill gram with the factor of [X y]'Σ^-1[X y]; return log determinants, residuals' square and count."""
+    y, X, psi, seen = areas
+    gram, A, B, _, place, _ = work
     D, _, p = X.shape
-    gram[:] = 0.0
+    for a in range(p + 1):
+        for b in range(p + 1):
+            gram[a, b] = 0.0
     logdet, count = 0.0, 0
     for d in range(D):
-        n = _load(V, y[d], X[d], psi[d], seen[d], place, A, B)
+        n = _load(d, V, y, X, psi, seen, A, B, place)
         count += n
         logdet += _factor(A, n)
         _whiten(A, B, n, p + 1)
@@ -249,112 +312,120 @@ def _gls(V, y, X, psi, seen, gram, A, B, place):
             for b in range(a + 1):
                 for i in range(n):
                     gram[a, b] += B[i, a] * B[i, b]
-    return logdet, count
+    logdet += _factor(gram, p)
+    rest = gram[p, p]
+    for j in range(p):  # forward substitution
+        total = gram[p, j]
+        for s in range(j):
+            total -= gram[p, s] * gram[j, s]
+        gram[p, j] = total / gram[j, j]
+        rest -= gram[p, j] ** 2
+    return logdet, rest, count
 
 
-@jit_scalar
-def _marginals(V, y, X, psi, seen):
-    """Log density of the data at each covariance, coefficients integrated out."""
-    K = len(V)
+@inlined
+def _coefficients(gram, beta, root):
+    """β and the root L^-T of its covariance, from the factor L in gram; root' is lower triangular."""
+    p = len(beta)
+    for j in range(p - 1, -1, -1):
+        total = gram[p, j]
+        for s in range(j + 1, p):
+            total -= gram[s, j] * beta[s]
+        beta[j] = total / gram[j, j]
+    for c in range(p):  # column c of L^-1, stored as row c of root
+        for j in range(c, p):
+            total = 1.0 if j == c else 0.0
+            for s in range(c, j):
+                total -= gram[j, s] * root[c, s]
+            root[c, j] = total / gram[j, j]
+
+
+@inlined
+def _load_residuals(k, d, V, beta, y, X, psi, seen, A, B, C, place):
+    """As `_load`, whitened and y less X β, and C the whitened covariance to all rows; return the number."""
     R, p = X.shape[1:]
-    out = np.empty(K)
-    gram, A, B, place = (
-        np.empty((p + 1, p + 1)),
-        np.empty((R, R)),
-        np.empty((R, p + 1)),
-        np.empty(R, np.int64),
-    )
-    for k in range(K):
-        logdet, count = _gls(V[k], y, X, psi, seen, gram, A, B, place)
-        logdet += _factor(gram, p)
-        rest = gram[p, p]
-        for j in range(p):
-            total = gram[p, j]
-            for s in range(j):
-                total -= gram[p, s] * gram[j, s]
-            gram[p, j] = total / gram[j, j]
-            rest -= gram[p, j] ** 2
+    n = _load(d, V[k], y, X, psi, seen, A, B, place)
+    for i in range(n):
+        for c in range(p):
+            B[i, p] -= B[i, c] * beta[k, c]
+        for r in range(R):
+            C[i, r] = V[k, place[i], r]
+    _factor(A, n)
+    _whiten(A, B, n, p + 1)
+    _whiten(A, C, n, R)
+    return n
+
+
+@inlined
+def _moments(k, d, n, V, X, beta, root, B, C, loose, means, sds):
+    """Mean and deviation of X β + u in the rows of an area: of u given its figures, and what β adds."""
+    R, p = X.shape[1:]
+    for r in range(R):
+        mean, variance = 0.0, V[k, r, r]
+        for c in range(p):
+            loose[c] = X[d, r, c]
+            mean += X[d, r, c] * beta[k, c]
+        for i in range(n):
+            mean += C[i, r] * B[i, p]
+            variance -= C[i, r] ** 2
+            for c in range(p):
+                loose[c] -= C[i, r] * B[i, c]
+        variance = max(variance, 0.0)
+        for c in range(p):
+            half = 0.0
+            for s in range(p):
+                half += loose[s] * root[k, s, c]
+            variance += half * half
+        means[k, d, r], sds[k, d, r] = mean, math.sqrt(max(variance, 1e-300))
+
+
+@inlined
+def _left_out(k, d, n, root, A, B, C, place, left):
+    """Log density of each figure of an area given all others, from its row of the projected precision."""
+    p = root.shape[1]
+    for i in range(n):
+        for j in range(n):
+            C[j, 0] = 1.0 if i == j else 0.0
+        _whiten(A, C, n, 1)
+        own, pull = 0.0, 0.0
+        for j in range(n):
+            own += C[j, 0] ** 2
+            pull += C[j, 0] * B[j, p]
+        whole = own
+        for c in range(p):
+            half = 0.0
+            for s in range(p):
+                part = 0.0
+                for j in range(n):
+                    part += C[j, 0] * B[j, s]
+                half += part * root[k, s, c]
+            own -= half * half
+        if own > _DETERMINED * whole:
+            left[k, d, place[i]] = -0.5 * (math.log(2.0 * math.pi / own) + pull * pull / own)
+
+
+@compiled
+def _marginals(V, areas):
+    """Log density of the data at each covariance, coefficients integrated out."""
+    _, R, p = areas.X.shape
+    work, out = _workspace(R, p), np.empty(len(V))
+    for k in range(len(V)):
+        logdet, rest, count = _gls(V[k], areas, work)
         out[k] = -0.5 * (logdet + rest + (count - p) * math.log(2.0 * math.pi))
     return out
 
 
-@jit_scalar
-def _condition(V, y, X, psi, seen):
-    """Coefficients with the root of their covariance; means, deviations, left-out densities of rows."""
-    K = len(V)
+@compiled
+def _condition(V, areas, beta, root, means, sds, left):
+    """Fill coefficients with the root of their covariance; means, deviations, left-out densities of rows."""
+    y, X, psi, seen = areas
     D, R, p = X.shape
-    beta, root = np.zeros((K, p)), np.zeros((K, p, p))
-    means, sds, left = np.empty((K, D, R)), np.empty((K, D, R)), np.full((K, D, R), np.nan)
-    gram, A, B, place = (
-        np.empty((p + 1, p + 1)),
-        np.empty((R, R)),
-        np.empty((R, p + 1)),
-        np.empty(R, np.int64),
-    )
-    C, loose = np.empty((R, R)), np.empty(p)
-    for k in range(K):
-        _gls(V[k], y, X, psi, seen, gram, A, B, place)
-        _factor(gram, p)
-        for j in range(p):  # forward and backward substitution; root = L^-T, its transpose lower triangular
-            total = gram[p, j]
-            for s in range(j):
-                total -= gram[p, s] * gram[j, s]
-            gram[p, j] = total / gram[j, j]
-        for j in range(p - 1, -1, -1):
-            total = gram[p, j]
-            for s in range(j + 1, p):
-                total -= gram[s, j] * beta[k, s]
-            beta[k, j] = total / gram[j, j]
-        for c in range(p):  # column c of L^-1, stored as row c of root
-            for j in range(c, p):
-                total = 1.0 if j == c else 0.0
-                for s in range(c, j):
-                    total -= gram[j, s] * root[k, c, s]
-                root[k, c, j] = total / gram[j, j]
+    work = _workspace(R, p)
+    gram, A, B, C, place, loose = work
+    for k in range(len(V)):
+        _gls(V[k], areas, work)
+        _coefficients(gram, beta[k], root[k])
         for d in range(D):
-            n = _load(V[k], y[d], X[d], psi[d], seen[d], place, A, B)
-            for i in range(n):
-                for c in range(p):
-                    B[i, p] -= X[d, place[i], c] * beta[k, c]
-                for r in range(R):
-                    C[i, r] = V[k, place[i], r]
-            _factor(A, n)
-            _whiten(A, B, n, p + 1)
-            _whiten(A, C, n, R)
-            for r in range(R):
-                mean, variance = 0.0, V[k, r, r]
-                for c in range(p):
-                    loose[c] = X[d, r, c]
-                    mean += X[d, r, c] * beta[k, c]
-                for i in range(n):
-                    mean += C[i, r] * B[i, p]
-                    variance -= C[i, r] ** 2
-                    for c in range(p):
-                        loose[c] -= C[i, r] * B[i, c]
-                variance = max(variance, 0.0)
-                for c in range(p):
-                    half = 0.0
-                    for s in range(p):
-                        half += loose[s] * root[k, s, c]
-                    variance += half * half
-                means[k, d, r], sds[k, d, r] = mean, math.sqrt(max(variance, 1e-300))
-            for i in range(n):  # column i of the rows' part of the projected precision
-                for j in range(n):
-                    C[j, 0] = 1.0 if i == j else 0.0
-                _whiten(A, C, n, 1)
-                own, pull = 0.0, 0.0
-                for j in range(n):
-                    own += C[j, 0] ** 2
-                    pull += C[j, 0] * B[j, p]
-                whole = own
-                for c in range(p):
-                    half = 0.0
-                    for s in range(p):
-                        part = 0.0
-                        for j in range(n):
-                            part += C[j, 0] * B[j, s]
-                        half += part * root[k, s, c]
-                    own -= half * half
-                if own > 1e-9 * whole:
-                    left[k, d, place[i]] = -0.5 * (math.log(2.0 * math.pi / own) + pull * pull / own)
-    return beta, root, means, sds, left
+            n = _load_residuals(k, d, V, beta, y, X, psi, seen, A, B, C, place)
+            _moments(k, d, n, V, X, beta, root, B, C, loose, means, sds)
+            _left_out(k, d, n, root, A, B, C, place, left)

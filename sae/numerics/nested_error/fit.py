@@ -148,8 +148,15 @@ def _maximise(profile: Profile, restricted: bool) -> tuple[np.ndarray, np.ndarra
     value = np.where(at_zero, profile.loglik(profile.at(np.zeros(outcomes), rows), restricted), -np.inf)
     maxima = at_zero.astype(np.int64) + np.bincount(owner, minlength=outcomes)
     if len(owner):
-        found = _close(profile, restricted, owner, grid[step], grid[step + 1], scores[step, owner],
-                       scores[step + 1, owner])  # fmt: skip
+        found = _close(
+            profile,
+            restricted,
+            owner,
+            grid[step],
+            grid[step + 1],
+            scores[step, owner],
+            scores[step + 1, owner],
+        )
         height = profile.loglik(profile.at(found, owner), restricted)
         for k in np.argsort(height, kind="stable"):
             if height[k] > value[owner[k]]:
@@ -158,9 +165,14 @@ def _maximise(profile: Profile, restricted: bool) -> tuple[np.ndarray, np.ndarra
 
 
 def _close(
-    profile: Profile, restricted: bool, owner: np.ndarray,
-    low: np.ndarray, high: np.ndarray, at_low: np.ndarray, at_high: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    profile: Profile,
+    restricted: bool,
+    owner: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    at_low: np.ndarray,
+    at_high: np.ndarray,
+) -> np.ndarray:
     """Close brackets of falls through 0, all at once, by Chandrupatla's method (1997, Adv. Eng. Softw. 28).
 
     Its steps are inverse quadratic where the function is nearly one, else halvings.

@@ -1,4 +1,9 @@
-"""Leave one area out: how well the others foretell all outcomes of an area, by the nodes of the posterior."""
+"""Leave one area out: how well the others foretell all outcomes of an area, by the nodes of the posterior.
+
+References
+----------
+Gelfand, Dey and Chang (1992), in Bayesian Statistics 4, 147-167.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,10 @@ With β flat and p(σe²) ∝ 1/σe² the data leave
 
 where the factor σe before |V| is that of dσu = σe dτ. A prior of the ratio stands in the place of p(σu) σe as
 p(τ): then σe² given τ is inverse gamma, else that times a factor that is log-concave in log σe.
+
+References
+----------
+Datta and Ghosh (1991), Ann. Stat. 19, 1748-1770; Clenshaw and Curtis (1960), Numer. Math. 2, 197-205.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ _ELEMENTS = 2_000_000
 
 @dataclass(frozen=True)
 class HyperPrior:
-    """Prior of σu, or of σu/σe with `ratio`: `code` and `scale` as in `hyperprior`.
+    """Prior of σu, or of σu/σe with `ratio`: `code` and `scale` as in `priors`.
 
     σe² has density 1/σe² and the coefficients are flat.
     """
@@ -264,9 +268,19 @@ def nested_error_posterior(
     point = profile.at(nodes**2)
     _, sigma, inner = _in_units(prior, nodes, point.rss, freedom, unit, _DROP, 0)
     return NestedErrorPosterior(
-        profile, prior, nodes, values, point, sigma, inner,
-        np.stack([grid, density, cumulated]), width, unit, error, float(now[2]),
-    )  # fmt: skip
+        profile,
+        prior,
+        nodes,
+        values,
+        point,
+        sigma,
+        inner,
+        np.stack([grid, density, cumulated]),
+        width,
+        unit,
+        error,
+        float(now[2]),
+    )
 
 
 def _refuse_improper(profile: Profile, prior: HyperPrior, freedom: int) -> None:

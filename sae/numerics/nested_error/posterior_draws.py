@@ -3,6 +3,10 @@
 τ comes from its tabulated distribution; σe given τ from an inverse gamma that bounds its log-concave density;
 β and the area effects are normal. Areas lie in rows and the 64 draws of a block in columns: each area has a
 stream of its own, and the cost per draw does not depend on the number of units.
+
+References
+----------
+Devroye (1986), Non-Uniform Random Variate Generation, chapter II (inversion, rejection).
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_inner_sums, jit_scalar
+from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, log_prior_sd
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.posterior import NestedErrorPosterior
@@ -47,7 +52,62 @@ class JointDraws:
     coefficients: np.ndarray
 
 
-@jit_inner
+class _Prior(NamedTuple):
+    """The tabulated distribution of τ and what makes the density of σe given τ."""
+
+    table: np.ndarray
+    width: float
+    unit: float
+    freedom: float
+    code: int
+    scale: float
+    on_ratio: bool
+
+
+class _Moments(NamedTuple):
+    """M(λ) = within + Σ n / (1 + n λ) between, over the distinct sizes n; packed triangles."""
+
+    n: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+
+
+class _Areas(NamedTuple):
+    """What each of D areas brings; `sizes` has the distinct sample sizes, `group` which one is the area's."""
+
+    keys: np.ndarray
+    outside_keys: np.ndarray
+    group: np.ndarray
+    sizes: np.ndarray
+    x: np.ndarray
+    X: np.ndarray
+    centre: np.ndarray
+    gap: np.ndarray
+    fraction: np.ndarray
+    outside: np.ndarray
+
+
+class _Workspace(NamedTuple):
+    """Room for one block of draws."""
+
+    rows: np.ndarray
+    tau: np.ndarray
+    sigma: np.ndarray
+    delta: np.ndarray
+    gamma: np.ndarray
+    sd: np.ndarray
+    z: np.ndarray
+    fitted: np.ndarray
+    mean: np.ndarray
+
+    @classmethod
+    def of(cls, p: int, sizes: int) -> _Workspace:
+        """Make room for p coefficients and some distinct sample sizes."""
+        shapes = [((p + 1) * (p + 2) // 2, BLOCK), BLOCK, BLOCK, (p, BLOCK), (sizes, BLOCK), (sizes, BLOCK)]
+        return cls(*(np.empty(shape) for shape in [*shapes, BLOCK, BLOCK, BLOCK]))
+
+
+@inlined
 def _slope(code, scale, sd):
     """Return first and second derivative of the log prior with respect to log sd."""
     x = sd / scale
@@ -63,7 +123,7 @@ def _slope(code, scale, sd):
     return -x, -x
 
 
-@jit_inner
+@inlined
 def _draw_tau(state, table, width):
     """Draw τ = width sinh s, s with a density that is linear in every cell of the table."""
     last = table.shape[1] - 1
@@ -83,7 +143,7 @@ def _draw_tau(state, table, width):
     return width * math.sinh(table[0, low] + t * (table[0, low + 1] - table[0, low]))
 
 
-@jit_inner
+@inlined
 def _draw_sigma(state, tau, rss, freedom, code, scale, on_ratio):
     """Draw σe given τ: an inverse gamma, thinned by how far the log prior lies below its tangent."""
     if on_ratio:
@@ -106,7 +166,7 @@ def _draw_sigma(state, tau, rss, freedom, code, scale, on_ratio):
             return sigma
 
 
-@jit_inner_sums
+@inlined_sums
 def _gram(ratio, n, within, between, rows):
     """Fill the packed M(λ) of all draws of a block, shape (q (q + 1) / 2, 64)."""
     count = len(ratio)
@@ -123,7 +183,7 @@ def _gram(ratio, n, within, between, rows):
                 rows[row, s] += b * g[s]
 
 
-@jit_inner
+@inlined
 def _cholesky(rows, q):
     """Replace packed matrices by their lower Cholesky factors, all draws of a block at once."""
     count = rows.shape[1]
@@ -142,33 +202,18 @@ def _cholesky(rows, q):
                     rows[base + j, s] = math.sqrt(max(rows[base + j, s], 0.0))
 
 
-@jit_inner
-def _hyper(
-    key,
-    block,
-    table,
-    width,
-    unit,
-    freedom,
-    code,
-    scale,
-    on_ratio,
-    n,
-    within,
-    between,
-    rows,
-    tau,
-    sigma,
-    delta,
-):
+@inlined
+def _hyper(key, block, prior, moments, work):
     """Draw τ, σe and δ of one block; always all 64, so that a shorter block is the beginning of a longer."""
+    # a field of a tuple is taken out of it before the loops: each time costs a count of references
+    table, width, unit, freedom, code, scale, on_ratio = prior
+    rows, tau, sigma, delta = work.rows, work.tau, work.sigma, work.delta
     p = len(delta)
-    q = p + 1
     state = new_stream(key, block)
     for s in range(BLOCK):
         tau[s] = _draw_tau(state, table, width)
-    _gram(tau * tau, n, within, between, rows)
-    _cholesky(rows, q)
+    _gram(tau * tau, moments.n, moments.within, moments.between, rows)
+    _cholesky(rows, p + 1)
     last = p * (p + 1) // 2
     for s in range(BLOCK):
         rss = (rows[last + p, s] / unit) ** 2
@@ -180,84 +225,59 @@ def _hyper(
             delta[j, s] = value / rows[j * (j + 1) // 2 + j, s]
 
 
-@jit_inner_sums
-def _areas(
-    start, count, block, keys, outside_keys, group, sizes, x, X, centre, gap, fraction, outside,
-    tau, sigma, delta, gamma_, spread, z, w, values, effects,
-):  # fmt: skip
-    """Draw the effect and the mean of every area for the first `count` draws of a block."""
-    p = delta.shape[0]
-    fitted, mean = np.empty(count), np.empty(count)
+@inlined
+def _shrinkage(count, sizes, tau, sigma, gamma_, sd):
+    """Fill γ and the deviation of u given τ and σe, for every size of a sample."""
     for u in range(len(sizes)):
         for s in range(count):
             ratio = tau[s] * tau[s]
             share = 1.0 / (1.0 + sizes[u] * ratio)
             gamma_[u, s] = sizes[u] * ratio * share
-            spread[u, s] = sigma[s] * tau[s] * math.sqrt(share)
+            sd[u, s] = sigma[s] * tau[s] * math.sqrt(share)
+
+
+@inlined_sums
+def _areas(start, count, block, areas, work, values, effects):
+    """Draw the effect and the mean of every area for the first `count` draws of a block."""
+    keys, outside_keys, group, sizes, x, X, centre, gap, fraction, outside = areas
+    _, tau, sigma, delta, gamma_, sd, z, fitted, mean = work
+    _shrinkage(count, sizes, tau, sigma, gamma_, sd)
     for d in range(len(keys)):
         fill_normals(new_stream(keys[d], block), z[:count])
         for s in range(count):
             fitted[s] = 0.0
             mean[s] = centre[d]
-        for j in range(p):
+        for j in range(len(delta)):
             a, b = x[d, j], X[d, j]
             for s in range(count):
                 fitted[s] += a * delta[j, s]
                 mean[s] += b * delta[j, s]
         u, left = group[d], 1.0 - fraction[d]
         for s in range(count):
-            fitted[s] = gamma_[u, s] * (gap[d] - fitted[s]) + spread[u, s] * z[s]
+            fitted[s] = gamma_[u, s] * (gap[d] - fitted[s]) + sd[u, s] * z[s]
             values[d, start + s] = mean[s] + left * fitted[s]
         if len(effects):
             for s in range(count):
                 effects[d, start + s] = fitted[s]
         if outside[d] > 0.0:
-            fill_normals(new_stream(outside_keys[d], block), w[:count])
+            fill_normals(new_stream(outside_keys[d], block), z[:count])
             for s in range(count):
-                values[d, start + s] += outside[d] * sigma[s] * w[s]
+                values[d, start + s] += outside[d] * sigma[s] * z[s]
 
 
-@jit_scalar
-def _draw(
-    key, keys, outside_keys, table, width, unit, freedom, code, scale, on_ratio,
-    n, within, between, group, sizes, x, X, centre, gap, fraction, outside,
-    values, effects, sigma_u, sigma_e, deltas,
-):  # fmt: skip
-    total, p = len(sigma_u), x.shape[1]
-    rows = np.empty((len(within), BLOCK))
-    tau, sigma, delta = np.empty(BLOCK), np.empty(BLOCK), np.empty((p, BLOCK))
-    gamma_, spread = np.empty((len(sizes), BLOCK)), np.empty((len(sizes), BLOCK))
-    z, w = np.empty(BLOCK), np.empty(BLOCK)
+@compiled
+def _draw(key, prior, moments, areas, work, values, effects, sigma_u, sigma_e, deltas):
+    total, tau, sigma, delta = len(sigma_u), work.tau, work.sigma, work.delta
     for block in range((total + BLOCK - 1) // BLOCK):
         start = block * BLOCK
         count = min(BLOCK, total - start)
-        _hyper(
-            key,
-            block,
-            table,
-            width,
-            unit,
-            freedom,
-            code,
-            scale,
-            on_ratio,
-            n,
-            within,
-            between,
-            rows,
-            tau,
-            sigma,
-            delta,
-        )
+        _hyper(key, block, prior, moments, work)
         for s in range(count):
             sigma_u[start + s] = tau[s] * sigma[s]
             sigma_e[start + s] = sigma[s]
-            for j in range(p):
+            for j in range(len(delta)):
                 deltas[start + s, j] = delta[j, s]
-        _areas(
-            start, count, block, keys, outside_keys, group, sizes, x, X, centre, gap, fraction, outside,
-            tau, sigma, delta, gamma_, spread, z, w, values, effects,
-        )  # fmt: skip
+        _areas(start, count, block, areas, work, values, effects)
 
 
 def draw_nested_error(
@@ -297,15 +317,40 @@ def draw_nested_error(
     values = np.empty((units, draws))
     kept = np.empty((units if effects else 0, draws))
     sigma_u, sigma_e, deltas = np.empty(draws), np.empty(draws), np.empty((draws, p))
+    prior = posterior.prior
     _draw(
         stream_keys(seed, "hyperparameters", [""])[0],
-        stream_keys(seed, "area effect", labels), stream_keys(seed, "units outside the sample", labels),
-        posterior.table, posterior.width, posterior.unit, float(profile.units - p), posterior.prior.code,
-        posterior.prior.scale if not posterior.prior.ratio else 1.0, posterior.prior.ratio,
-        profile.n, bordered(profile.xx, profile.xy[0], profile.yy[0])[rows, columns],
-        np.ascontiguousarray(bordered(profile.bxx, profile.bxy[0], profile.byy[0])[:, rows, columns]),
-        group.astype(np.int64), sizes.astype(float), np.ascontiguousarray(x), np.ascontiguousarray(X),
-        means.x_mean @ start + f * gap, gap, f, np.sqrt((1.0 - f) / means.units),
-        values, kept, sigma_u, sigma_e, deltas,
-    )  # fmt: skip
+        _Prior(
+            posterior.table,
+            posterior.width,
+            posterior.unit,
+            float(profile.units - p),
+            prior.code,
+            1.0 if prior.ratio else prior.scale,
+            prior.ratio,
+        ),
+        _Moments(
+            profile.n,
+            bordered(profile.xx, profile.xy[0], profile.yy[0])[rows, columns],
+            np.ascontiguousarray(bordered(profile.bxx, profile.bxy[0], profile.byy[0])[:, rows, columns]),
+        ),
+        _Areas(
+            stream_keys(seed, "area effect", labels),
+            stream_keys(seed, "units outside the sample", labels),
+            group.astype(np.int64),
+            sizes.astype(float),
+            np.ascontiguousarray(x),
+            np.ascontiguousarray(X),
+            means.x_mean @ start + f * gap,
+            gap,
+            f,
+            np.sqrt((1.0 - f) / means.units),
+        ),
+        _Workspace.of(p, len(sizes)),
+        values,
+        kept,
+        sigma_u,
+        sigma_e,
+        deltas,
+    )
     return JointDraws(values.T, kept.T, sigma_u, sigma_e, start + deltas @ profile.root.T)

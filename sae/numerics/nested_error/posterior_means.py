@@ -1,6 +1,10 @@
 """Posterior of area means, coefficients and variances under the nested error model, without random numbers.
 
 Given the nodes of τ and σe every area mean and coefficient is normal.
+
+References
+----------
+Datta and Ghosh (1991), Ann. Stat. 19, 1748-1770.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
+from sae.numerics.inference.mixture import Mixture, newton_quantile
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.posterior import NestedErrorPosterior
 from sae.numerics.nested_error.profile import AreaSums
@@ -60,47 +65,37 @@ class AreaMixture:
         value = np.broadcast_to(np.asarray(value, dtype=float), self.means.shape[1:])
         out = np.empty(len(value))
         for part in self._parts():
-            out[part] = self._below(value[part], part)[0]
+            out[part] = self._normals(part).cdf(value[part])
         return out
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
         """Return quantiles, shape (P, D): Newton steps inside a closing bracket."""
         mean, sd = self.moments()
         out = np.empty((len(probabilities), len(mean)))
-        for row, probability in enumerate(np.asarray(probabilities, dtype=float)):
-            for part in self._parts():
-                out[row, part] = self._quantile(float(probability), mean[part], sd[part], part)
+        for part in self._parts():
+            normals, centre, unit = self._normals(part), mean[part], sd[part]
+            for row, probability in enumerate(np.asarray(probabilities, dtype=float).tolist()):
+                # by Chebyshev's inequality a quantile is never farther from the mean
+                reach = unit / math.sqrt(min(probability, 1.0 - probability))
+                out[row, part] = newton_quantile(
+                    normals,
+                    probability,
+                    centre + unit * float(ndtri(probability)),
+                    (centre - reach, centre + reach),
+                    unit,
+                )
         return out
 
     def _parts(self) -> list[slice]:
         size = max(1, _ELEMENTS // len(self._components[0]))
         return [slice(start, start + size) for start in range(0, self.means.shape[1], size)]
 
-    def _below(self, value: np.ndarray, part: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return distribution function and density at `value`."""
+    def _normals(self, part: slice) -> Mixture:
+        """Return the posterior of some area means as a mixture of normals."""
         weights, node, sigma = self._components
-        sd = sigma[:, None] * np.sqrt(self.shares[:, part])[node]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = (value - self.means[:, part][node]) / sd
-            density = weights @ (np.exp(-0.5 * z * z) / sd) / math.sqrt(2.0 * math.pi)
-        return weights @ ndtr(np.nan_to_num(z, nan=np.inf)), density
-
-    def _quantile(self, probability: float, mean: np.ndarray, sd: np.ndarray, part: slice) -> np.ndarray:
-        now = mean + sd * float(ndtri(probability))
-        # by Chebyshev's inequality a quantile is never farther from the mean
-        reach = sd / math.sqrt(min(probability, 1.0 - probability))
-        low, high = mean - reach, mean + reach
-        for _ in range(100):
-            below, density = self._below(now, part)
-            low, high = np.where(below < probability, now, low), np.where(below < probability, high, now)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                step = now - (below - probability) / density
-            following = np.where((step > low) & (step < high), step, 0.5 * (low + high))
-            done = np.abs(following - now) <= 1e-12 * (np.abs(now) + sd)
-            now = following
-            if done.all():
-                break
-        return now
+        return Mixture(
+            weights, self.means[:, part][node], sigma[:, None] * np.sqrt(self.shares[:, part])[node]
+        )
 
 
 def area_mixture(posterior: NestedErrorPosterior, sums: AreaSums, means: AreaMeans) -> AreaMixture:

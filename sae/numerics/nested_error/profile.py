@@ -9,6 +9,10 @@ g_d = n_d / (1 + n_d λ),
     σe² X'V^-1X = M(λ) = W + Σ_d g_d x̄_d x̄_d',
 
 a sum without cancellation. Areas of the same n_d share g_d, so their products are added up once.
+
+References
+----------
+Battese, Harter and Fuller (1988), JASA 83, 28-36 (the model).
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 
 __all__ = ["AreaSums", "Point", "Profile", "area_sums", "bordered"]
 
@@ -53,7 +57,7 @@ class AreaSums:
     yy: np.ndarray
 
 
-@jit_scalar
+@compiled
 def _pass(y, X, area, n, shift, sums, products):
     """Add up the units of each area, as deviations from its first unit."""
     p = X.shape[1]
@@ -97,9 +101,14 @@ def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> Are
     n, shift, sums = np.zeros(areas, dtype=np.int64), np.zeros((areas, q)), np.zeros((areas, q))
     products = np.zeros((areas, q * (q + 1) // 2))
     _pass(
-        np.ascontiguousarray(y, dtype=np.float64), np.ascontiguousarray(X, dtype=np.float64),
-        np.ascontiguousarray(area, dtype=np.int64), n, shift, sums, products,
-    )  # fmt: skip
+        np.ascontiguousarray(y, dtype=np.float64),
+        np.ascontiguousarray(X, dtype=np.float64),
+        np.ascontiguousarray(area, dtype=np.int64),
+        n,
+        shift,
+        sums,
+        products,
+    )
     count = np.maximum(n, 1)[:, None]
     rows, columns = np.tril_indices(q)
     products -= sums[:, rows] * sums[:, columns] / count
@@ -167,9 +176,17 @@ class Profile:
         bxy = np.stack([(gather @ (y_mean * x_mean[:, j]).T).T for j in range(p)], axis=2)
         byy = (gather @ (y_mean * y_mean).T).T
         return cls(
-            unique.astype(float), counts.astype(float), xx, xy, np.maximum(yy, 0.0), bxx, bxy, byy,
-            fit @ root.T, root,
-        )  # fmt: skip
+            unique.astype(float),
+            counts.astype(float),
+            xx,
+            xy,
+            np.maximum(yy, 0.0),
+            bxx,
+            bxy,
+            byy,
+            fit @ root.T,
+            root,
+        )
 
     @property
     def outcomes(self) -> int:
@@ -234,10 +251,15 @@ class Profile:
         half = np.einsum("kab,kb->ka", inverse, cross)
         delta = np.einsum("kab,ka->kb", inverse, half)
         return Point(
-            ratio, rows, g, inverse, delta, square - (half * half).sum(axis=1),
+            ratio,
+            rows,
+            g,
+            inverse,
+            delta,
+            square - (half * half).sum(axis=1),
             -2.0 * np.log(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1),
             np.log1p(self.n * ratio[:, None]) @ self.counts,
-        )  # fmt: skip
+        )
 
     def loglik(self, point: Point, restricted: bool) -> np.ndarray:
         """Return the profile log-likelihood up to a constant, shape (K,)."""

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 
 __all__ = ["exponential", "fill_normals", "gamma", "new_stream", "normal", "normals_of", "uniform"]
 
@@ -49,14 +49,14 @@ _S27, _S30, _S31, _S9, _S8 = np.uint64(27), np.uint64(30), np.uint64(31), np.uin
 _ONE, _LAYER, _52_BITS = np.uint64(1), np.uint64(255), np.uint64((1 << 52) - 1)
 
 
-@jit_inner
+@inlined
 def _mixed(value):
     value = (value ^ (value >> _S30)) * _FIRST
     value = (value ^ (value >> _S27)) * _SECOND
     return value ^ (value >> _S31)
 
 
-@jit_inner
+@inlined
 def _next(state):
     out = state[0] + state[1] + state[3]
     state[3] += _ONE
@@ -66,7 +66,7 @@ def _next(state):
     return out
 
 
-@jit_inner
+@inlined
 def new_stream(key, block):
     """Return the state of block number `block` of the stream `key`: uint64, shape (4,)."""
     state = np.empty(4, np.uint64)
@@ -80,19 +80,19 @@ def new_stream(key, block):
     return state
 
 
-@jit_inner
+@inlined
 def uniform(state):
     """Return a uniform strictly inside (0, 1)."""
     return (np.float64(_next(state) >> _S11) + 0.5) * 2.0**-53
 
 
-@jit_inner
+@inlined
 def exponential(state):
     """Return a standard exponential."""
     return -math.log(uniform(state))
 
 
-@jit_inner
+@inlined
 def _outside(state, layer, x):
     """Finish a point that the rectangle of its layer did not settle: (accepted, value)."""
     if layer == _LAYERS - 1:
@@ -104,7 +104,7 @@ def _outside(state, layer, x):
     return height < math.exp(-0.5 * x * x), x
 
 
-@jit_inner
+@inlined
 def normal(state):
     """Return a standard normal."""
     while True:
@@ -121,7 +121,7 @@ def normal(state):
             return x
 
 
-@jit_inner
+@inlined
 def fill_normals(state, out):
     """Fill the vector `out` with standard normals; the state stays in registers on the way."""
     a, b, c, counter = state[0], state[1], state[2], state[3]
@@ -149,7 +149,7 @@ def fill_normals(state, out):
     state[0], state[1], state[2], state[3] = a, b, c, counter
 
 
-@jit_inner
+@inlined
 def gamma(state, shape):
     """Return a gamma variate with this shape and scale 1 (Marsaglia and Tsang 2000, ACM TOMS 26, 363-372)."""
     boost = 1.0
@@ -165,7 +165,7 @@ def gamma(state, shape):
             return boost * d * v
 
 
-@jit_scalar
+@compiled
 def normals_of(key, block, count):
     """Return the first `count` normals of a block of a stream, shape (count,).
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 
 __all__ = [
     "HUBER_K",
@@ -95,7 +95,7 @@ def variance_of_variance(variance: float, vardir: np.ndarray, k: float) -> float
     return float((fourth - huber_variance(k) ** 2) / second**2 / (1.0 / (variance + vardir) ** 2).sum())
 
 
-@jit_scalar
+@compiled
 def _solve_inplace(H, g):
     """Solve H x = g by Cholesky, x in g; False where H is not positive definite."""
     p = len(g)
@@ -121,7 +121,7 @@ def _solve_inplace(H, g):
     return True
 
 
-@jit_scalar
+@compiled
 def _loss(y, Q, D, A, k, beta):
     total = 0.0
     for d in range(len(y)):
@@ -133,7 +133,7 @@ def _loss(y, Q, D, A, k, beta):
     return total
 
 
-@jit_scalar
+@compiled
 def _step(y, Q, D, A, k, beta, newton, H, g):
     """One step to the minimum of sum rho(r) into g: Newton's, or that of the reweighted least squares."""
     p = len(beta)
@@ -156,7 +156,7 @@ def _step(y, Q, D, A, k, beta, newton, H, g):
     return _solve_inplace(H, g)
 
 
-@jit_scalar
+@compiled
 def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
     """Minimise sum rho((y - Q beta) / sqrt(A + D)) from `beta` on, in place; False if the steps run out."""
     value = _loss(y, Q, D, A, k, beta)
@@ -186,7 +186,7 @@ def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
     return False
 
 
-@jit_scalar
+@compiled
 def _equation(y, Q, D, A, k, K, beta, tried, H, g, out):
     """Profiled equation at A: sum psi^2 / V and K sum 1 / V into `out`; return their ratio less 1."""
     done = _huber_regression(y, Q, D, A, k, beta, tried, H, g)
@@ -202,7 +202,7 @@ def _equation(y, Q, D, A, k, K, beta, tried, H, g, out):
     return above / below - 1.0
 
 
-@jit_scalar
+@compiled
 def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
     """Find every solution of the profiled equation and keep the best; see `robust_batch`."""
     p = Q.shape[1]
@@ -260,7 +260,7 @@ def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
     answer[4] = out[2]
 
 
-@jit_scalar
+@compiled
 def _solve_all(y, Q, D, starts, tops, smallest, k, K, nodes, weights, betas, answers):
     for i in range(len(y)):
         _solve(y[i], Q, D, starts[i], tops[i], smallest, k, K, nodes, weights, betas[i], answers[i])

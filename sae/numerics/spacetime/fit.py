@@ -307,7 +307,13 @@ def error_root(
     within = vectors * np.sqrt(np.maximum(eigen, 0.0))[:, None, :]
     shared = prediction.loose[0].reshape(-1, p) @ np.linalg.cholesky(prediction.beta_cov[0])
     return sparse.csr_array(
-        sparse.hstack([sparse.csr_array(between), sparse.block_diag(list(within)), sparse.csr_array(shared)])
+        sparse.hstack(
+            [
+                sparse.csr_array(between),
+                sparse.block_diag([sparse.csr_array(block) for block in within]),
+                sparse.csr_array(shared),
+            ]
+        )
     )
 
 
@@ -331,6 +337,12 @@ def _estimates(problem: SpaceTimeProblem, theta: np.ndarray, reml: bool) -> Spac
     value, _ = profile(problem, parts.gram, parts.logdet, reml=False)
     gradient = slopes_at(problem, theta[None], parts, at.beta, reml)
     return SpaceTimeFit(
-        theta, at.beta[0], at.beta_cov[0], at.area_effect[0], at.time_effect[0], at.eblup[0],
-        float(value[0, 0]), gradient[0],
-    )  # fmt: skip
+        theta,
+        at.beta[0],
+        at.beta_cov[0],
+        at.area_effect[0],
+        at.time_effect[0],
+        at.eblup[0],
+        float(value[0, 0]),
+        gradient[0],
+    )

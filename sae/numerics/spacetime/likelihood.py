@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from sae.numerics.compile import compiled
 from sae.numerics.linalg.cholesky import Factor, Pattern, analyse, factorise
-from sae.numerics.raising import jit
 
 __all__ = [
     "PARAMETERS",
@@ -97,9 +97,16 @@ class SpaceTimeProblem:
         each = np.arange(self.pattern.size)
         none = np.zeros(len(each))
         return replace(
-            self, pattern=analyse(each, each, len(each)), rows=each, cols=each, diagonal=each,
-            identity=none + 1.0, cross=none, square=none, weights=sparse.csr_matrix(self.weights.shape),
-        )  # fmt: skip
+            self,
+            pattern=analyse(each, each, len(each)),
+            rows=each,
+            cols=each,
+            diagonal=each,
+            identity=none + 1.0,
+            cross=none,
+            square=none,
+            weights=sparse.csr_matrix(self.weights.shape),
+        )
 
     def as_matrix(self, values: np.ndarray) -> sparse.csr_matrix:
         """Symmetric sparse matrix from values on the pattern."""
@@ -140,10 +147,19 @@ def spacetime_problem(
     diagonal[rows[on]] = np.flatnonzero(on)
     Z = np.concatenate([X, np.where(seen, y, 0.0)[..., None]], axis=2) * seen[..., None]
     return SpaceTimeProblem(
-        X, Z, seen, psi, analyse(rows, cols, n_areas), rows, cols, diagonal,
-        on.astype(float), np.asarray(cross[rows, cols]).ravel(), np.asarray(square[rows, cols]).ravel(),
+        X,
+        Z,
+        seen,
+        psi,
+        analyse(rows, cols, n_areas),
+        rows,
+        cols,
+        diagonal,
+        on.astype(float),
+        np.asarray(cross[rows, cols]).ravel(),
+        np.asarray(square[rows, cols]).ravel(),
         weights,
-    )  # fmt: skip
+    )
 
 
 def ar1(rho: float, n_times: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +170,7 @@ def ar1(rho: float, n_times: int) -> tuple[np.ndarray, np.ndarray]:
     return power / (1 - rho**2), slope / (1 - rho**2) + 2 * rho * power / (1 - rho**2) ** 2
 
 
-@jit
+@compiled
 def _invert_blocks(blocks, inverse):
     """Invert D symmetric positive definite matrices by Cholesky; return the sum of log determinants."""
     n, size = blocks.shape[0], blocks.shape[1]

@@ -80,9 +80,11 @@ def _curvatures(problem: SpaceTimeProblem, theta: np.ndarray) -> tuple[np.ndarra
         "rho_v": within(s2 * turn),
     }
     second = {
-        ("sigma2_u", "rho_u"): area(once), ("rho_u", "rho_u"): area(s1 * twice),
-        ("sigma2_v", "rho_v"): within(turn), ("rho_v", "rho_v"): within(s2 * curl),
-    }  # fmt: skip
+        ("sigma2_u", "rho_u"): area(once),
+        ("rho_u", "rho_u"): area(s1 * twice),
+        ("sigma2_v", "rho_v"): within(turn),
+        ("rho_v", "rho_v"): within(s2 * curl),
+    }
     return G, first, second
 
 

@@ -72,7 +72,7 @@ class AreaField:
     temporal : str or None
         Of `TEMPORAL`.
     priors : tuple of (int, float)
-        Of the standard deviations of the area effect and of the effects over time, as `hyperprior` knows
+        Of the standard deviations of the area effect and of the effects over time, as `priors` knows
         them.
     """
 
@@ -226,9 +226,19 @@ def area_field(
     bounds = [np.searchsorted(rows, np.arange(n_areas + 1)) for rows in (area[sampled], area)]
     Z = np.ascontiguousarray(np.column_stack([X[sampled], y[sampled]]))
     field = AreaField(
-        structure, Z, bounds[0], bounds[1], period[sampled], period, np.ascontiguousarray(X), sampled,
-        np.ascontiguousarray(psi, float), order, temporal, priors,
-    )  # fmt: skip
+        structure,
+        Z,
+        bounds[0],
+        bounds[1],
+        period[sampled],
+        period,
+        np.ascontiguousarray(X),
+        sampled,
+        np.ascontiguousarray(psi, float),
+        order,
+        temporal,
+        priors,
+    )
     if temporal is not None:
         field._correlation(np.zeros(1))
     return field
@@ -388,9 +398,16 @@ def _condition(field: AreaField, phi: np.ndarray) -> Conditional:
     for k in range(len(phi)):
         c = at.scales.c[k]
         rows, inverse = area_rows(
-            field.start, field.time, field.psi, field.Z, field.row_start, field.row_time, field.row_X,
-            at.scales.tau2[k], at.scales.omega[k],
-        )  # fmt: skip
+            field.start,
+            field.time,
+            field.psi,
+            field.Z,
+            field.row_start,
+            field.row_time,
+            field.row_X,
+            at.scales.tau2[k],
+            at.scales.omega[k],
+        )
         design, known, slack, left = rows[:, :p], rows[:, p], c * rows[:, p + 1], rows[:, p + 2]
         mean = at.pulled[k, :, p] - at.pulled[k, :, :p] @ at.beta[k]
         loose = (design - slack[:, None] * at.pulled[k, row_area, :p]) @ at.beta_root[k]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.numerics.compile import jit_scalar
+from sae.numerics.compile import compiled
 from sae.numerics.linalg.cholesky_solve import colour_columns
 from sae.numerics.random.normals import fill_normals, new_stream
 from sae.numerics.spacetime.posterior import AreaField, Solved
@@ -34,7 +34,7 @@ class FieldDraws:
     replicated: np.ndarray
 
 
-@jit_scalar
+@compiled
 def _normals(key, numbers, draw, n_areas, p):
     """Return normals for the field, (k, D, c), and the coefficients, (k, p, c); none where `draw` is -1."""
     k, c = draw.shape
@@ -50,7 +50,7 @@ def _normals(key, numbers, draw, n_areas, p):
     return field, beta
 
 
-@jit_scalar
+@compiled
 def _assemble(draw, loose, z, mean, root, pulled, scale, component, sums, total, field, beta):
     """Fill in what the field adds to each area, (S, D), and the coefficients, (S, p).
 
@@ -117,17 +117,39 @@ def draw_fields(
         z, z_beta = _normals(keys[0], numbers, draw, structure.size, p)
         loose = colour_columns(at.factor, z)
         _assemble(
-            draw, loose, z_beta, at.beta, at.beta_root, at.pulled, at.scales.c, structure.component,
-            at.sums, at.total, x, beta,
-        )  # fmt: skip
+            draw,
+            loose,
+            z_beta,
+            at.beta,
+            at.beta_root,
+            at.pulled,
+            at.scales.c,
+            structure.component,
+            at.sums,
+            at.total,
+            x,
+            beta,
+        )
     scales = at.scales
     size, turn = np.linalg.eigh(scales.omega)
     roots = _lower(turn * np.sqrt(np.maximum(size, 0.0))[:, None, :])
     values, replicated = draw_rows(
-        field.start, field.time, field.psi, field.Z, field.row_start, field.row_time, field.row_X,
-        field.sampled_row, scales.tau2[owner], scales.omega[owner], roots[owner], beta,
-        x, keys[1], numbers,
-    )  # fmt: skip
+        field.start,
+        field.time,
+        field.psi,
+        field.Z,
+        field.row_start,
+        field.row_time,
+        field.row_X,
+        field.sampled_row,
+        scales.tau2[owner],
+        scales.omega[owner],
+        roots[owner],
+        beta,
+        x,
+        keys[1],
+        numbers,
+    )
     in_order = np.argsort(field.order[field.sampled_row])
     return FieldDraws(values[:, np.argsort(field.order)], beta, replicated[:, in_order])
 

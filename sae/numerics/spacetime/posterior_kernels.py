@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.compile import jit_inner, jit_scalar
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.random.normals import fill_normals, new_stream
 
 __all__ = ["area_rows", "area_sums", "draw_rows"]
 
 
-@jit_inner
+@inlined
 def _block(V, psi, time, first, n, tau2, omega):
     """Fill V[:n, :n] with the Cholesky root of the covariance of the sampled rows of one area."""
     for a in range(n):
@@ -25,7 +25,7 @@ def _block(V, psi, time, first, n, tau2, omega):
     _root(V, n)
 
 
-@jit_inner
+@inlined
 def _root(V, n):
     for a in range(n):
         for b in range(a + 1):
@@ -35,7 +35,7 @@ def _root(V, n):
             V[a, b] = np.sqrt(total) if a == b else total / V[b, b]
 
 
-@jit_inner
+@inlined
 def _forward(L, x, n):
     for a in range(n):
         total = x[a]
@@ -44,7 +44,7 @@ def _forward(L, x, n):
         x[a] = total / L[a, a]
 
 
-@jit_inner
+@inlined
 def _backward(L, x, n):
     for a in range(n - 1, -1, -1):
         total = x[a]
@@ -53,7 +53,7 @@ def _backward(L, x, n):
         x[a] = total / L[a, a]
 
 
-@jit_scalar
+@compiled
 def area_sums(start, time, psi, Z, tau2, omega):
     """Return sums over the rows of each area for k hyperparameter values.
 
@@ -120,7 +120,7 @@ def area_sums(start, time, psi, Z, tau2, omega):
     return pull, given, gram, logdet
 
 
-@jit_scalar
+@compiled
 def area_rows(start, time, psi, Z, row_start, row_time, row_X, tau2, omega):
     """Return what each row's true value is made of, given coefficients and field, at one set of values.
 
@@ -181,7 +181,7 @@ def area_rows(start, time, psi, Z, row_start, row_time, row_X, tau2, omega):
     return rows, inverse
 
 
-@jit_scalar
+@compiled
 def draw_rows(
     start, time, psi, Z, row_start, row_time, row_X, sampled_row, tau2, omega, roots, beta, field, key, blocks
 ):

@@ -21,7 +21,15 @@ from scipy.sparse.csgraph import connected_components
 
 from sae.numerics.linalg.cholesky import Pattern, analyse, factorise
 
-__all__ = ["KINDS", "Structure", "generalised_variance", "independent", "map_structure", "walk_covariance"]
+__all__ = [
+    "KINDS",
+    "Structure",
+    "generalised_variance",
+    "independent",
+    "map_root",
+    "map_structure",
+    "walk_covariance",
+]
 
 KINDS = ("icar", "bym2", "leroux", "car", "sar")
 _UNIT, _SIGNED = (0.0, 1.0), (-1.0, 1.0)
@@ -121,8 +129,7 @@ def map_structure(kind: str, weights: sparse.spmatrix) -> Structure:
     >>> structure.n_constraints, structure.component.tolist()
     (1, [0, 0, 0, -1])
     """
-    A = sparse.csr_matrix(weights).astype(float)
-    A.eliminate_zeros()
+    A = _weights(weights)
     n_areas = A.shape[0]
     degree = np.asarray(A.sum(axis=1)).ravel()
     alone = sparse.diags((degree == 0).astype(float))
@@ -133,16 +140,55 @@ def map_structure(kind: str, weights: sparse.spmatrix) -> Structure:
         return _structure(kind, [identity, -(W + W.T), W.T @ W], free, _SIGNED)
     if kind == "car":
         return _structure(kind, [sparse.diags(degree) + alone, -A], free, _UNIT)
-    R = sparse.diags(degree) - A
     if kind == "leroux":
-        return _structure(kind, [identity, R + alone - identity], free, _UNIT)
-    component = _parts_of_map(A, degree)
-    variance = generalised_variance(R, component)
-    scale = np.ones(n_areas)
+        return _structure(kind, [identity, sparse.diags(degree) - A + alone - identity], free, _UNIT)
+    scaled, component = _scaled_icar(A)
+    return _structure(kind, [scaled], component, _UNIT if kind == "bym2" else None, splits=kind == "bym2")
+
+
+def map_root(weights: sparse.spmatrix) -> np.ndarray:
+    """Return a root of the covariance of the scaled "icar" of `map_structure`, dense, shape (D, rank).
+
+    Independent standard normals times it are the effect: what a sampler of the effects themselves needs.
+    Each connected part sums to zero, and an area without a neighbour has a column of its own.
+
+    Parameters
+    ----------
+    weights : sparse matrix, shape (D, D)
+        As in `map_structure`.
+
+    Examples
+    --------
+    >>> root = map_root(sparse.csr_matrix(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])))
+    >>> (root @ root.T).round(12).tolist()
+    [[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    scaled, component = _scaled_icar(_weights(weights))
+    columns = [np.eye(len(component))[:, component < 0]]
+    for part in range(component.max() + 1):
+        inside = np.flatnonzero(component == part)
+        size, turn = np.linalg.eigh(scaled[inside][:, inside].toarray())
+        root = np.zeros((len(component), len(inside) - 1))
+        root[inside] = turn[:, 1:] / np.sqrt(size[1:])  # the first is the level
+        columns.append(root)
+    return np.column_stack(columns)
+
+
+def _weights(weights: sparse.spmatrix) -> sparse.csr_matrix:
+    A = sparse.csr_matrix(weights).astype(float)
+    A.eliminate_zeros()
+    return A
+
+
+def _scaled_icar(A: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Return the scaled diag(n) - A, 1 at islands, and the connected part of each area."""
+    degree = np.asarray(A.sum(axis=1)).ravel()
+    R, component = sparse.diags(degree) - A, _parts_of_map(A, degree)
+    variance, scale = generalised_variance(R, component), np.ones(len(degree))
     for part in range(component.max() + 1):
         scale[component == part] = np.exp(np.log(variance[component == part]).mean())
-    scaled = sparse.diags(scale) @ R + alone
-    return _structure(kind, [scaled], component, _UNIT if kind == "bym2" else None, splits=kind == "bym2")
+    alone = sparse.diags((degree == 0).astype(float))
+    return (sparse.diags(scale) @ R + alone).tocsr(), component
 
 
 def generalised_variance(R: sparse.spmatrix, component: np.ndarray) -> np.ndarray:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.convex import ConvexAllocation
-from sae.planning.direct.constraints import Constraints, constraints
+from sae.planning.direct.constraints import constraints_of
 from sae.planning.direct.methods import Method
 from sae.planning.direct.solve import Plan, solve_targets, with_least_sizes
-from sae.planning.direct.strata import Strata, strata_of
+from sae.planning.direct.strata import COUNT, LIMIT, StrataFrame
+from sae.planning.direct.tables import table_of
 from sae.planning.direct.two_stage import TwoStage
 from sae.planning.precision import Target
 from sae.tables import Allocation
 
-__all__ = ["allocate", "bounds_of", "table_of"]
+__all__ = ["allocate"]
 
+_FEWEST = 2  # interviews of a stratum: one leaves no variance
 _ROUNDS = 40  # design effects and sizes that depend on each other
 
 
@@ -28,10 +30,10 @@ def allocate(
     frame: pd.DataFrame,
     targets: Target | Sequence[Target] = (),
     *,
-    method: str | Method = "cheapest",
+    method: Literal["cheapest"] | Method = "cheapest",
     total: int | None = None,
     budget: float | None = None,
-    minimum: int | str = 2,
+    minimum: int | str | None = None,
     maximum: int | str | None = None,
     design: TwoStage | None = None,
 ) -> Allocation:
@@ -41,9 +43,9 @@ def allocate(
     ----------
     frame : DataFrame
         One row per stratum: ``stratum``, ``population``; for each indicator ``share_<indicator>``, or
-        ``mean_<indicator>`` and ``sd_<indicator>``. Optional: ``cost`` of an interview (1), ``response`` (1),
-        ``deff`` or ``deff_<indicator>`` (1), ``n_now``, ``density_<group>`` with
-        ``share_<indicator>_<group>``, and the columns of the domains.
+        ``mean_<indicator>`` and ``sd_<indicator>``. Optional: ``cost`` of an interview (1), ``response``
+        (1), ``deff_<indicator>`` or ``deff`` (1), ``n_now``, ``minimum``, ``maximum``, ``density_<group>``
+        or ``density`` with ``share_<indicator>_<group>``, and the columns of the domains.
     targets : Target or sequence of Target
         What is asked for; for a method of a given total, what is reported.
     method : "cheapest" or Method
@@ -55,8 +57,9 @@ def allocate(
         ``MolefeClark(rho=0.05)``, ``Density("foreign", cost_ratio=6)``.
     total, budget : int, float, optional
         Interviews in all, or what they may cost; one of the two.
-    minimum, maximum : int or str
-        Bounds per stratum, or the column that holds them. No stratum gets more than population × response.
+    minimum, maximum : int or str, optional
+        Bounds per stratum, or the column that holds them; by default the columns ``minimum`` (else 2) and
+        ``maximum`` (else none). No stratum gets more than population × response.
     design : TwoStage, optional
         Primary units; the design effect of clustering then follows the allocation.
 
@@ -79,16 +82,19 @@ def allocate(
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> from sae.planning import CV, Target
     >>> frame = pd.DataFrame({"stratum": ["north", "south"], "population": [60_000, 40_000],
     ...                       "share_employed": [0.6, 0.5]})
-    >>> plan = allocate(frame, Target("employed", CV(0.05), by="stratum"))
+    >>> target = sae.planning.Target("employed", sae.planning.CV(0.05), by="stratum")
+    >>> plan = sae.planning.allocate(frame, target)
     >>> plan[["stratum", "n"]].to_dict("list"), bool(plan.targets["met"].all())
     ({'stratum': ['north', 'south'], 'n': [266, 397]}, True)
     """
-    strata = strata_of(frame)
-    low, high = bounds_of(strata, minimum, maximum)
+    strata = StrataFrame.of_strata(frame)
+    if minimum is None:
+        minimum = "minimum" if strata.has("minimum") else _FEWEST
+    if maximum is None and strata.has("maximum"):
+        maximum = "maximum"
+    low, high = _bounds(strata, minimum, maximum)
     listed = [targets] if isinstance(targets, Target) else list(targets)
     if total is not None and budget is not None:
         raise SaeSpecError("Both total= and budget= are given.", hint="Give one of the two.")
@@ -96,9 +102,13 @@ def allocate(
     money = budget if budget is not None else total
     _check_money(money, unit, low, high, "budget" if budget is not None else "total")
     options: dict[str, Any] = {
-        "method": method if isinstance(method, str) else method.text, "total": total, "budget": budget,
-        "minimum": minimum, "maximum": maximum, "targets": [f"{t.indicator}: {t.rule.text}" for t in listed],
-    }  # fmt: skip
+        "method": method if isinstance(method, str) else method.text,
+        "total": total,
+        "budget": budget,
+        "minimum": minimum,
+        "maximum": maximum,
+        "targets": [f"{t.indicator}: {t.rule.text}" for t in listed],
+    }
     if isinstance(method, Method):
         plan_method(method, money)
         return _by_method(strata, listed, method, float(money or 0), unit, low, high, design, options)
@@ -116,16 +126,21 @@ def allocate(
     plan, used = _cheapest(
         strata, listed, unit if money is not None else strata.cost, low, high, money, design
     )
-    words = "cheapest plan that meets every target (convex programme)"
+    description = "cheapest plan that meets every target (convex programme)"
     if money is not None:
-        verb = "looser" if plan.loosened > 1 else "tighter"
-        words = f"best common precision for the {'budget' if budget is not None else 'total'}"
-        words += f": standard errors {abs(plan.loosened - 1):.1%} {verb} than asked"
+        change = "looser" if plan.loosened > 1 else "tighter"
+        description = (
+            f"best common precision for the {'budget' if budget is not None else 'total'}: "
+            f"standard errors {abs(plan.loosened - 1):.1%} {change} than asked"
+        )
     certificate = {
-        "kkt": plan.exact.kkt, "gap": plan.exact.gap, "lower_bound": plan.exact.cost,
-        "loosened": plan.loosened, "steps": plan.exact.steps,
-    }  # fmt: skip
-    return table_of(used, plan, low, high, words, certificate, options)
+        "kkt": plan.exact.kkt,
+        "gap": plan.exact.gap,
+        "lower_bound": plan.exact.cost,
+        "loosened": plan.loosened,
+        "steps": plan.exact.steps,
+    }
+    return table_of(used, plan, low, high, description, certificate, options)
 
 
 def plan_method(method: Method, money: float | None) -> None:
@@ -137,43 +152,47 @@ def plan_method(method: Method, money: float | None) -> None:
         )
 
 
-def bounds_of(strata: Strata, minimum: int | str, maximum: int | str | None) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(
+    strata: StrataFrame, minimum: int | str, maximum: int | str | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Whole-number bounds per stratum: the minimum gives way to population × response, the maximum not."""
     reach = np.maximum(np.floor(strata.population * strata.response + 1e-9), 1.0)
-    low = (
-        strata.column(minimum, least=0.0)
-        if isinstance(minimum, str)
-        else np.full(len(strata), float(minimum))
-    )
+    low = strata.column(minimum, COUNT) if isinstance(minimum, str) else np.full(len(strata), float(minimum))
     high = reach
     if maximum is not None:
-        given = strata.column(maximum, least=0.0) if isinstance(maximum, str) else float(maximum)
+        given = strata.column(maximum, LIMIT) if isinstance(maximum, str) else float(maximum)
         high = np.minimum(reach, np.floor(given))
     low = np.minimum(np.ceil(low), reach)
     crossed = [label for label, bad in zip(strata.labels, low > high, strict=True) if bad]
     if crossed or low.min() < 0:
         raise SaeInputError(
             f"minimum is above maximum in {len(crossed)} strata: {name_some(crossed)}."
-            if crossed else f"minimum = {minimum} is negative.",
+            if crossed
+            else f"minimum = {minimum} is negative.",
             areas=crossed,
-        )  # fmt: skip
+        )
     return low, high
 
 
 def _cheapest(
-    strata: Strata, targets: list[Target], cost: np.ndarray, low: np.ndarray, high: np.ndarray,
-    money: float | None, design: TwoStage | None,
-) -> tuple[Plan, Strata]:  # fmt: skip
+    strata: StrataFrame,
+    targets: list[Target],
+    cost: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    money: float | None,
+    design: TwoStage | None,
+) -> tuple[Plan, StrataFrame]:
     if design is None:
-        return solve_targets(constraints(strata, targets), cost, low, high, money), strata
+        return solve_targets(constraints_of(strata, targets), cost, low, high, money), strata
     names = list(dict.fromkeys(target.indicator for target in targets))
     at, best = high, None
     seen: list[np.ndarray] = []
     for _ in range(_ROUNDS):
         now = _clustered(strata, design, at, names)
-        plan = solve_targets(constraints(now, targets), cost, low, high, money)
+        plan = solve_targets(constraints_of(now, targets), cost, low, high, money)
         own = _clustered(strata, design, plan.n.astype(float), names)
-        limits = constraints(own, targets)
+        limits = constraints_of(own, targets)
         holds = bool((limits.variance(plan.n) <= plan.loosened**2 * limits.allowed * (1.0 + 1e-9)).all())
         if holds and (best is None or cost @ plan.n < cost @ best[0].n):
             best = replace(plan, limits=with_least_sizes(limits)), own
@@ -191,99 +210,31 @@ def _cheapest(
     return best
 
 
-def _clustered(strata: Strata, design: TwoStage, n: np.ndarray, names: list[str]) -> Strata:
+def _clustered(strata: StrataFrame, design: TwoStage, n: np.ndarray, names: list[str]) -> StrataFrame:
     cluster = design.effects(strata, n, names)
     return replace(strata, deff={name: strata.moments(name).deff * cluster[name] for name in names})
 
 
 def _by_method(
-    strata: Strata, targets: list[Target], method: Method, money: float, unit: np.ndarray, low: np.ndarray,
-    high: np.ndarray, design: TwoStage | None, options: dict[str, Any],
-) -> Allocation:  # fmt: skip
+    strata: StrataFrame,
+    targets: list[Target],
+    method: Method,
+    money: float,
+    unit: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    design: TwoStage | None,
+    options: dict[str, Any],
+) -> Allocation:
     n = method.sizes(strata, money, unit, low, high)
     whole = method.whole(strata, n, money, unit, low, high)
     if design is not None:
         names = list(dict.fromkeys(target.indicator for target in targets))
         strata = _clustered(strata, design, np.maximum(whole, 1).astype(float), names)
-    limits = constraints(strata, targets)
+    limits = constraints_of(strata, targets)
     nothing = np.full(len(limits), np.nan)
     exact = ConvexAllocation(n, nothing, nothing, float(strata.cost @ n), np.nan, np.nan, 0)
     return table_of(strata, Plan(whole, exact, limits), low, high, method.text, {}, options)
-
-
-def table_of(
-    strata: Strata, plan: Plan, low: np.ndarray, high: np.ndarray, method: str,
-    certificate: dict[str, Any], options: dict[str, Any],
-) -> Allocation:  # fmt: skip
-    """Wrap a plan as the table that leaves the planner."""
-    n, limits = plan.n, plan.limits
-    asked = ~(limits.labels["rule"] == "least size").to_numpy() if len(limits) else np.zeros(0, bool)
-    labels = limits.labels[asked].reset_index(drop=True)
-    now = strata.column("n_now", least=0.0) if strata.has("n_now") else None
-    frame = pd.DataFrame({"stratum": strata.labels})
-    own = {"stratum", "population", "cost", "response", "n_now", "deff", "minimum", "maximum"}
-    prefixes = ("share_", "mean_", "sd_", "deff_", "density_", "rho_")
-    for name in strata.frame.columns:
-        if name not in own and not str(name).startswith(prefixes):
-            frame[name] = strata.frame[name]
-    scale = limits.fixed + plan.loosened**2 * limits.allowed
-    with np.errstate(divide="ignore", invalid="ignore"):
-        worth = (limits.scaled(plan.loosened) @ plan.exact.price) / plan.exact.n**2
-    frame = frame.assign(
-        population=strata.population, n_now=pd.array(np.full(len(n), pd.NA) if now is None else now, "Int64"),
-        n=n, extra=pd.array(np.full(len(n), pd.NA) if now is None else n - now, "Int64"),
-        issued=np.ceil(n / strata.response - 1e-9), rate=n / strata.population, n_continuous=plan.exact.n,
-        minimum=low, maximum=high, cost=strata.cost, response=strata.response,
-        shadow_price=worth if len(limits) else np.nan,
-    )  # fmt: skip
-    for name in dict.fromkeys(labels["indicator"]):
-        frame[f"sd_{name}"] = strata.moments(name).sd
-        frame[f"cv_{name}"] = _own_cv(strata, name, n)
-    finite = np.isfinite(scale)
-    price = 0.02 * plan.exact.price * np.where(finite, 1.0 - limits.fixed / np.where(finite, scale, 1.0), 0.0)
-    table = _targets(limits, labels, asked, n, now, price)
-    return Allocation(frame, table, method, certificate, options)
-
-
-def _own_cv(strata: Strata, indicator: str, n: np.ndarray) -> np.ndarray:
-    moments = strata.moments(indicator)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = moments.deff * moments.sd**2 * np.maximum(1.0 / n - 1.0 / strata.population, 0.0)
-        return np.where(moments.mean != 0, np.sqrt(variance) / np.abs(moments.mean), np.nan)
-
-
-def _targets(
-    limits: Constraints, labels: pd.DataFrame, asked: np.ndarray, n: np.ndarray, now: np.ndarray | None,
-    price: np.ndarray,
-) -> pd.DataFrame:  # fmt: skip
-    with np.errstate(divide="ignore", invalid="ignore"):
-        se = np.sqrt(limits.variance(n))[asked]
-        se_now = np.full(len(se), np.nan) if now is None else np.sqrt(limits.variance(now))[asked]
-        required = np.sqrt(limits.allowed[asked])
-        mean = labels["mean"].to_numpy(float)
-        level = np.where(mean != 0, np.abs(mean), np.nan)
-        members = limits.members[:, asked].T
-        interviews = np.asarray(members @ n, float)
-        least = limits.labels["least_n"].to_numpy(int)
-        least = _least_sizes(limits, least)[asked]
-        return labels.drop(columns="unit_variance").assign(
-            least_n=least, n_now=np.nan if now is None else np.asarray(members @ now, float), n=interviews,
-            required_se=np.where(np.isfinite(required), required, np.nan), se_now=se_now, se=se,
-            required_cv=np.where(np.isfinite(required), required / level, np.nan), cv_now=se_now / level,
-            cv=se / level, model_se=np.nan, model_cv=np.nan,
-            met=(se <= required * (1.0 + 1e-9)) & (interviews >= least - 1e-9), price=price[asked],
-        )  # fmt: skip
-
-
-def _least_sizes(limits: Constraints, least: np.ndarray) -> np.ndarray:
-    """Least sizes by constraint; where they stand as constraints of their own, read them from there."""
-    extra = np.flatnonzero((limits.labels["rule"] == "least size").to_numpy())
-    if not len(extra):
-        return least
-    keys = ["indicator", "by", "domain", "group"]
-    sizes = limits.labels.iloc[extra][keys].assign(size=np.rint(1.0 / limits.allowed[extra]))
-    joined = limits.labels[keys].merge(sizes.drop_duplicates(keys), on=keys, how="left")
-    return joined["size"].fillna(0).to_numpy(int)
 
 
 def _check_money(money: float | None, unit: np.ndarray, low: np.ndarray, high: np.ndarray, name: str) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.planning.direct.strata import Strata
-from sae.planning.precision import Target
+from sae.planning.direct.strata import COUNT, StrataFrame
+from sae.planning.precision import Measure, Target
+from sae.tables import joined_labels, label_text, labels, require
 
-__all__ = ["Constraints", "constraints"]
+__all__ = ["Constraints", "constraints_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,10 @@ class Constraints:
         indicator, by, domain, group, rule, population, mean, unit_variance, least_n.
     members : sparse matrix, shape (H, J)
         Expected interviews with the group of constraint j per interview in stratum h (1, or P_h).
+    of_size : ndarray of bool, shape (J,)
+        Constraints that stand for a least number of interviews, 1 / allowed_j, and not for a variance.
+    measures : tuple of frozenset of Measure, length J
+        What the rule behind each constraint limits.
     """
 
     a: sparse.csr_matrix
@@ -36,6 +41,8 @@ class Constraints:
     allowed: np.ndarray
     labels: pd.DataFrame
     members: sparse.csr_matrix
+    of_size: np.ndarray
+    measures: tuple[frozenset[Measure], ...]
 
     def __len__(self) -> int:
         return len(self.fixed)
@@ -59,7 +66,7 @@ class Constraints:
         ]
 
 
-def constraints(strata: Strata, targets: Target | Sequence[Target]) -> Constraints:
+def constraints_of(strata: StrataFrame, targets: Target | Sequence[Target]) -> Constraints:
     """Build the constraints of `targets` on `strata`.
 
     The variance of a stratum's part is that of the linearised mean, deff · [P S² + P (1 - P)(ȳ_h - ȳ)²]
@@ -79,75 +86,90 @@ def constraints(strata: Strata, targets: Target | Sequence[Target]) -> Constrain
     parts = [_of_target(strata, target) for target in targets]
     none = sparse.csr_matrix((len(strata), 0))
     if not parts:
-        return Constraints(none, np.empty(0), np.empty(0), pd.DataFrame(columns=_LABELS), none)
+        return Constraints(
+            none, np.empty(0), np.empty(0), pd.DataFrame(columns=_LABELS), none, np.zeros(0, bool), ()
+        )
     return Constraints(
         sparse.hstack([part.a for part in parts], format="csr"),
         np.concatenate([part.fixed for part in parts]),
         np.concatenate([part.allowed for part in parts]),
         pd.concat([part.labels for part in parts], ignore_index=True),
         sparse.hstack([part.members for part in parts], format="csr"),
+        np.concatenate([part.of_size for part in parts]),
+        tuple(measures for part in parts for measures in part.measures),
     )
 
 
 _LABELS = [
-    "indicator", "by", "domain", "group", "rule", "population", "mean", "unit_variance", "least_n",
-]  # fmt: skip
+    "indicator",
+    "by",
+    "domain",
+    "group",
+    "rule",
+    "population",
+    "mean",
+    "unit_variance",
+    "least_n",
+]
 
 
-def _of_target(strata: Strata, target: Target) -> Constraints:
+def _of_target(strata: StrataFrame, target: Target) -> Constraints:
     here, code, domains = _domains(strata, target)
     moments = strata.moments(target.indicator, target.group)
     size, mean, P = moments.size[here], moments.mean[here], moments.density[here]
     N, count = strata.population[here], len(domains)
     total = np.bincount(code, size, count)
     _refuse(total <= 0, domains, f"nobody of the group {target.group!r} lives in", target)
-    level = np.bincount(code, size * mean, count) / total
-    away = (mean - level[code]) ** 2
-    spread = np.bincount(code, size * (moments.sd[here] ** 2 + away), count) / total
+    overall = np.bincount(code, size * mean, count) / total
+    away = (mean - overall[code]) ** 2
+    unit_variance = np.bincount(code, size * (moments.sd[here] ** 2 + away), count) / total
     unit = P * moments.sd[here] ** 2 + P * (1.0 - P) * away
     a = moments.deff[here] * unit * (N / total[code]) ** 2
     place = np.flatnonzero(here)
     shape = (len(strata), count)
     rule = target.rule
-    base = strata.column(rule.size, least=0.0)[here] if rule.size else size
-    allowed = rule.bound(level, spread, np.bincount(code, base, count))
+    base = strata.column(rule.size, COUNT)[here] if rule.size else size
+    allowed = rule.bound(overall, unit_variance, np.bincount(code, base, count))
     _refuse(allowed <= 0, domains, "the mean is 0, so no CV can be asked for, in", target)
     labels = pd.DataFrame(
         {
-            "indicator": target.indicator, "by": " × ".join(target.by), "domain": domains,
+            "indicator": target.indicator,
+            "by": " × ".join(target.by),
+            "domain": domains,
             "group": target.group,
-            "rule": rule.text, "population": total, "mean": level, "unit_variance": spread,
+            "rule": rule.text,
+            "population": total,
+            "mean": overall,
+            "unit_variance": unit_variance,
             "least_n": rule.least_n,
         }
-    )  # fmt: skip
+    )
     return Constraints(
         sparse.csr_matrix((a, (place, code)), shape=shape),
         np.bincount(code, a / N, count),
         allowed,
         labels,
         sparse.csr_matrix((P, (place, code)), shape=shape),
+        np.zeros(count, bool),
+        (rule.measures,) * count,
     )
 
 
-def _domains(strata: Strata, target: Target) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _domains(strata: StrataFrame, target: Target) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return which strata the target is about, the domain of each of those, and the domains' names."""
     frame = strata.frame
     here = np.ones(len(frame), bool)
     for name in (*target.by, *(target.only or {})):
-        if name not in frame:
-            raise SaeInputError(
-                f"The target on {target.indicator} names the column {name!r}, which the frame lacks; "
-                f"it has {name_some(frame, 20)}.",
-                column=name,
-            )
+        require(frame, [name], "The frame of strata has", f"(of the target on {target.indicator})")
     for name, values in (target.only or {}).items():
-        wanted = [values] if isinstance(values, str) else list(values)
-        absent = [value for value in wanted if value not in set(frame[name])]
+        wanted = [values] if isinstance(values, str) else list(map(label_text, values))
+        column = labels(frame[name], keep_missing=True)
+        absent = [value for value in wanted if value not in set(column)]
         if absent:
             raise SaeInputError(
                 f"{name} never takes the values {name_some(absent)}.", areas=absent, column=name
             )
-        here &= frame[name].isin(wanted).to_numpy()
+        here &= column.isin(wanted).to_numpy(dtype=bool)
     if not here.any():
         raise SaeInputError(f"No stratum is left for the target on {target.indicator}.")
     if not target.by:
@@ -155,11 +177,11 @@ def _domains(strata: Strata, target: Target) -> tuple[np.ndarray, np.ndarray, li
     kept = frame.loc[here, list(target.by)]
     if kept.isna().to_numpy().any():
         raise SaeInputError(
-            f"Strata without a value of {' or '.join(target.by)}.", column=target.by[0],
+            f"Strata without a value of {' or '.join(target.by)}.",
+            column=target.by[0],
             hint="Give every stratum its domain, or confine the target with only=.",
-        )  # fmt: skip
-    words = kept.astype(str).agg(" / ".join, axis=1)
-    code, names = pd.factorize(words)
+        )
+    code, names = pd.factorize(joined_labels(kept, target.by))
     return here, code, [str(name) for name in names]
 
 

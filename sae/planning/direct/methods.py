@@ -20,7 +20,7 @@ from sae.numerics.allocation.closed_form import (
     round_to_total,
 )
 from sae.numerics.allocation.rare_groups import kalton_anderson
-from sae.planning.direct.strata import Strata
+from sae.planning.direct.strata import COUNT, StrataFrame
 
 __all__ = [
     "CostOptimal",
@@ -33,7 +33,7 @@ __all__ = [
     "Neyman",
     "Power",
     "Proportional",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,24 @@ class Method:
         """The method in words."""
         raise NotImplementedError
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         """Weights of the strata, shape (H,)."""
         raise NotImplementedError
 
     def sizes(
-        self, strata: Strata, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
+        self, strata: StrataFrame, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> np.ndarray:
         """Real-valued sizes with Σ unit · n = money within the bounds."""
         return fill(self.weights(strata), money, low, high, unit)
 
     def whole(
-        self, strata: Strata, n: np.ndarray, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
+        self,
+        strata: StrataFrame,
+        n: np.ndarray,
+        money: float,
+        unit: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
     ) -> np.ndarray:
         """Whole numbers near `n`: with the same total, or within the same budget."""
         if (unit == 1.0).all():
@@ -75,7 +81,7 @@ class Proportional(Method):
     def text(self) -> str:
         return "proportional to population"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         return strata.population
 
 
@@ -87,7 +93,7 @@ class Equal(Method):
     def text(self) -> str:
         return "equal"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         return np.ones(len(strata))
 
 
@@ -101,12 +107,18 @@ class Neyman(Method):
     def text(self) -> str:
         return f"Neyman for {self.indicator}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         moments = strata.moments(self.indicator)
         return strata.population * moments.sd * np.sqrt(moments.deff)
 
     def whole(
-        self, strata: Strata, n: np.ndarray, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
+        self,
+        strata: StrataFrame,
+        n: np.ndarray,
+        money: float,
+        unit: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
     ) -> np.ndarray:
         if (unit == 1.0).all():
             return neyman_integer(self.weights(strata), int(np.floor(money + 1e-9)), low, high)
@@ -121,11 +133,17 @@ class CostOptimal(Neyman):
     def text(self) -> str:
         return f"cost-optimal for {self.indicator}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         return super().weights(strata) / np.sqrt(strata.cost)
 
     def whole(
-        self, strata: Strata, n: np.ndarray, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
+        self,
+        strata: StrataFrame,
+        n: np.ndarray,
+        money: float,
+        unit: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
     ) -> np.ndarray:
         return Method.whole(self, strata, n, money, unit, low, high)
 
@@ -151,10 +169,10 @@ class Power(Method):
     def text(self) -> str:
         return f"power q = {self.q:g} for {self.indicator}, X = {self.size or 'population'}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         moments = strata.moments(self.indicator)
         _need_mean(strata, moments.mean, self.indicator)
-        size = strata.column(self.size, least=0.0) if self.size else strata.population
+        size = strata.column(self.size, COUNT) if self.size else strata.population
         return power_weights(size, moments.sd * np.sqrt(moments.deff) / np.abs(moments.mean), self.q)
 
 
@@ -171,7 +189,7 @@ class Costa(Method):
     def text(self) -> str:
         return f"Costa–Satorra–Ventura k = {self.k:g}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         return costa_weights(strata.population, self.k)
 
 
@@ -187,7 +205,7 @@ class Longford(Method):
     def text(self) -> str:
         return f"Longford q = {self.q:g}, G = {self.national:g} for {self.indicator}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
+    def weights(self, strata: StrataFrame) -> np.ndarray:
         moments = strata.moments(self.indicator)
         return longford_weights(
             strata.population, moments.sd * np.sqrt(moments.deff), self.q, self.national
@@ -210,7 +228,7 @@ class MolefeClark(Method):
         return f"Molefe–Clark ρ = {self.rho:g}, q = {self.q:g}"
 
     def sizes(
-        self, strata: Strata, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
+        self, strata: StrataFrame, money: float, unit: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> np.ndarray:
         if (unit != 1.0).any():
             raise SaeSpecError(
@@ -244,8 +262,8 @@ class Density(Method):
     def text(self) -> str:
         return f"density strata for {self.group}, cost ratio {self.cost_ratio:g}"
 
-    def weights(self, strata: Strata) -> np.ndarray:
-        density = strata.column(f"density_{self.group}", least=0.0, most=1.0)
+    def weights(self, strata: StrataFrame) -> np.ndarray:
+        density = strata.density_of(self.group)
         sd = strata.moments(self.indicator, self.group).sd if self.indicator else None
         return strata.population * kalton_anderson(density, self.cost_ratio, sd)
 
@@ -268,7 +286,7 @@ def _between(name: str, value: Any, least: float, most: float) -> None:
         raise SaeSpecError(f"{name} = {value!r} is not between {least:g} and {most:g}.")
 
 
-def _need_mean(strata: Strata, mean: np.ndarray, indicator: str) -> None:
+def _need_mean(strata: StrataFrame, mean: np.ndarray, indicator: str) -> None:
     names = [label for label, value in zip(strata.labels, mean, strict=True) if value == 0]
     if names:
         raise SaeInputError(

@@ -18,6 +18,7 @@ __all__ = ["Plan", "solve_targets", "with_least_sizes"]
 
 _ROUNDS = 40  # sizes that depend on each other
 _SETTLED = 1e-6  # relative change of every size at which those rounds end
+_LEAST_SIZE = "least size"  # what the refusals call a rule of this kind
 _LOOSER = 1e-4  # step by which a budget loosens the targets until whole numbers fit it
 
 
@@ -83,9 +84,9 @@ def solve_targets(
 def with_least_sizes(limits: Constraints) -> Constraints:
     """Add a constraint for each domain with a least number of interviews, if it has none yet."""
     wanted = np.flatnonzero(limits.labels["least_n"].to_numpy(int) > 0)
-    if not len(wanted) or (limits.labels["rule"] == "least size").any():
+    if not len(wanted) or limits.of_size.any():
         return limits
-    labels = limits.labels.iloc[wanted].assign(rule="least size")
+    labels = limits.labels.iloc[wanted].assign(rule=_LEAST_SIZE)
     members = limits.members[:, wanted]
     # the first shape: in proportion to nothing but membership; `_settle_sizes` moves it to the optimum
     weight = members.multiply(1.0 / np.maximum(np.asarray(members.sum(axis=0)).ravel(), 1e-300)).tocsr()
@@ -95,6 +96,8 @@ def with_least_sizes(limits: Constraints) -> Constraints:
         np.concatenate([limits.allowed, 1.0 / labels["least_n"].to_numpy(float)]),
         pd.concat([limits.labels.assign(least_n=0), labels], ignore_index=True),
         sparse.hstack([limits.members, members], format="csr"),
+        np.concatenate([limits.of_size, np.ones(len(wanted), bool)]),
+        limits.measures + (frozenset(),) * len(wanted),
     )
 
 
@@ -109,7 +112,7 @@ def _settle_sizes(
     limits: Constraints, cost: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> tuple[ConvexAllocation, Constraints]:
     """Solve; least sizes are met by tangent constraints, moved to the last solution until it stays."""
-    least = np.flatnonzero((limits.labels["rule"] == "least size").to_numpy())
+    least = np.flatnonzero(limits.of_size)
     exact = allocate_convex(limits.scaled(), cost, low, high)
     if not len(least):
         return exact, limits
@@ -128,7 +131,7 @@ def _settle_sizes(
 
 def _trim_sizes(limits: Constraints, cost: np.ndarray, low: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Take away what the tangent constraints of least sizes ask beyond the sizes themselves."""
-    least = (limits.labels["rule"] == "least size").to_numpy()
+    least = limits.of_size
     if not least.any():
         return n
     n = n.copy()
@@ -161,7 +164,7 @@ def _spend(n: np.ndarray, pull: np.ndarray, cost: np.ndarray, high: np.ndarray, 
 
 
 def _refuse_unreachable(limits: Constraints, high: np.ndarray) -> None:
-    least = (limits.labels["rule"] == "least size").to_numpy()
+    least = limits.of_size
     most = np.asarray(limits.members.T @ high).ravel()
     needed = np.where(least, 1.0 / limits.allowed, 0.0)
     failed, _ = unreachable(limits.scaled()[:, ~least].tocsr(), high)
@@ -169,19 +172,21 @@ def _refuse_unreachable(limits: Constraints, high: np.ndarray) -> None:
     small = np.flatnonzero(needed > most)
     if not len(failed) and not len(small):
         return
-    names, said = limits.names, []
-    reach = np.sqrt(limits.variance(high))
+    names, lines = limits.names, []
+    se = np.sqrt(limits.variance(high))
     for j in failed:
-        mean = abs(limits.labels["mean"].iloc[j])
-        asked = np.sqrt(limits.allowed[j])
-        said.append(
-            f"{names[j]}: at the upper bounds the CV is {reach[j] / mean:.1%}, asked {asked / mean:.1%}"
-            if mean > 0 else f"{names[j]}: at the upper bounds the error is {reach[j]:.3g}, asked {asked:.3g}"
-        )  # fmt: skip
-    said += [f"{names[j]}: {needed[j]:.0f} interviews asked, {most[j]:.0f} possible" for j in small]
+        mean, required = abs(limits.labels["mean"].iloc[j]), np.sqrt(limits.allowed[j])
+        if mean > 0:
+            attained = f"the CV is {se[j] / mean:.1%}, asked {required / mean:.1%}"
+        else:
+            attained = f"the error is {se[j]:.3g}, asked {required:.3g}"
+        lines.append(f"{names[j]}: at the upper bounds {attained}")
+    lines += [f"{names[j]}: {needed[j]:.0f} interviews asked, {most[j]:.0f} possible" for j in small]
+    more = f"\n  and {len(lines) - 8} more" if len(lines) > 8 else ""
     raise SaeInputError(
-        f"{len(said)} targets cannot be met within the bounds of the strata.\n  " + "\n  ".join(said[:8])
-        + (f"\n  and {len(said) - 8} more" if len(said) > 8 else ""),
+        f"{len(lines)} targets cannot be met within the bounds of the strata.\n  "
+        + "\n  ".join(lines[:8])
+        + more,
         hint="Raise maximum= or the response, loosen these targets, or plan for a model estimate there.",
         areas=[limits.labels["domain"].iloc[j] for j in [*failed, *small]],
-    )  # fmt: skip
+    )

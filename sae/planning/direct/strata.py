@@ -1,15 +1,68 @@
-"""The frame of strata: one row per stratum, its columns found by name and checked once."""
+"""The frame of strata: one reader and one vocabulary for all plans."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
+from sae.tables import labels, require, to_numbers
 
-__all__ = ["Moments", "Strata", "strata_of"]
+__all__ = [
+    "ANY",
+    "COUNT",
+    "LIMIT",
+    "POSITIVE",
+    "RATE",
+    "SHARE",
+    "TODAY",
+    "Moments",
+    "Range",
+    "StrataFrame",
+]
+
+
+_FRAME = "The frame of strata has"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where the figures of a column may lie.
+
+    Attributes
+    ----------
+    text : str
+        The range in words, after "is not".
+    least, most : float
+    open : bool
+        Whether `least` itself is outside.
+    endless, missing : bool
+        Whether infinity may stand for "no limit", and NaN for "not known".
+    """
+
+    text: str
+    least: float = -np.inf
+    most: float = np.inf
+    open: bool = False
+    endless: bool = False
+    missing: bool = False
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Return which values lie in the range."""
+        inside = (values > self.least if self.open else values >= self.least) & (values <= self.most)
+        return (inside & (np.isfinite(values) | self.endless)) | (np.isnan(values) & self.missing)
+
+
+ANY = Range("a finite number")
+COUNT = Range("0 or more", 0.0)
+POSITIVE = Range("positive", 0.0, open=True)
+SHARE = Range("in [0, 1]", 0.0, 1.0)
+RATE = Range("in (0, 1]", 0.0, 1.0, open=True)
+LIMIT = Range("0 or more", 0.0, endless=True)
+TODAY = Range("0 or more", 0.0, missing=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +89,20 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Strata:
-    """The checked frame.
+class StrataFrame:
+    """The checked frame: one row per stratum, or per stratum and domain (a cell).
+
+    Of ``density``, ``deff`` and ``sd`` the column with the name of the group or the indicator comes first
+    (``deff_rate``), the plain one stands for all others.
 
     Attributes
     ----------
     frame : DataFrame
         As given, index reset.
+    labels : list of str, length H
+        Names of the rows.
+    rows : str
+        What they are called: "strata" or "cells".
     population, cost, response : ndarray, shape (H,)
         N_h; cost of one completed interview; share of issued addresses that yield one.
     deff : mapping of str to ndarray
@@ -50,103 +110,170 @@ class Strata:
     """
 
     frame: pd.DataFrame
-    population: np.ndarray
-    cost: np.ndarray
-    response: np.ndarray
-    deff: dict[str, np.ndarray]
+    labels: list[str]
+    rows: str
+    population: np.ndarray = field(init=False)
+    cost: np.ndarray = field(init=False)
+    response: np.ndarray = field(init=False)
+    deff: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "population", self.column("population", POSITIVE))
+        object.__setattr__(self, "cost", self.column("cost", POSITIVE, default=1.0))
+        object.__setattr__(self, "response", self.column("response", RATE, default=1.0))
+
+    @classmethod
+    def of_strata(cls, frame: pd.DataFrame) -> StrataFrame:
+        """Check a frame with one row per stratum.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            ``stratum`` (unique), ``population``; optional ``cost`` and ``response`` (1 if absent), ``deff``,
+            and the columns of domains and indicators.
+
+        Raises
+        ------
+        SaeInputError
+            Naming the strata and the column at fault.
+        """
+        _require(frame, ["stratum", "population"], "Give one row per stratum with stratum and population.")
+        frame = frame.reset_index(drop=True)
+        empty = np.flatnonzero(frame["stratum"].isna().to_numpy())
+        if len(empty):
+            raise SaeInputError(f"Rows without a stratum: {name_some(empty + 1)}.", column="stratum")
+        strata = labels(frame["stratum"])
+        twice = strata[strata.duplicated()].unique()
+        if len(twice):
+            raise SaeInputError(
+                f"{len(twice)} strata stand more than once: {name_some(twice)}.",
+                areas=twice,
+                column="stratum",
+            )
+        return cls(frame, strata.tolist(), "strata")
+
+    @classmethod
+    def of_cells(cls, frame: pd.DataFrame, domains: Sequence[str]) -> StrataFrame:
+        """Check a frame with one row per stratum and domain.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            ``domain``, ``stratum`` (the domain itself if absent), ``population``, and what `of_strata` takes.
+        domains : sequence of str
+            Those that there are.
+
+        Raises
+        ------
+        SaeInputError
+            If a column or figure is missing or out of range, a cell appears twice, or a domain is unknown;
+            names are given.
+        """
+        _require(
+            frame,
+            ["domain", "population"],
+            "Give one row per stratum and domain with domain, population and, of a rare group, density.",
+        )
+        frame = frame.reset_index(drop=True)
+        domain = labels(frame["domain"]).astype(object)
+        stratum = labels(frame["stratum"]).astype(object) if "stratum" in frame else domain
+        frame = frame.assign(domain=domain, stratum=stratum)
+        cell = stratum + " × " + domain
+        if cell.duplicated().any():
+            twice = list(dict.fromkeys(cell[cell.duplicated()]))
+            raise SaeInputError(f"Cells of the frame appear twice: {name_some(twice)}.", areas=twice)
+        strange = [name for name in dict.fromkeys(domain) if name not in set(domains)]
+        if strange:
+            raise SaeInputError(
+                f"{len(strange)} domains of the frame are not in the fit: {name_some(strange)}.",
+                hint=f"The fit has {name_some(domains)}.",
+                areas=strange,
+                column="domain",
+            )
+        return cls(frame, cell.tolist(), "cells")
 
     def __len__(self) -> int:
         return len(self.frame)
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the strata."""
-        return [str(label) for label in self.frame["stratum"]]
-
-    def column(self, name: str, *, least: float = -np.inf, most: float = np.inf) -> np.ndarray:
-        """Return a numeric column, or refuse it by the names of its strata at fault."""
-        if name not in self.frame:
-            raise SaeInputError(
-                f"The frame of strata has no column {name!r}; it has {name_some(self.frame, 20)}.",
-                column=name,
-            )
-        values = pd.to_numeric(self.frame[name], errors="coerce").to_numpy(float, na_value=np.nan)
-        bad = ~(np.isfinite(values) & (values >= least) & (values <= most))
-        if bad.any():
-            names = [label for label, wrong in zip(self.labels, bad, strict=True) if wrong]
-            within = f"from {least:g} to {most:g}" if np.isfinite(most) else f"of at least {least:g}"
-            what = "a finite number" + (f" {within}" if np.isfinite(least) else "")
-            raise SaeInputError(
-                f"{name} is not {what} in {len(names)} strata: {name_some(names)}.", areas=names, column=name
-            )
-        return values
 
     def has(self, name: str) -> bool:
         """Whether the frame has this column."""
         return name in self.frame
 
+    def column(
+        self, name: str, allowed: Range = ANY, *, default: float | None = None, hint: str = ""
+    ) -> np.ndarray:
+        """Return a numeric column, or refuse it by the names of its rows at fault.
+
+        `default` fills a column that the frame lacks; without one, it is refused.
+        """
+        if default is not None and not self.has(name):
+            return np.full(len(self), default)
+        values = to_numbers(self.frame, name, names=self.labels, what=_FRAME)
+        bad = ~allowed.holds(values)
+        if bad.any():
+            names = [label for label, wrong in zip(self.labels, bad, strict=True) if wrong]
+            raise SaeInputError(
+                f"{name} is not {allowed.text} in {len(names)} of {len(self)} {self.rows}: "
+                f"{name_some(names)}.",
+                hint=hint,
+                areas=names,
+                column=name,
+            )
+        return values
+
+    def named(self, kind: str, name: str) -> str | None:
+        """Return the column of a kind for an indicator or a group: its own, else the one for all, or None.
+
+        Examples
+        --------
+        >>> from sae.planning.direct.strata import StrataFrame
+        >>> frame = pd.DataFrame({"stratum": ["a"], "population": [900], "deff": [1.5], "deff_rate": [2.0]})
+        >>> strata = StrataFrame.of_strata(frame)
+        >>> strata.named("deff", "rate"), strata.named("deff", "other"), strata.named("sd", "rate")
+        ('deff_rate', 'deff', None)
+        """
+        return next((column for column in (f"{kind}_{name}", kind) if self.has(column)), None)
+
+    def density_of(self, group: str) -> np.ndarray:
+        """Return the share of a group; it may be absent from some strata."""
+        return self.column(self.named("density", group) or f"density_{group}", SHARE)
+
+    def deff_of(self, indicator: str) -> np.ndarray | None:
+        """Return design effects of an indicator; None where neither the plan nor the frame tells them."""
+        if indicator in self.deff:
+            return self.deff[indicator]
+        column = self.named("deff", indicator)
+        return self.column(column, POSITIVE) if column else None
+
+    def sd_of(self, indicator: str) -> np.ndarray | None:
+        """Return standard deviations between persons; None where the frame does not tell them."""
+        column = self.named("sd", indicator)
+        return self.column(column, COUNT) if column else None
+
     def moments(self, indicator: str, group: str = "") -> Moments:
         """Return size, mean, sd and design effect of an indicator, from the columns that bear its name."""
-        density = self.column(f"density_{group}", least=0.0, most=1.0) if group else np.ones(len(self))
+        density = self.density_of(group) if group else np.ones(len(self))
         own = f"{indicator}_{group}"
         name = own if group and (self.has(f"share_{own}") or self.has(f"mean_{own}")) else indicator
-        if self.has(f"share_{name}"):
-            mean = self.column(f"share_{name}", least=0.0, most=1.0)
-            sd = np.sqrt(mean * (1.0 - mean))
-            if self.has(f"sd_{name}"):
-                sd = self.column(f"sd_{name}", least=0.0)
-        elif self.has(f"mean_{name}"):
-            mean, sd = self.column(f"mean_{name}"), self.column(f"sd_{name}", least=0.0)
-        else:
+        if not (self.has(f"share_{name}") or self.has(f"mean_{name}")):
             raise SaeInputError(
                 f"The frame of strata says nothing of {indicator!r}.",
                 hint=f"Give share_{indicator}, or mean_{indicator} and sd_{indicator}: a guess from the last "
                 "survey or from a similar one will do.",
                 column=f"share_{indicator}",
             )
-        if indicator in self.deff:
-            deff = self.deff[indicator]
-        else:
-            column = next((c for c in (f"deff_{indicator}", "deff") if self.has(c)), None)
-            deff = self.column(column, least=1e-6) if column else np.ones(len(self))
-        return Moments(self.population * density, mean, sd, density, deff)
+        is_share = self.has(f"share_{name}")
+        mean = self.column(f"share_{name}", SHARE) if is_share else self.column(f"mean_{name}")
+        sd = self.sd_of(name)
+        if sd is None:
+            sd = np.sqrt(mean * (1.0 - mean)) if is_share else self.column(f"sd_{name}", COUNT)
+        deff = self.deff_of(indicator)
+        return Moments(
+            self.population * density, mean, sd, density, np.ones(len(self)) if deff is None else deff
+        )
 
 
-def strata_of(frame: pd.DataFrame) -> Strata:
-    """Check a frame of strata.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        One row per stratum: ``stratum`` (unique), ``population``; optional ``cost`` and ``response`` (1 if
-        absent), ``deff``, and the columns of domains and indicators.
-
-    Raises
-    ------
-    SaeInputError
-        Naming the strata and the column at fault.
-    """
+def _require(frame: pd.DataFrame, names: Sequence[str], hint: str) -> None:
     if len(frame) == 0:
         raise SaeInputError("The frame of strata is empty.")
-    if "stratum" not in frame:
-        raise SaeInputError(
-            f"The frame of strata has no column 'stratum'; it has {name_some(frame, 20)}.", column="stratum"
-        )
-    frame = frame.reset_index(drop=True)
-    empty = np.flatnonzero(frame["stratum"].isna().to_numpy())
-    if len(empty):
-        raise SaeInputError(f"Rows without a stratum: {name_some(empty + 1)}.", column="stratum")
-    twice = frame.loc[frame["stratum"].duplicated(), "stratum"].unique()
-    if len(twice):
-        raise SaeInputError(
-            f"{len(twice)} strata stand more than once: {name_some(twice)}.", areas=twice, column="stratum"
-        )
-    ones = np.ones(len(frame))
-    bare = Strata(frame, ones, ones, ones, {})
-    return Strata(
-        frame,
-        bare.column("population", least=1.0),
-        bare.column("cost", least=1e-12) if bare.has("cost") else ones,
-        bare.column("response", least=1e-6, most=1.0) if bare.has("response") else ones,
-        {},
-    )
+    require(frame, names, _FRAME, hint=hint)

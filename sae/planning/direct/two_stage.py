@@ -10,9 +10,12 @@ import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.two_stage import self_representing, two_stage_deff
-from sae.planning.direct.strata import Strata
+from sae.planning.direct.strata import Range, StrataFrame
+from sae.tables import labels, require
 
 __all__ = ["TwoStage"]
+
+_CORRELATION = Range("in [-1, 1]", -1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,38 +42,38 @@ class TwoStage:
     draws: int = 2
 
     def __post_init__(self) -> None:
-        missing = [name for name in ("stratum", "size") if name not in self.units]
-        if missing:
-            raise SaeInputError(f"The primary units have no column {name_some(missing)}.", column=missing[0])
+        require(self.units, ["stratum", "size"], "The primary units have")
         if self.take < 1 or self.draws < 1:
             raise SaeSpecError(f"take = {self.take} and draws = {self.draws} must be at least 1.")
         if not (self.units["size"] > 0).all():
             raise SaeInputError("Primary units have no positive size.", column="size")
 
-    def effects(self, strata: Strata, n: np.ndarray, indicators: Sequence[str]) -> dict[str, np.ndarray]:
+    def effects(self, strata: StrataFrame, n: np.ndarray, indicators: Sequence[str]) -> dict[str, np.ndarray]:
         """Design effects of clustering for each indicator under sizes `n`."""
         start, size = self._by_stratum(strata)
         take = np.full(len(strata), float(self.take))
         share = self_representing(n, strata.population, take, start, size, self.draws)
-        rho = np.column_stack([strata.column(f"rho_{name}", least=-1.0, most=1.0) for name in indicators])
+        rho = np.column_stack([strata.column(f"rho_{name}", _CORRELATION) for name in indicators])
         deff = two_stage_deff(share, take, rho)
         return {name: deff[:, position] for position, name in enumerate(indicators)}
 
-    def _by_stratum(self, strata: Strata) -> tuple[np.ndarray, np.ndarray]:
-        labels = pd.Index(strata.frame["stratum"])
-        place = labels.get_indexer(pd.Index(self.units["stratum"]))
+    def _by_stratum(self, strata: StrataFrame) -> tuple[np.ndarray, np.ndarray]:
+        names = pd.Index(strata.labels)
+        own = labels(self.units["stratum"])
+        place = names.get_indexer(pd.Index(own))
         if (place < 0).any():
-            names = self.units["stratum"][place < 0].unique()
+            strange = own[place < 0].unique()
             raise SaeInputError(
-                f"Primary units lie in strata that the frame lacks: {name_some(names)}.", areas=names,
+                f"Primary units lie in strata that the frame lacks: {name_some(strange)}.",
+                areas=strange,
                 column="stratum",
-            )  # fmt: skip
-        counts = np.bincount(place, minlength=len(labels))
+            )
+        counts = np.bincount(place, minlength=len(names))
         if (counts == 0).any():
-            names = [str(label) for label in labels[counts == 0]]
+            empty = list(names[counts == 0])
             raise SaeInputError(
-                f"{len(names)} strata have no primary unit: {name_some(names)}.",
-                areas=names,
+                f"{len(empty)} strata have no primary unit: {name_some(empty)}.",
+                areas=empty,
                 column="stratum",
             )
         size = self.units["size"].to_numpy(float)

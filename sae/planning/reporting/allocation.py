@@ -6,28 +6,30 @@ import numpy as np
 import pandas as pd
 
 from sae.numerics.allocation.rare_groups import oversampling_deff
+from sae.planning.precision import Measure
 from sae.planning.reporting.columns import pick
-from sae.planning.reporting.tables import About, Section, Table, percent, reproduction, sources
+from sae.planning.reporting.details import ReportDetails, reproduction, sources
+from sae.planning.reporting.tables import Section, Table, percent
 from sae.tables import Allocation
 
-__all__ = ["facts_of_allocation", "sections_of_allocation"]
+__all__ = ["headline_of_allocation", "sections_of_allocation"]
 
 _NO_MODEL = "Not given: a fitted model. sae.planning.oversample(fit, ...) shows what one would save."
 
 
-def facts_of_allocation(plan: Allocation, about: About) -> list[tuple[str, str]]:
-    """Return the figures at the top of the page with their words."""
-    facts = [(f"{plan.total:,} interviews", _against_today(plan)), (about.money(plan.cost), plan.method)]
+def headline_of_allocation(plan: Allocation, about: ReportDetails) -> list[tuple[str, str]]:
+    """Return the figures at the top of the page, each with its meaning."""
+    headline = [(f"{plan.total:,} interviews", _against_today(plan)), (about.money(plan.cost), plan.method)]
     if len(plan.targets):
         met = int(plan.targets["met"].sum())
-        facts.insert(0, (f"{met:,} of {len(plan.targets):,}", "targets met"))
-    return facts
+        headline.insert(0, (f"{met:,} of {len(plan.targets):,}", "targets met"))
+    return headline
 
 
-def sections_of_allocation(plan: Allocation, about: About) -> tuple[Section, ...]:
+def sections_of_allocation(plan: Allocation, about: ReportDetails) -> tuple[Section, ...]:
     """Return the ten contents in order."""
     return (
-        _asked(plan, about),
+        _asked(plan),
         _today(plan),
         _assumed(plan, about),
         _recommended(plan, about),
@@ -49,7 +51,7 @@ def _against_today(plan: Allocation) -> str:
     )
 
 
-def _asked(plan: Allocation, about: About) -> Section:
+def _asked(plan: Allocation) -> Section:
     keys = ["indicator", "group", "by", "rule"]
     counts = plan.targets.groupby(keys, sort=False, dropna=False).size().rename("count").reset_index()
     counts = counts.assign(
@@ -87,11 +89,9 @@ def _today(plan: Allocation) -> Section:
     )
 
 
-def _assumed(plan: Allocation, about: About) -> Section:
-    spreads = {name: (f"S of {name[3:]}", "small") for name in map(str, plan.frame) if name.startswith("sd_")}
-    columns = (
-        pick("stratum", "population", "response", "cost", cost=("Cost of an interview", "number")) | spreads
-    )
+def _assumed(plan: Allocation, about: ReportDetails) -> Section:
+    sds = {name: (f"S of {name[3:]}", "small") for name in map(str, plan.frame) if name.startswith("sd_")}
+    columns = pick("stratum", "population", "response", "cost", cost=("Cost of an interview", "number")) | sds
     text = [
         "S is the standard deviation between persons of a stratum; with a design effect (clustering, unequal "
         "weights) the "
@@ -103,7 +103,7 @@ def _assumed(plan: Allocation, about: About) -> Section:
     )
 
 
-def _recommended(plan: Allocation, about: About) -> Section:
+def _recommended(plan: Allocation, about: ReportDetails) -> Section:
     text = [
         f"{plan.total:,} interviews for {about.money(plan.cost)}: {plan.method}. "
         f"{_against_today(plan).capitalize()}."
@@ -134,7 +134,7 @@ def _recommended(plan: Allocation, about: About) -> Section:
     return Section("What is recommended", tuple(text), tuple(tables))
 
 
-def _alternatives(plan: Allocation, about: About) -> Section:
+def _alternatives(plan: Allocation, about: ReportDetails) -> Section:
     if not len(plan.targets):
         return Section(
             "What other budgets and rules would give", ("Not given: targets to hold other budgets against.",)
@@ -170,9 +170,8 @@ def _national(plan: Allocation) -> Section:
             f"{percent(float(N[~used].sum() / N.sum()))} of the population live in strata without an "
             "interview."
         )
-    national = plan.targets[
-        plan.targets["rule"].str.contains("effective size >=", regex=False) & (plan.targets["by"] == "")
-    ]
+    required = np.array([Measure.EFFECTIVE_SIZE in measures for measures in plan.measures], dtype=bool)
+    national = plan.targets[required & (plan.targets["by"] == "")]
     for line in national.to_dict("records"):
         text.append(f"{line['indicator']}: {line['rule']} is {'met' if line['met'] else 'not met'}.")
     if not len(national):
@@ -197,7 +196,7 @@ def _feasible(plan: Allocation) -> Section:
     )
 
 
-def _weights(plan: Allocation, about: About) -> Section:
+def _weights(plan: Allocation, about: ReportDetails) -> Section:
     n = plan.frame["n"].to_numpy(dtype=float)
     with np.errstate(divide="ignore"):
         weight = np.where(n > 0, plan.frame["population"] / n, np.nan)
@@ -229,18 +228,19 @@ def _hopeless(plan: Allocation) -> Section:
     lost = plan.targets[~plan.targets["met"].astype(bool)]
     columns = pick("indicator", "group", "domain", "rule", "cv", "required_cv")
     if not len(lost):
-        words = (
+        nothing = (
             "None: every target is met within the bounds of the frame."
             if len(plan.targets)
             else "Not given: targets."
         )
-        return Section("Domains that no budget makes precise enough", (words,))
+        return Section("Domains that no budget makes precise enough", (nothing,))
     text = (
         f"{len(lost):,} targets are not met by this number of interviews. The cheapest plan (no total given) "
         "says which "
         "of them no budget could meet.",
     )
     return Section(
-        "Domains that no budget makes precise enough", text,
+        "Domains that no budget makes precise enough",
+        text,
         (Table("not_met", "One row per target and domain.", lost, columns),),
-    )  # fmt: skip
+    )

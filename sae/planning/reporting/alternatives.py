@@ -16,26 +16,26 @@ from sae.numerics.allocation.closed_form import (
 from sae.numerics.allocation.rare_groups import oversampling_deff
 from sae.planning.reporting.charts import frontier_chart
 from sae.planning.reporting.columns import pick
-from sae.planning.reporting.tables import About, Chart, Section, Table
+from sae.planning.reporting.details import ReportDetails
+from sae.planning.reporting.tables import Chart, Section, Table
 from sae.planning.with_model.plan import OversamplePlan
 from sae.planning.with_model.tradeoffs import best_interviews, frontier
 
-__all__ = ["alternatives", "other_rules"]
+__all__ = ["alternatives_section", "other_rules"]
 
 _BUDGETS = 101  # of the chart; the table shows every tenth
 _NEXT = 500  # interviews whose best use is told
 
 
-def alternatives(plan: OversamplePlan, about: About) -> Section:
+def alternatives_section(plan: OversamplePlan, about: ReportDetails) -> Section:
     """Return the frontier, the rules of thumb at the plan's number of interviews, and the best next ones."""
     least = float(plan.cells.cost @ plan.cells.lower)
     most = float(frontier(plan, 2)["budget"].iloc[-1])
     line = frontier(plan, np.linspace(least, most, _BUDGETS).tolist())
     some = line.iloc[:: (_BUDGETS - 1) // 10].reset_index(drop=True)
     rules = other_rules(plan)
-    words = about.currency or "cost units"
     chart = Chart(
-        frontier_chart(line, plan.cost, words, about.plural.capitalize()),
+        frontier_chart(line, plan.cost, about.currency or "cost units", about.plural.capitalize()),
         f"{about.plural.capitalize()} that meet their target, by budget: direct estimates only, and with the "
         "model.",
     )
@@ -91,12 +91,23 @@ def alternatives(plan: OversamplePlan, about: About) -> Section:
             f"{100 * (1 - following['mse_then'].sum() / following['mse_now'].sum()):.0f} %."
         )
         order = following.sort_values(["extra", "domain"], ascending=[False, True], kind="stable")
-        tables.append(Table(
-            "next_interviews", f"One row per {about.domain} that gets some of them.",
-            order[order["extra"] >= 0.5],
-            pick("domain", "n_now", "extra", "rmse_now", "rmse_then", domain=(about.heading, "text"),
-                 rmse_now=("RMSE today", kind), rmse_then=("RMSE then", kind)),
-        ))  # fmt: skip
+        tables.append(
+            Table(
+                "next_interviews",
+                f"One row per {about.domain} that gets some of them.",
+                order[order["extra"] >= 0.5],
+                pick(
+                    "domain",
+                    "n_now",
+                    "extra",
+                    "rmse_now",
+                    "rmse_then",
+                    domain=(about.heading, "text"),
+                    rmse_now=("RMSE today", kind),
+                    rmse_then=("RMSE then", kind),
+                ),
+            )
+        )
     else:
         text.append(
             f"Not given: the best use of {_NEXT:,} more interviews; there are not so many members left."
@@ -131,29 +142,31 @@ def other_rules(plan: OversamplePlan) -> pd.DataFrame:
         _line(plan, "this plan", plan.with_model.n),
         _line(plan, "cheapest without the model", plan.direct.n),
     ]
-    for words, weights in rules.items():
+    for rule, weights in rules.items():
         n = round_to_total(fill(weights, total, cells.lower, cells.upper), total, cells.lower, cells.upper)
-        lines.append(_line(plan, words, n))
+        lines.append(_line(plan, rule, n))
     return pd.DataFrame(lines)
 
 
-def _line(plan: OversamplePlan, words: str, n: np.ndarray) -> dict[str, object]:
+def _line(plan: OversamplePlan, rule: str, n: np.ndarray) -> dict[str, object]:
     asked = np.isfinite(plan.bound)
     rate = n * plan.cells.contacts / plan.cells.persons
     used = rate > 0
     return {
-        "rule": words, "interviews": int(n.sum()), "cost": float(n @ plan.cells.cost),
+        "rule": rule,
+        "interviews": int(n.sum()),
+        "cost": float(n @ plan.cells.cost),
         "met_direct": int((plan.publishable(n, with_model=False) & asked).sum()),
         "met_model": int((plan.publishable(n, with_model=True) & asked).sum()),
         "total_deff": oversampling_deff(plan.cells.persons[used], rate[used]) if used.any() else np.nan,
-    }  # fmt: skip
+    }
 
 
 def _next(plan: OversamplePlan) -> pd.DataFrame | None:
     try:
-        found = best_interviews(plan, float(_NEXT))
+        best = best_interviews(plan, float(_NEXT))
     except SaeInputError:
         return None
-    if not np.isfinite(found[["mse_now", "mse_then"]].to_numpy()).all():
+    if not np.isfinite(best[["mse_now", "mse_then"]].to_numpy()).all():
         return None
-    return found.assign(rmse_now=np.sqrt(found["mse_now"]), rmse_then=np.sqrt(found["mse_then"]))
+    return best.assign(rmse_now=np.sqrt(best["mse_now"]), rmse_then=np.sqrt(best["mse_then"]))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.plots.figures import DIRECT, MODEL, QUIET, tidy
+from sae.tables import to_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,17 +21,17 @@ _WIDE = (9.2, 4.2)
 _BARS = 30  # domains that a chart of bars can name
 
 
-def frontier_chart(frontier: pd.DataFrame, planned: float, cost_words: str, many: str) -> bytes:
+def frontier_chart(frontier: pd.DataFrame, planned: float, cost_unit: str, many: str) -> bytes:
     """Domains that meet their target over the budget, direct only and with the model."""
     figure, axes = _figure(_WIDE)
-    for name, colour, words in (("model", MODEL, "with the model"), ("direct", DIRECT, "direct only")):
+    for name, colour, label in (("model", MODEL, "with the model"), ("direct", DIRECT, "direct only")):
         x, y = frontier["budget"], frontier[f"publishable_{name}"]
-        axes.step(x, y, where="post", color=colour, linewidth=2.2, label=words)
+        axes.step(x, y, where="post", color=colour, linewidth=2.2, label=label)
     axes.axvline(planned, color=QUIET, linewidth=1, linestyle="--")
     axes.annotate(
         "this plan", (planned, 0), xytext=(5, 6), textcoords="offset points", color=QUIET, fontsize=9
     )
-    axes.set_xlabel(f"Budget ({cost_words})")
+    axes.set_xlabel(f"Budget ({cost_unit})")
     axes.set_ylabel(f"{many} that meet the target")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylim(bottom=0)
@@ -48,12 +49,13 @@ def sizes_chart(domains: pd.DataFrame, many: str) -> bytes:
     figure, axes = _figure((9.2, 1.2 + 0.23 * len(part)))
     row = np.arange(len(part))
     axes.hlines(row, part["n_now"], part["n_direct"], color="#D5D5D5", linewidth=1.5, zorder=1)
-    for name, colour, marker, words in (
-        ("n_now", QUIET, "o", "today"), ("n_model", MODEL, "s", "recommended, with the model"),
+    for name, colour, marker, label in (
+        ("n_now", QUIET, "o", "today"),
+        ("n_model", MODEL, "s", "recommended, with the model"),
         ("n_direct", DIRECT, "D", "direct only"),
-    ):  # fmt: skip
-        axes.scatter(part[name], row, color=colour, marker=marker, s=26, linewidth=0, label=words, zorder=3)
-    axes.set_yticks(row, part["domain"].astype(str), fontsize=8)
+    ):
+        axes.scatter(part[name], row, color=colour, marker=marker, s=26, linewidth=0, label=label, zorder=3)
+    axes.set_yticks(row, part["domain"], fontsize=8)
     few = f": the {len(part)} {many} that gain most" if len(part) < len(domains) else ""
     axes.set_xlabel(f"Interviews of the group{few}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -73,10 +75,10 @@ def precision_chart(domains: pd.DataFrame, many: str) -> bytes:
         ("direct_cv_now", DIRECT, "D", "today, direct"),
         ("model_cv_now", QUIET, "o", "today, with the model"),
         ("model_cv", MODEL, "s", "planned, with the model"),
-    )  # fmt: skip
-    for name, colour, marker, words in series:
-        values = ordered[name].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-        axes.scatter(place, values, color=colour, marker=marker, s=16, linewidth=0, label=words, alpha=0.9)
+    )
+    for name, colour, marker, label in series:
+        values = to_numbers(ordered, name)
+        axes.scatter(place, values, color=colour, marker=marker, s=16, linewidth=0, label=label, alpha=0.9)
     axes.step(place, ordered["required_cv"], where="mid", color="#222222", linewidth=1.1, label="target")
     shown = ordered[["model_cv_now", "model_cv", "required_cv"]].to_numpy(dtype=float)
     top = 1.6 * np.nanmax(shown[np.isfinite(shown)])
@@ -101,9 +103,15 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 def _legend_above(axes: Axes) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=9, borderaxespad=0.3,
-        handletextpad=0.3, columnspacing=1.4,
-    )  # fmt: skip
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0.3,
+        handletextpad=0.3,
+        columnspacing=1.4,
+    )
 
 
 def _svg(figure: Figure) -> bytes:

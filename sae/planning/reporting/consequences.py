@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from sae.planning.reporting.columns import pick
-from sae.planning.reporting.tables import About, Section, Table, percent, shown
+from sae.planning.reporting.details import ReportDetails
+from sae.planning.reporting.tables import Section, Table, percent, shown
+from sae.planning.with_model.arrays import Reach
 from sae.planning.with_model.plan import OversamplePlan
 
 __all__ = ["feasibility", "national_price", "out_of_reach", "weights_after"]
 
-_HOPELESS = "no budget suffices"
 
-
-def national_price(plan: OversamplePlan, about: About, national: pd.DataFrame | None) -> Section:
+def national_price(plan: OversamplePlan, national: pd.DataFrame | None) -> Section:
     """Return what unequal rates do to national figures, and the requirement on them."""
     table = plan.price_for_national_estimates
     last = table.iloc[-1]
@@ -59,7 +59,7 @@ def national_price(plan: OversamplePlan, about: About, national: pd.DataFrame | 
             text.append(f"{str(line['allocation']).capitalize()}: {_verdict(line)}")
         checked = pick(
             "allocation", "total_deff", "n_eff", "se", "required_se", "population_covered", "verdict"
-        )  # fmt: skip
+        )
         national = national.assign(verdict=[_verdict(line) for line in national.to_dict("records")])
         tables.append(Table("requirement", "One row per allocation.", national, checked))
     return Section("The price for national estimates", tuple(text), tuple(tables))
@@ -98,7 +98,7 @@ def feasibility(plan: OversamplePlan) -> Section:
     return Section("Feasibility and burden", tuple(text), (table,))
 
 
-def weights_after(plan: OversamplePlan, about: About) -> Section:
+def weights_after(plan: OversamplePlan, about: ReportDetails) -> Section:
     """Return what an interview counts for, and what is to be calibrated."""
     strata = plan.strata
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -139,13 +139,14 @@ def weights_after(plan: OversamplePlan, about: About) -> Section:
     )
 
 
-def out_of_reach(domains: pd.DataFrame, about: About) -> Section:
+def out_of_reach(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) -> Section:
     """Return the domains that no budget helps, that only the model helps, and that need nothing."""
-    lost = domains[domains["reason"].str.startswith(_HOPELESS)]
-    saved = domains[domains["reason"] == "only with the model"]
-    free = domains[domains["reason"].str.startswith("no own sample")]
+    lost, saved, free = (
+        domains[[one is reach for one in plan.reach]]
+        for reach in (Reach.NEVER, Reach.MODEL_ONLY, Reach.WITHOUT_SAMPLE)
+    )
 
-    def told() -> Iterator[str]:
+    def paragraphs() -> Iterator[str]:
         if len(lost):
             yield (
                 f"{about.many(len(lost))} cannot reach the target: not with every member of the group who "
@@ -163,4 +164,6 @@ def out_of_reach(domains: pd.DataFrame, about: About) -> Section:
         "domain", "members", "required_cv", "reason", domain=(about.heading, "text"), reason=("Why", "text")
     )
     table = (Table("no_budget_suffices", f"One row per {about.domain}.", lost, columns),) if len(lost) else ()
-    return Section(f"{about.plural.capitalize()} that no budget makes precise enough", tuple(told()), table)
+    return Section(
+        f"{about.plural.capitalize()} that no budget makes precise enough", tuple(paragraphs()), table
+    )

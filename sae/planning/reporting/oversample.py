@@ -5,29 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sae.planning.reporting.alternatives import alternatives
+from sae.planning.reporting.alternatives import alternatives_section
 from sae.planning.reporting.charts import precision_chart, sizes_chart
 from sae.planning.reporting.columns import pick
 from sae.planning.reporting.consequences import feasibility, national_price, out_of_reach, weights_after
-from sae.planning.reporting.tables import (
-    About,
-    Chart,
-    Section,
-    Table,
-    percent,
-    reproduction,
-    sources,
-)
+from sae.planning.reporting.details import ReportDetails, reproduction, sources
+from sae.planning.reporting.tables import Chart, Section, Table, percent
 from sae.planning.with_model.plan import OversamplePlan
+from sae.planning.with_model.tables import CONTACTS, COST
 
-__all__ = ["facts_of_oversample", "quotes_of_oversample", "sections_of_oversample"]
+__all__ = ["headline_of_oversample", "quotations_of_oversample", "sections_of_oversample"]
 
-_QUOTES = 3  # sentences at the top of the page; all stand in the table "sentences"
+_QUOTATIONS = 3  # sentences at the top of the page; all stand in the table "sentences"
 
 
 def sections_of_oversample(
     plan: OversamplePlan,
-    about: About,
+    about: ReportDetails,
     *,
     national: pd.DataFrame | None = None,
     confirmed: pd.DataFrame | None = None,
@@ -39,17 +33,17 @@ def sections_of_oversample(
         _today(domains, about),
         _assumed(plan, domains, about),
         _recommended(plan, domains, about, confirmed),
-        alternatives(plan, about),
-        national_price(plan, about, national),
+        alternatives_section(plan, about),
+        national_price(plan, national),
         feasibility(plan),
         weights_after(plan, about),
-        out_of_reach(domains, about),
+        out_of_reach(plan, domains, about),
         reproduction(about, plan.provenance),
     )
 
 
-def facts_of_oversample(plan: OversamplePlan, about: About) -> list[tuple[str, str]]:
-    """Return the figures that stand at the top of the page, with their words."""
+def headline_of_oversample(plan: OversamplePlan, about: ReportDetails) -> list[tuple[str, str]]:
+    """Return the figures that stand at the top of the page, each with its meaning."""
     domains = _with_gains(plan)
     asked = domains["rule"] != ""
     n, alone, now = plan.with_model.n.sum(), plan.direct.n.sum(), plan.strata["n_now"].sum()
@@ -71,13 +65,13 @@ def facts_of_oversample(plan: OversamplePlan, about: About) -> list[tuple[str, s
     ]
 
 
-def quotes_of_oversample(plan: OversamplePlan, about: About) -> list[str]:
+def quotations_of_oversample(plan: OversamplePlan, about: ReportDetails) -> list[str]:
     """Return sentences of domains with the least, the middle and the greatest need, each worded once."""
     sentences = _sentences(plan, about)
     if not len(sentences):
         return []
     order = sentences.sort_values(["n_direct", "domain"], kind="stable").index
-    places = np.unique(np.linspace(0, len(order) - 1, _QUOTES).round().astype(int))
+    places = np.unique(np.linspace(0, len(order) - 1, _QUOTATIONS).round().astype(int))
     return [str(sentences.loc[order[place], "sentence"]) for place in places]
 
 
@@ -96,13 +90,13 @@ def _with_gains(plan: OversamplePlan) -> pd.DataFrame:
     )
 
 
-def _sentences(plan: OversamplePlan, about: About) -> pd.DataFrame:
+def _sentences(plan: OversamplePlan, about: ReportDetails) -> pd.DataFrame:
     worth = plan.worth
     asked = np.isfinite(worth["n_direct"]) & (worth["n_direct"] > 0)
-    return worth.loc[asked].assign(sentence=list(plan.told(about.plural))).reset_index(drop=True)
+    return worth.loc[asked].assign(sentence=list(plan.sentences(about.plural))).reset_index(drop=True)
 
 
-def _asked(plan: OversamplePlan, domains: pd.DataFrame, about: About) -> Section:
+def _asked(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) -> Section:
     rules = domains.assign(rule=domains["rule"].replace("", "no target"))
     counts = rules.groupby("rule", sort=False).size().rename("count").reset_index()
     counts.insert(
@@ -133,7 +127,7 @@ def _asked(plan: OversamplePlan, domains: pd.DataFrame, about: About) -> Section
     )
 
 
-def _today(domains: pd.DataFrame, about: About) -> Section:
+def _today(domains: pd.DataFrame, about: ReportDetails) -> Section:
     asked = domains["rule"] != ""
     text = [
         f"{about.many(len(domains))}, {int((domains['n_now'] > 0).sum()):,} of them with at least one "
@@ -184,11 +178,11 @@ def plan_kind(domains: pd.DataFrame) -> str:
     return "percent" if domains["deff"].notna().any() else "number"
 
 
-def _assumed(plan: OversamplePlan, domains: pd.DataFrame, about: About) -> Section:
+def _assumed(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) -> Section:
     cells, table = plan.cells, plan.assumptions
     ranges = {
-        "cost per interview": f"{about.money(cells.cost.min())} to {cells.cost.max():,.0f} with screening",
-        "contacts per interview": f"{cells.contacts.min():,.1f} to {cells.contacts.max():,.1f} persons",
+        COST: f"{about.money(cells.cost.min())} to {cells.cost.max():,.0f} with screening",
+        CONTACTS: f"{cells.contacts.min():,.1f} to {cells.contacts.max():,.1f} persons",
     }
     table = table.assign(value=table["assumption"].map(ranges).fillna(table["value"]))
     columns = {"assumption": ("Assumption", "text"), "value": ("Value", "text"), "source": ("Source", "text")}
@@ -220,7 +214,7 @@ def _assumed(plan: OversamplePlan, domains: pd.DataFrame, about: About) -> Secti
 
 
 def _recommended(
-    plan: OversamplePlan, domains: pd.DataFrame, about: About, confirmed: pd.DataFrame | None
+    plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails, confirmed: pd.DataFrame | None
 ) -> Section:
     n, now = int(plan.with_model.n.sum()), plan.strata["n_now"].sum()
     asked, simulated = domains["rule"] != "", []
@@ -258,10 +252,23 @@ def _recommended(
             "Not given: a confirmation by parametric bootstrap, sae.planning.confirm(plan, seed=...)."
         )
     columns = pick(
-        "domain", "n_now", "n_model", "extra", "n_direct", "required_cv", "direct_cv", "model_cv",
-        "model_cv_low", "model_cv_high", "probability", *simulated, "met", "reason",
-        domain=(about.heading, "text"), n_now=("Today", "count"),
-    )  # fmt: skip
+        "domain",
+        "n_now",
+        "n_model",
+        "extra",
+        "n_direct",
+        "required_cv",
+        "direct_cv",
+        "model_cv",
+        "model_cv_low",
+        "model_cv_high",
+        "probability",
+        *simulated,
+        "met",
+        "reason",
+        domain=(about.heading, "text"),
+        n_now=("Today", "count"),
+    )
     of_stratum = pick(
         "stratum",
         "population",

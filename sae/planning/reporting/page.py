@@ -18,8 +18,8 @@ _MOST = 1000  # rows of a table on the page; the workbook has all
 def render_page(
     title: str,
     subtitle: str,
-    facts: Sequence[tuple[str, str]],
-    quotes: Sequence[str],
+    headline: Sequence[tuple[str, str]],
+    quotations: Sequence[str],
     sections: Sequence[Section],
 ) -> str:
     """Return the page as HTML; every text is escaped, pictures stand inside as data."""
@@ -29,6 +29,14 @@ def render_page(
     world.filters["base64"] = lambda content: b64encode(content).decode("ascii")
     source = (files("sae.planning.reporting") / "templates" / "plan.html.j2").read_text(encoding="utf-8")
     return world.from_string(source).render(
-        title=title, subtitle=subtitle, facts=facts, quotes=quotes, sections=sections,
-        first=slice(0, _FIRST), all=slice(None), whole=_WHOLE, rest=slice(_FIRST, _MOST), most=_MOST,
-    )  # fmt: skip
+        title=title,
+        subtitle=subtitle,
+        headline=headline,
+        quotations=quotations,
+        sections=sections,
+        first=slice(0, _FIRST),
+        all=slice(None),
+        whole=_WHOLE,
+        rest=slice(_FIRST, _MOST),
+        most=_MOST,
+    )

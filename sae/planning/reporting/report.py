@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 
 from sae.errors import SaeSpecError
-from sae.planning.reporting.allocation import facts_of_allocation, sections_of_allocation
+from sae.planning.reporting.allocation import headline_of_allocation, sections_of_allocation
+from sae.planning.reporting.details import ReportDetails
 from sae.planning.reporting.oversample import (
-    facts_of_oversample,
-    quotes_of_oversample,
+    headline_of_oversample,
+    quotations_of_oversample,
     sections_of_oversample,
 )
 from sae.planning.reporting.page import render_page
-from sae.planning.reporting.tables import About, Section
+from sae.planning.reporting.tables import Section
 from sae.planning.reporting.workbook import workbook_bytes
 from sae.planning.with_model.plan import OversamplePlan
 from sae.tables import Allocation, whole_file, write_table
@@ -30,9 +32,9 @@ class Report:
     Attributes
     ----------
     title, subtitle : str
-    facts : tuple of (figure, words)
+    headline : tuple of (figure, meaning)
         What stands at the top.
-    quotes : tuple of str
+    quotations : tuple of str
         Sentences to quote, of three domains; all are in the table "sentences".
     sections : tuple of Section
         The ten contents, in order.
@@ -42,8 +44,8 @@ class Report:
 
     title: str
     subtitle: str
-    facts: tuple[tuple[str, str], ...]
-    quotes: tuple[str, ...]
+    headline: tuple[tuple[str, str], ...]
+    quotations: tuple[str, ...]
     sections: tuple[Section, ...]
     strata: pd.DataFrame
     domains: pd.DataFrame
@@ -52,12 +54,22 @@ class Report:
     def lead(self) -> tuple[str, ...]:
         """The figures at the top as sentences."""
         return tuple(
-            f"{figure}{' ' if words[:1].islower() else ', '}{words}." for figure, words in self.facts
+            f"{figure}{' ' if meaning[:1].islower() else ', '}{meaning}." for figure, meaning in self.headline
         )
+
+    @property
+    def facts(self) -> NoReturn:
+        """The old name of `headline`."""
+        raise AttributeError("facts has a new name: use report.headline.")
+
+    @property
+    def quotes(self) -> NoReturn:
+        """The old name of `quotations`."""
+        raise AttributeError("quotes has a new name: use report.quotations.")
 
     def page(self) -> str:
         """Return the page: one HTML file that needs neither network nor scripts."""
-        return render_page(self.title, self.subtitle, self.facts, self.quotes, self.sections)
+        return render_page(self.title, self.subtitle, self.headline, self.quotations, self.sections)
 
     def write(self, folder: str | Path, name: str = "plan") -> tuple[Path, ...]:
         """Write ``{name}.html``, ``.xlsx``, and strata and domains as ``.csv`` and ``.parquet``.
@@ -70,7 +82,7 @@ class Report:
             If the folder does not exist.
         """
         folder = Path(folder)
-        lead = [self.subtitle, *self.lead, *self.quotes]
+        lead = [self.subtitle, *self.lead, *self.quotations]
         contents = {
             f"{name}.html": self.page().encode("utf-8"),
             f"{name}.xlsx": workbook_bytes(self.title, lead, self.sections),
@@ -89,7 +101,7 @@ class Report:
 
 def report(
     plan: OversamplePlan | Allocation,
-    about: About | None = None,
+    about: ReportDetails | None = None,
     *,
     national: pd.DataFrame | None = None,
     confirmed: pd.DataFrame | None = None,
@@ -100,7 +112,7 @@ def report(
     ----------
     plan : OversamplePlan or Allocation
         From `oversample` or `allocate`.
-    about : About
+    about : ReportDetails
         Title, words and sources that the plan cannot know. What is missing, the report says so.
     national : DataFrame, optional
         From `national_check`: the requirement on national estimates.
@@ -112,7 +124,7 @@ def report(
     SaeSpecError
         If `plan` is no plan, or has no place for `national` or `confirmed`.
     """
-    about = about or About()
+    about = about or ReportDetails()
     title = about.title or f"A sampling plan for {about.indicator or 'the targets of an office'}"
     if isinstance(plan, OversamplePlan):
         who = " ".join(filter(None, (about.indicator, f"of {about.group}" if about.group else "")))
@@ -120,11 +132,14 @@ def report(
             f"{who[:1].upper()}{who[1:]}: {about.many(len(plan.domains))}, {len(plan.strata):,} strata."
         )
         return Report(
-            title, subtitle.removeprefix(": "), tuple(facts_of_oversample(plan, about)),
-            tuple(quotes_of_oversample(plan, about)),
+            title,
+            subtitle.removeprefix(": "),
+            tuple(headline_of_oversample(plan, about)),
+            tuple(quotations_of_oversample(plan, about)),
             sections_of_oversample(plan, about, national=national, confirmed=confirmed),
-            plan.strata, plan.domains,
-        )  # fmt: skip
+            plan.strata,
+            plan.domains,
+        )
     if not isinstance(plan, Allocation):
         raise SaeSpecError(
             f"A report is made of a plan, not of {type(plan).__name__}.",
@@ -137,6 +152,11 @@ def report(
         )
     subtitle = f"{len(plan.targets):,} targets, {len(plan):,} strata, direct estimates."
     return Report(
-        title, subtitle, tuple(facts_of_allocation(plan, about)), (), sections_of_allocation(plan, about),
-        plan.frame, plan.targets,
-    )  # fmt: skip
+        title,
+        subtitle,
+        tuple(headline_of_allocation(plan, about)),
+        (),
+        sections_of_allocation(plan, about),
+        plan.frame,
+        plan.targets,
+    )

@@ -9,17 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sae.errors import SaeInputError, name_some
 from sae.numerics.allocation.convex import allocate_convex
+from sae.planning.direct.strata import COUNT, LIMIT, RATE, TODAY, StrataFrame
 
 __all__ = ["Cells", "cheapest", "sampling_variances"]
 
-_DEFAULTS = {
-    "density": 1.0, "cost": 1.0, "screening_cost": 0.0, "response": 1.0, "screening_response": 1.0,
-    "minimum": 0.0,
-}  # fmt: skip
 _BELOW = 0.5  # share of such an n that is no bound, so that the demand and not the bound binds
-_SHARES = ("density", "response", "screening_response")
+_MEMBERS = "Leave a cell without members of the group out."
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,51 +53,56 @@ class Cells:
     screened: bool
 
     @classmethod
-    def read(cls, frame: pd.DataFrame, known: Sequence[str]) -> Cells:
-        """Check the frame and sum it up by stratum.
+    def of(cls, strata: StrataFrame, known: Sequence[str]) -> Cells:
+        """Sum the frame up by stratum.
 
         Parameters
         ----------
-        frame : DataFrame
-            One row per stratum and domain: ``domain``, ``stratum`` (by default the domain itself),
-            ``population`` (persons), ``density`` (share of the group among them, default 1), ``cost`` of an
-            interview, ``screening_cost`` of a person contacted (default 0), ``response`` and
-            ``screening_response`` (default 1), ``minimum`` and ``maximum`` (interviews), ``n_now``.
+        strata : StrataFrame
+            One row per stratum and domain: ``domain``, ``stratum``, ``population`` (persons), ``density``
+            (share of the group among them, default 1), ``cost`` of an interview, ``screening_cost`` of a
+            person contacted (default 0), ``response`` and ``screening_response`` (default 1), ``minimum`` and
+            ``maximum`` (interviews), ``n_now``.
         known : sequence of str
-            Domains of the fit.
+            Domains of the fit, in whose order those of the frame stand.
 
         Raises
         ------
         SaeInputError
-            If a column or figure is missing or out of range, a cell appears twice, or a domain is none of the
-            fit's; names are given.
+            If a figure is out of range; cells are named.
         """
-        frame = _checked(frame, known)
-        strata, row = np.unique(frame["stratum"].to_numpy(dtype=str), return_inverse=True)
-        present = set(frame["domain"])
+        names, row = np.unique(strata.frame["stratum"].to_numpy(dtype=str), return_inverse=True)
+        present = set(strata.frame["domain"])
         domains = np.array([name for name in known if name in present])
-        column = pd.Index(domains).get_indexer(frame["domain"])
-        size = len(strata)
+        column = pd.Index(domains).get_indexer(strata.frame["domain"])
+        size = len(names)
 
         def summed(values: np.ndarray) -> np.ndarray:
             return np.bincount(row, values, size)
 
-        persons = frame["population"].to_numpy(dtype=float)
-        member = persons * frame["density"].to_numpy(dtype=float)
-        rate = frame["response"].to_numpy(dtype=float) * frame["screening_response"].to_numpy(dtype=float)
+        density = strata.column("density", RATE, default=1.0, hint=_MEMBERS)
+        screening_cost = strata.column("screening_cost", COUNT, default=0.0)
+        persons, member = strata.population, strata.population * density
+        rate = strata.response * strata.column("screening_response", RATE, default=1.0)
         answering = summed(member * rate)  # members who would be found and answer
         contacts = summed(persons) / answering
-        paid = summed(member * rate * frame["cost"].to_numpy(dtype=float)) / answering
-        screened = summed(persons * frame["screening_cost"].to_numpy(dtype=float)) / answering
-        most = summed(frame["maximum"].to_numpy(dtype=float))
+        paid = summed(member * rate * strata.cost) / answering
+        screened = summed(persons * screening_cost) / answering
+        most = summed(strata.column("maximum", LIMIT, default=np.inf))
         upper = np.maximum(np.floor(np.minimum(most, answering)), 1.0)
-        lower = np.minimum(np.ceil(summed(frame["minimum"].to_numpy(dtype=float))), upper)
-        members = sparse.csr_matrix((member, (row, column)), shape=(size, len(domains)))
-        n_now = summed(frame["n_now"].to_numpy(dtype=float))
+        lower = np.minimum(np.ceil(summed(strata.column("minimum", COUNT, default=0.0))), upper)
         return cls(
-            strata, domains, members, summed(persons), paid + screened, contacts, lower, upper, n_now,
-            bool((frame["screening_cost"].to_numpy(dtype=float) > 0).any()),
-        )  # fmt: skip
+            names,
+            domains,
+            sparse.csr_matrix((member, (row, column)), shape=(size, len(domains))),
+            summed(persons),
+            paid + screened,
+            contacts,
+            lower,
+            upper,
+            summed(strata.column("n_now", TODAY, default=np.nan)),
+            bool((screening_cost > 0).any()),
+        )
 
     @property
     def group(self) -> np.ndarray:
@@ -160,8 +161,8 @@ def cheapest(
         needed = scaled.max(axis=1).toarray().ravel()  # n_h below the largest of its a_hd fails by itself
         inside = np.flatnonzero(needed > 0.0)
         low = np.minimum(np.maximum(n[inside], _BELOW * needed[inside]), upper[inside])
-        found = allocate_convex(scaled[inside], cost[inside], low, upper[inside])
-        n[inside], price[several] = found.n, found.price
+        optimum = allocate_convex(scaled[inside], cost[inside], low, upper[inside])
+        n[inside], price[several] = optimum.n, optimum.price
     entry = single.tocoo()
     stratum, place = entry.row, entry.col
     binding = (n[stratum] <= entry.data * (1.0 + 1e-12)) & (n[stratum] > lower[stratum])
@@ -179,56 +180,3 @@ def sampling_variances(a: sparse.csr_matrix, n: np.ndarray) -> np.ndarray:
         return np.asarray(a.T @ inverse)
     empty = np.asarray((a != 0).T @ ~np.isfinite(inverse)) > 0
     return np.where(empty, np.inf, a.T @ np.where(np.isfinite(inverse), inverse, 0.0))
-
-
-def _checked(frame: pd.DataFrame, known: Sequence[str]) -> pd.DataFrame:
-    lacking = [name for name in ("domain", "population") if name not in frame]
-    if lacking:
-        raise SaeInputError(
-            f"The frame lacks the columns {name_some(lacking)}.",
-            hint="Give one row per stratum and domain with domain, population and, of a rare group, density.",
-            column=lacking[0],
-        )
-    frame = frame.reset_index(drop=True).assign(domain=frame["domain"].astype(str).to_numpy())
-    stratum = frame["stratum"] if "stratum" in frame else frame["domain"]
-    defaults = {name: value for name, value in _DEFAULTS.items() if name not in frame}
-    frame = frame.assign(stratum=stratum.astype(str), **defaults)
-    frame = frame.assign(
-        maximum=frame.get("maximum", np.inf),
-        n_now=frame.get("n_now", np.nan),
-    )
-    cell = frame["stratum"] + " × " + frame["domain"]
-    if cell.duplicated().any():
-        twice = list(dict.fromkeys(cell[cell.duplicated()]))
-        raise SaeInputError(f"Cells of the frame appear twice: {name_some(twice)}.", areas=twice)
-    strange = [name for name in dict.fromkeys(frame["domain"]) if name not in set(known)]
-    if strange:
-        raise SaeInputError(
-            f"{len(strange)} domains of the frame are not in the fit: {name_some(strange)}.",
-            hint=f"The fit has {name_some(known)}.",
-            areas=strange,
-            column="domain",
-        )
-    for name in ("population", *_DEFAULTS, "maximum"):
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float)
-        wrong = ~(values >= 0)
-        if name in _SHARES:
-            wrong |= ~((values > 0) & (values <= 1))
-        if name in ("population", "cost"):
-            wrong |= ~(values > 0)
-        if wrong.any():
-            want = (
-                "in (0, 1]"
-                if name in _SHARES
-                else "positive"
-                if name in ("population", "cost")
-                else "0 or more"
-            )
-            raise SaeInputError(
-                f"{name} of {int(wrong.sum())} of {len(frame)} cells is not {want}: "
-                f"{name_some(cell[wrong])}.",
-                hint="Leave a cell without members of the group out." if name == "density" else "",
-                areas=cell[wrong],
-                column=name,
-            )
-    return frame

@@ -45,7 +45,7 @@ def confirm(plan: OversamplePlan, replicates: int = 500, *, seed: int | np.rando
     González-Manteiga, Lombardía, Molina, Morales and Santamaría (2008), J. Stat. Comput. Simul. 78, 443–462.
     """
     model, rows = plan.model, plan.rows
-    slope2 = model.slope[rows] ** 2
+    slope2 = plan.slope2
     psi = plan.psi(plan.with_model.n)
     sampled = np.isfinite(psi)
     X = model.X[:, rows]
@@ -65,17 +65,30 @@ def confirm(plan: OversamplePlan, replicates: int = 500, *, seed: int | np.rando
     one = np.ones((1, 1))
     fits = FayHerriotFits(A * one, beta[None, None], np.zeros((1, 1, len(beta), len(beta))), one, one)
     mse, _ = bootstrap_mse(
-        fits, np.where(sampled, psi, 1.0) / slope2, X, np.array([0, len(rows)]), sampled,
-        list(plan.cells.domains), method="reml", replicates=replicates, seed=seed_of(seed),
+        fits,
+        np.where(sampled, psi, 1.0) / slope2,
+        X,
+        np.array([0, len(rows)]),
+        sampled,
+        list(plan.cells.domains),
+        method="reml",
+        replicates=replicates,
+        seed=seed_of(seed),
         transform=TRANSFORMS[model.scale],
-    )  # fmt: skip
+    )
     rmse, promised = np.sqrt(mse), np.sqrt(held.expected(psi / slope2) * slope2)
     error = rmse / np.sqrt(2.0 * replicates)
     required = np.sqrt(plan.bound)
-    return pd.DataFrame({
-        "domain": plan.cells.domains, "promised_rmse": promised, "bootstrap_rmse": rmse, "error": error,
-        "required_rmse": required, "kept": rmse <= required + 2.0 * error,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "domain": plan.cells.domains,
+            "promised_rmse": promised,
+            "bootstrap_rmse": rmse,
+            "error": error,
+            "required_rmse": required,
+            "kept": rmse <= required + 2.0 * error,
+        }
+    )
 
 
 def national_check(
@@ -109,10 +122,17 @@ def national_check(
     n_eff = table["n_eff_total"] + other
     se = np.sqrt(person / n_eff)
     exempt = not np.isfinite(allowed)
-    return pd.DataFrame({
-        "allocation": table["allocation"], "rule": rule.text, "interviews": table["interviews"] + other,
-        "total_deff": table["total_deff"], "n_eff": n_eff, "se": se, "required_se": np.sqrt(allowed),
-        "population_covered": table["population_covered"],
-        "exempt": exempt,
-        "met": exempt | ((se <= np.sqrt(allowed)) & (table["population_covered"] > 1.0 - 1e-9)),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "allocation": table["allocation"],
+            "rule": rule.text,
+            "interviews": table["interviews"] + other,
+            "total_deff": table["total_deff"],
+            "n_eff": n_eff,
+            "se": se,
+            "required_se": np.sqrt(allowed),
+            "population_covered": table["population_covered"],
+            "exempt": exempt,
+            "met": exempt | ((se <= np.sqrt(allowed)) & (table["population_covered"] > 1.0 - 1e-9)),
+        }
+    )

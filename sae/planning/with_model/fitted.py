@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,17 +13,28 @@ from sae.numerics.allocation.with_model import PlannedModel
 from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
 from sae.numerics.inference.transforms import TRANSFORMS, Transform
-from sae.samplers.fay_herriot import FayHerriotPosterior
-from sae.samplers.nested_error import ExactNestedError
-from sae.specs import Design, split_formula
-
-if TYPE_CHECKING:
-    from sae.results import Result
+from sae.results import Result
+from sae.samplers import VarianceNodes
+from sae.tables import to_numbers
 
 __all__ = ["FittedModel"]
 
-_KINDS = ("fay_herriot", "nested_error")
+_NESTED = "nested_error"
+_KINDS = ("fay_herriot", _NESTED)
 _STRUCTURE = ("spatial", "temporal")
+_NOW = [
+    "n",
+    "n_eff",
+    "direct",
+    "direct_se",
+    "direct_cv",
+    "estimate",
+    "se",
+    "cv",
+    "gamma",
+    "flag",
+    "publishable",
+]
 _EVEN = 200  # nodes of equal weight: probabilities to half a percent
 
 
@@ -49,7 +59,6 @@ class FittedModel:
         Direct estimates and their variances on the model's scale; NaN without a sample.
     X : ndarray, shape (p, D)
         Design on the model's scale, transposed.
-    columns : tuple of str
     variance, weights : ndarray, shape (K,)
         Posterior of the model variance A on nodes, on the model's scale.
     prior, scale : str
@@ -70,7 +79,6 @@ class FittedModel:
     y: np.ndarray
     vardir: np.ndarray
     X: np.ndarray
-    columns: tuple[str, ...]
     variance: np.ndarray
     weights: np.ndarray
     prior: str
@@ -93,13 +101,11 @@ class FittedModel:
             If the sizes of the samples are not known; the areas are named.
         """
         _check(fit)
-        frame, notes = fit.estimates.frame, []
-        names = frame["domain"].astype(str).to_numpy()
-        y, vardir = _model_scale(fit, len(frame))
-        n = _interviews(frame, names, np.isfinite(y))
-        X, columns, note = _design(fit, names, np.isfinite(y))
-        notes += note
-        transform = TRANSFORMS[getattr(fit.spec, "transform", None) or "identity"]
+        frame = fit.estimates.frame
+        names = frame["domain"].to_numpy(dtype=object)
+        n = _interviews(frame, names, fit.data.sampled)
+        y, vardir, X, notes = _observations(fit, n)
+        transform = TRANSFORMS[fit.data.scale]
         estimate = frame["estimate"].to_numpy(dtype=float)
         slope = _slope(transform, estimate)
         share = fit.source.bounds == (0.0, 1.0) or bool((frame["unit"] == "share").any())
@@ -107,29 +113,30 @@ class FittedModel:
         notes += note
         variance, weights, prior, note = _posterior(fit, y, vardir, X)
         notes += note
-        kept = [
-            "n",
-            "n_eff",
-            "direct",
-            "direct_se",
-            "direct_cv",
-            "estimate",
-            "se",
-            "cv",
-            "gamma",
-            "flag",
-            "publishable",
-        ]
         return cls(
-            names, estimate, slope, n, deff, unit, share, y, vardir, X, columns, variance, weights, prior,
-            transform.name, frame[kept].reset_index(drop=True), tuple(notes),
-        )  # fmt: skip
+            names,
+            estimate,
+            slope,
+            n,
+            deff,
+            unit,
+            share,
+            y,
+            vardir,
+            X,
+            variance,
+            weights,
+            prior,
+            transform.name,
+            frame[_NOW].reset_index(drop=True),
+            tuple(notes),
+        )
 
     def planned(self, rows: np.ndarray, unit: np.ndarray) -> PlannedModel:
         """Return the model of some of the areas, with unit variances of the reported scale: for means."""
         return PlannedModel(self.variance, self.weights, self.X[:, rows], unit / self.slope[rows] ** 2)
 
-    def spread(self, rows: np.ndarray, unit: np.ndarray, assurance: float | None) -> PlannedModel:
+    def equally_likely(self, rows: np.ndarray, unit: np.ndarray, assurance: float | None) -> PlannedModel:
         """Return the same model with A on nodes of equal weight, its quantiles: for probabilities."""
         variance = self.quantiles((np.arange(_EVEN) + 0.5) / _EVEN)
         weights = np.full(_EVEN, 1.0 / _EVEN)
@@ -168,33 +175,18 @@ def _check(fit: Result) -> None:
         )
 
 
-def _model_scale(fit: Result, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Direct estimates and sampling variances on the model's scale, as the residuals of the fit keep them.
-
-    standardised = residual / √(A + D - x'Qx) and leverage = x'Qx / (A + D).
-    """
-    posterior = getattr(fit.source, "posterior", None)
-    rows = fit.residuals.index.to_numpy()
-    residual = fit.residuals["residual"].to_numpy(dtype=float)
-    standardised = fit.residuals["standardised"].to_numpy(dtype=float)
-    sigma2_u = _component(fit, "sigma2_u")
-    y, vardir = np.full(size, np.nan), np.full(size, np.nan)
-    y[rows] = fit.residuals["fitted"].to_numpy(dtype=float) + residual
-    if fit.spec.kind == "nested_error":
-        vardir[rows] = _component(fit, "sigma2_e") / fit.estimates.frame["n"].to_numpy(dtype=float)[rows]
-    elif isinstance(posterior, FayHerriotPosterior):
-        vardir = np.where(posterior.areas.sampled, posterior.areas.vardir, np.nan)[posterior.order]
-    else:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            left = (residual / standardised) ** 2
-        leverage = fit.residuals["leverage"].to_numpy(dtype=float)
-        vardir[rows] = left / (1.0 - leverage) - sigma2_u
-        gamma = fit.estimates.frame["gamma"].to_numpy(dtype=float)[rows]
-        exact = ~np.isfinite(vardir[rows])  # a residual of exactly 0 tells no variance
-        with np.errstate(invalid="ignore", divide="ignore"):
-            by_gamma = sigma2_u * (1.0 - gamma) / gamma
-        vardir[rows[exact]] = by_gamma[exact]
-    return y, vardir
+def _observations(fit: Result, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Return direct estimates, their variances, the design (p, D) and notes, on the model's scale."""
+    data = fit.data
+    if fit.spec.kind != _NESTED:
+        return data.outcome, data.vardir, np.ascontiguousarray(data.X.T), []
+    # a unit-level model seen from its areas: their means, and one level
+    y = np.full(len(n), np.nan)
+    y[fit.residuals.index.to_numpy()] = (fit.residuals["fitted"] + fit.residuals["residual"]).to_numpy(float)
+    with np.errstate(divide="ignore"):
+        vardir = np.where(data.sampled, _component(fit, "sigma2_e") / n, np.nan)
+    note = f"The coefficients of {name_some(data.columns)} but for the level count as known from the units."
+    return y, vardir, np.ones((1, len(n))), [note]
 
 
 def _component(fit: Result, name: str) -> float:
@@ -202,7 +194,7 @@ def _component(fit: Result, name: str) -> float:
 
 
 def _interviews(frame: pd.DataFrame, names: np.ndarray, sampled: np.ndarray) -> np.ndarray:
-    n = frame["n"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    n = to_numbers(frame, "n")
     n = np.where(np.isfinite(n), n, frame["n_eff"].to_numpy(dtype=float))
     unknown = sampled & ~(n > 0)
     if unknown.any():
@@ -214,18 +206,6 @@ def _interviews(frame: pd.DataFrame, names: np.ndarray, sampled: np.ndarray) -> 
             column="n",
         )
     return np.where(sampled, n, 0.0)
-
-
-def _design(
-    fit: Result, names: np.ndarray, sampled: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
-    columns = tuple(str(term) for term in fit.coefficients.index)
-    if fit.spec.kind == "fay_herriot":
-        _, covariates = split_formula(fit.spec.formula)
-        design, _ = Design.learn(covariates, fit.areas[sampled], list(names[sampled]))
-        return np.ascontiguousarray(design.rebuild(fit.areas, list(names)).T), design.columns, []
-    note = [f"The coefficients of {name_some(columns)} but for the level count as known from the units."]
-    return np.ones((1, len(names))), ("Intercept",), note
 
 
 def _slope(transform: Transform, estimate: np.ndarray) -> np.ndarray:
@@ -258,23 +238,12 @@ def _unit(unit: np.ndarray, estimate: np.ndarray, share: bool) -> tuple[np.ndarr
 def _posterior(
     fit: Result, y: np.ndarray, vardir: np.ndarray, X: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, str, list[str]]:
-    posterior = getattr(fit.source, "posterior", None)
-    if isinstance(posterior, FayHerriotPosterior):
-        return posterior.nodes.sd**2, posterior.nodes.weights, str(fit.estimates.frame["prior"].iloc[0]), []
-    if isinstance(posterior, ExactNestedError):
-        inner = posterior.posterior
-        variance = (inner.tau[:, None] * inner.sigma_e) ** 2
-        weights = inner.weights[:, None] * inner.inner
-        kept = (weights > 1e-10) & (variance > 0.0)
-        return (
-            variance[kept],
-            weights[kept] / weights[kept].sum(),
-            str(fit.estimates.frame["prior"].iloc[0]),
-            [],
-        )
+    if isinstance(fit.posterior, VarianceNodes):
+        variance, weights = fit.posterior.variance_nodes()
+        return variance, weights, str(fit.estimates.frame["prior"].iloc[0]), []
     sampled = np.isfinite(y)
     notes = []
-    if fit.spec.kind == "nested_error":
+    if fit.spec.kind == _NESTED:
         notes.append("The posterior of σu rests on the means of the areas, σe being known as estimated.")
         y = y.copy()
         y[fit.residuals.index.to_numpy()] = fit.residuals["residual"].to_numpy(dtype=float)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-import sae
+from sae._version import __version__
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.integer import round_feasible
 from sae.numerics.allocation.with_model import PlannedModel, needed_variance, reach_targets
+from sae.planning.direct.strata import StrataFrame
 from sae.planning.precision import CV, PrecisionRule
+from sae.planning.with_model.arrays import Sizes
 from sae.planning.with_model.cells import Cells, cheapest, sampling_variances
 from sae.planning.with_model.fitted import FittedModel
-from sae.planning.with_model.plan import OversamplePlan, Sizes
+from sae.planning.with_model.plan import OversamplePlan
+from sae.results import Result
 from sae.specs import split_formula
-
-if TYPE_CHECKING:
-    from scipy import sparse
-
-    from sae.results import Result
+from sae.tables import label_text
 
 __all__ = ["oversample"]
 
@@ -50,7 +49,8 @@ def oversample(
         One row per stratum and domain: ``domain``, ``population``, and where they differ from their
         defaults ``stratum`` (the domain), ``density`` of the group (1), ``cost`` of an interview (1),
         ``screening_cost`` of a contact (0), ``response`` and ``screening_response`` (1), ``minimum`` (0) and
-        ``maximum`` interviews, ``n_now``, ``deff``, ``sd``.
+        ``maximum`` interviews, ``n_now``, and ``deff`` and ``sd`` or, with the name of the indicator,
+        ``deff_<indicator>`` and ``sd_<indicator>``.
     targets : float, rule, or mapping of domain to either
         A number is a coefficient of variation. Domains that a mapping leaves out have no target.
     assurance : float or None
@@ -70,22 +70,27 @@ def oversample(
     if assurance is not None and not 0.5 <= assurance < 1.0:
         raise SaeSpecError(f"assurance = {assurance}; give a probability from 0.5 to below 1, or None.")
     model = FittedModel.of(fit)
-    cells = Cells.read(frame, list(model.domain))
+    strata = StrataFrame.of_cells(frame, list(model.domain))
+    cells = Cells.of(strata, list(model.domain))
     rows = pd.Index(model.domain).get_indexer(cells.domains)
-    unit = _own_unit(frame, cells, model, rows)
-    bound, fewest, words = _bounds(targets, cells, model, rows, unit)
+    indicator = _indicator(fit)
+    unit = _own_unit(strata, indicator, cells, model, rows)
+    bound, fewest, rules = _bounds(targets, cells, model, rows, unit)
     a = cells.variances(unit)
     with np.errstate(divide="ignore"):
         direct = _settle(a, np.minimum(bound, unit / fewest), cells)
     slope2 = model.slope[rows] ** 2
-    held = model.planned(rows, unit) if assurance is None else model.spread(rows, unit, assurance)
+    held = model.planned(rows, unit) if assurance is None else model.equally_likely(rows, unit, assurance)
     with_model = _with_model(a, bound, slope2, held.thinned(), cells)
     provenance = {
-        "sae": sae.__version__, "indicator": _indicator(fit), "fit": fit.provenance.get("run", ""),
+        "sae": __version__,
+        "indicator": indicator,
+        "fit": fit.provenance.get("run", ""),
         "frame": _digest(frame),
-        "model": getattr(fit.spec, "words", ""), "notes": list(model.notes),
-    }  # fmt: skip
-    return OversamplePlan(model, rows, cells, unit, bound, words, assurance, direct, with_model, provenance)
+        "model": fit.spec.label,
+        "notes": list(model.notes),
+    }
+    return OversamplePlan(model, rows, cells, unit, bound, rules, assurance, direct, with_model, provenance)
 
 
 def _settle(a: sparse.csr_matrix, bound: np.ndarray, cells: Cells) -> Sizes:
@@ -128,8 +133,7 @@ def _with_model(
 
     for _ in range(_DROPS):
         asked = np.where(hopeless, np.inf, bound)
-        found = reach_targets(planned, asked / slope2, cheapest_psi)
-        needed = found.needed * slope2
+        needed = reach_targets(planned, asked / slope2, cheapest_psi).needed * slope2
         short = np.isfinite(asked) & (needed < best * (1.0 - 1e-9))
         if not short.any():
             break
@@ -150,23 +154,25 @@ def _with_model(
     return Sizes(whole, n, price, needed, hopeless)
 
 
-def _own_unit(frame: pd.DataFrame, cells: Cells, model: FittedModel, rows: np.ndarray) -> np.ndarray:
+def _own_unit(
+    strata: StrataFrame, indicator: str, cells: Cells, model: FittedModel, rows: np.ndarray
+) -> np.ndarray:
     """Return the fit's unit variances, unless the frame has design effects or standard deviations."""
-    unit = model.unit[rows].copy()
-    known = frame.assign(domain=frame["domain"].astype(str)).drop_duplicates("domain").set_index("domain")
-    known = known.loc[list(cells.domains)]
-    if "deff" not in known and "sd" not in known:
-        return unit
-    estimate = model.estimate[rows]
-    deff = known["deff"].to_numpy(dtype=float) if "deff" in known else model.deff[rows]
-    person = known["sd"].to_numpy(dtype=float) ** 2 if "sd" in known else estimate * (1.0 - estimate)
-    if "sd" not in known and not model.share:
+    own_deff, own_sd = strata.deff_of(indicator), strata.sd_of(indicator)
+    if own_deff is None and own_sd is None:
+        return model.unit[rows].copy()
+    if own_sd is None and not model.share:
         raise SaeInputError("The frame has deff but no sd, and the figures are no shares.", column="sd")
-    if "deff" not in known and not model.share:
+    if own_deff is None and not model.share:
         raise SaeInputError(
             "The frame has sd but no deff, which a fit of other figures than shares does not tell.",
             column="deff",
         )
+    firsts = strata.frame["domain"].drop_duplicates()  # the first row of a domain speaks for it
+    place = firsts.index[pd.Index(firsts).get_indexer(cells.domains)]
+    estimate = model.estimate[rows]
+    deff = model.deff[rows] if own_deff is None else own_deff[place]
+    person = estimate * (1.0 - estimate) if own_sd is None else own_sd[place] ** 2
     wrong = ~(np.isfinite(deff * person) & (deff * person > 0))
     if wrong.any():
         raise SaeInputError(
@@ -176,18 +182,21 @@ def _own_unit(frame: pd.DataFrame, cells: Cells, model: FittedModel, rows: np.nd
 
 
 def _bounds(
-    targets: float | PrecisionRule | Mapping[str, float | PrecisionRule], cells: Cells, model: FittedModel,
+    targets: float | PrecisionRule | Mapping[str, float | PrecisionRule],
+    cells: Cells,
+    model: FittedModel,
     rows: np.ndarray,
     unit: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:  # fmt: skip
-    """Return the error each domain may have, the fewest interviews of a direct estimate, the rule's text."""
+) -> tuple[np.ndarray, np.ndarray, tuple[PrecisionRule | None, ...]]:
+    """Return the error each domain may have, the fewest interviews of a direct estimate, and its rule."""
     if isinstance(targets, Mapping):
+        targets = {label_text(name): rule for name, rule in targets.items()}
         unknown = [name for name in targets if name not in set(cells.domains)]
         if unknown:
             raise SaeInputError(
                 f"Targets for domains that the frame does not have: {name_some(unknown)}.", areas=unknown
             )
-        given = [targets.get(str(name)) for name in cells.domains]
+        given = [targets.get(name) for name in cells.domains]
     else:
         given = [targets] * len(rows)
     rules = [CV(float(rule)) if isinstance(rule, (int, float)) else rule for rule in given]
@@ -202,7 +211,7 @@ def _bounds(
     if not (bound > 0).all():
         at = cells.domains[~(bound > 0)]
         raise SaeInputError(f"No error is small enough for the targets of {name_some(at)}.", areas=at)
-    return bound, fewest, tuple("" if rule is None else rule.text for rule in rules)
+    return bound, fewest, tuple(rules)
 
 
 def _indicator(fit: Result) -> str:

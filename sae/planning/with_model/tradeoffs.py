@@ -13,6 +13,7 @@ from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
 from sae.planning.with_model.cells import cheapest
 from sae.planning.with_model.plan import OversamplePlan
+from sae.tables import labels, to_numbers
 
 __all__ = ["best_covariates", "best_interviews", "frontier", "interview_value"]
 
@@ -115,15 +116,19 @@ def interview_value(plan: OversamplePlan) -> pd.DataFrame:
     interview, over all domains) and ``gain_per_cost``.
     """
     now, cost = _today(plan)
-    model, importance = plan.planned, _importance(plan)
+    model, importance = plan.planned, plan.slope2
     _, gain = total_and_gain(model, now, importance)
-    slope2 = plan.model.slope[plan.rows] ** 2
     with np.errstate(divide="ignore"):
-        mse = model.expected(model.unit / now) * slope2
-    return pd.DataFrame({
-        "domain": plan.cells.domains, "n_now": now, "mse_now": mse, "gain": gain,
-        "gain_per_cost": gain / cost,
-    })  # fmt: skip
+        mse = model.expected(model.unit / now) * importance
+    return pd.DataFrame(
+        {
+            "domain": plan.cells.domains,
+            "n_now": now,
+            "mse_now": mse,
+            "gain": gain,
+            "gain_per_cost": gain / cost,
+        }
+    )
 
 
 def best_interviews(plan: OversamplePlan, extra: float = 500.0) -> pd.DataFrame:
@@ -156,14 +161,19 @@ def best_interviews(plan: OversamplePlan, extra: float = 500.0) -> pd.DataFrame:
         raise SaeInputError(
             f"There are {float((upper - now).sum()):.0f} members left to interview, not {extra:g}."
         )
-    model, importance = plan.planned, _importance(plan)
+    model, importance = plan.planned, plan.slope2
     then = best_sizes(model, importance, np.ones(len(now)), float(now.sum()) + extra, now, upper)
-    slope2 = plan.model.slope[plan.rows] ** 2
     with np.errstate(divide="ignore"):
-        before, after = (model.expected(model.unit / n) * slope2 for n in (now, then))
-    return pd.DataFrame({
-        "domain": plan.cells.domains, "n_now": now, "extra": then - now, "mse_now": before, "mse_then": after,
-    })  # fmt: skip
+        before, after = (model.expected(model.unit / n) * importance for n in (now, then))
+    return pd.DataFrame(
+        {
+            "domain": plan.cells.domains,
+            "n_now": now,
+            "extra": then - now,
+            "mse_now": before,
+            "mse_then": after,
+        }
+    )
 
 
 def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFrame:
@@ -185,18 +195,18 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         ``covariate, sigma_u`` (posterior median), ``total_mse``, ``change`` (relative), best first; the first
         line's covariate "" is the model as it stands.
     """
-    table = candidates.assign(domain=candidates["domain"].astype(str)).set_index("domain")
+    table = candidates.assign(domain=labels(candidates["domain"])).set_index("domain")
     lacking = [name for name in plan.cells.domains if name not in table.index]
     if lacking:
         raise SaeInputError(
             f"The candidates lack {len(lacking)} domains: {name_some(lacking)}.", areas=lacking
         )
     now, _ = _today(plan)
-    rows, importance = plan.rows, _importance(plan)
+    rows, importance = plan.rows, plan.slope2
     X = plan.model.X[:, rows]
     lines = [_with_column(plan, "", X, now, importance)]
     for name in table.columns:
-        column = pd.to_numeric(table.loc[list(plan.cells.domains), name]).to_numpy(dtype=float)
+        column = to_numbers(table.loc[list(plan.cells.domains)], name, names=plan.cells.domains)
         if not np.isfinite(column).all():
             missing = plan.cells.domains[~np.isfinite(column)]
             raise SaeInputError(
@@ -206,10 +216,10 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         sampled = np.isfinite(plan.model.y[rows])
         if np.linalg.matrix_rank(more[:, sampled]) == len(more):
             lines.append(_with_column(plan, str(name), more, now, importance))
-    found = pd.DataFrame(lines, columns=["covariate", "sigma_u", "total_mse"])
-    found = found.assign(change=found["total_mse"] / found["total_mse"].iloc[0] - 1.0)
+    gains = pd.DataFrame(lines, columns=["covariate", "sigma_u", "total_mse"])
+    gains = gains.assign(change=gains["total_mse"] / gains["total_mse"].iloc[0] - 1.0)
     return pd.concat(
-        [found.iloc[:1], found.iloc[1:].sort_values("total_mse", kind="stable")], ignore_index=True
+        [gains.iloc[:1], gains.iloc[1:].sort_values("total_mse", kind="stable")], ignore_index=True
     )
 
 
@@ -225,11 +235,6 @@ def _with_column(
     model = PlannedModel(nodes.sd**2, nodes.weights, X, plan.planned.unit)
     middle = float(np.interp(0.5, np.cumsum(nodes.weights) - 0.5 * nodes.weights, nodes.sd))
     return name, middle, total_and_gain(model, now, importance)[0]
-
-
-def _importance(plan: OversamplePlan) -> np.ndarray:
-    """Weights that take mean squared errors to the reported scale."""
-    return np.asarray(plan.model.slope[plan.rows] ** 2)
 
 
 def _today(plan: OversamplePlan) -> tuple[np.ndarray, np.ndarray]:

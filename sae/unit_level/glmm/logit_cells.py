@@ -2,67 +2,81 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-import sae
 from sae.errors import SaeConvergenceError, SaeInputError, name_some
 from sae.numerics.glmm.separation import separating
 from sae.numerics.glmm.unit_logit import Cells, logistic
+from sae.results import FittedData, Message, run_id
 from sae.samplers.cells import Population
-from sae.specs import Design
+from sae.specs import Design, Specification
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior
 from sae.survey import Survey
-from sae.tables.joins import join_by_name
-from sae.unit_level.rows import read_units, refuse_absent, refuse_missing, refuse_missing_covariates
+from sae.tables import require, to_numbers
+from sae.unit_level.rows import (
+    UnitRows,
+    constant_columns,
+    match_areas,
+    read_areas,
+    read_units,
+    refuse_missing,
+    refuse_missing_covariates,
+)
+from sae.unit_level.tables import area_table, population_messages
 
-__all__ = ["LogitProblem"]
+__all__ = ["LogitArrays"]
 
 _NEVER_SEPARATED = 1e-5  # all fitted shares this far from 0 and 1: the maximum is finite
 
 
 @dataclass(frozen=True, eq=False)
-class LogitProblem:
-    """Cells of the sample and of the population, by area.
+class LogitArrays:
+    """Units and their cells, and the cells of the population, by area.
 
     Attributes
     ----------
-    labels : list
+    names : ndarray of str, shape (D,)
         Areas to be predicted, those of the population.
+    y, trials : ndarray of float, shape (n,)
+        Successes and trials of each unit.
+    X : ndarray of float, shape (n, p)
+    area : ndarray of int, shape (n,)
     cells : Cells
-        The sample.
+        The units summed.
     population : Population
     design : Design
     frame : DataFrame
         One row per area with what is known of it.
-    units : int
-        Rows of the data.
     """
 
-    labels: list[object]
+    names: np.ndarray
+    y: np.ndarray
+    trials: np.ndarray
+    X: np.ndarray
+    area: np.ndarray
     cells: Cells
     population: Population
     design: Design
     frame: pd.DataFrame
-    units: int
 
     @classmethod
     def build(
         cls,
         data: pd.DataFrame | Survey,
-        areas: pd.DataFrame | None,
+        areas: pd.DataFrame | str | Path | None,
         *,
         outcome: str,
         covariates: str,
         domain: str,
         trials: str | None,
         population: str | None,
-    ) -> LogitProblem:
+    ) -> LogitArrays:
         """Check units and population cells and bring them together.
 
         Raises
@@ -73,7 +87,7 @@ class LogitProblem:
         """
         units = read_units(data)
         counts = [] if trials is None else [trials]
-        refuse_absent(units, [outcome, domain, *counts])
+        require(units, [outcome, domain, *counts], "The units have")
         for column in (domain, outcome, *counts):
             refuse_missing(units, column)
         refuse_missing_covariates(units, covariates)
@@ -83,22 +97,55 @@ class LogitProblem:
             raise SaeInputError("No unit has any trials.", column=trials)
         design, X = Design.learn(covariates, units, [f"row {k}" for k in range(1, len(units) + 1)])
         check_rank(X, design.columns)
-        sampled = pd.Index(units[domain].astype("object"))
-        labels, people, frame = _population(design, areas, sampled, domain, population)
-        cells = Cells.of(X, y, n, pd.Index(labels, dtype="object").get_indexer(sampled), len(labels))
+        frame = read_areas(areas, covariates, domain, population)
+        if frame is None:
+            _refuse_without_population(design, population)
+            frame = units[[domain]].drop_duplicates(ignore_index=True)
+        names, area, row = match_areas(units[domain], frame[domain], domain)
+        people, known = _population(design, frame, names, row, population)
+        cells = Cells.of(X, y, n, area, len(names))
         _refuse_separated(cells, design)
-        return cls(labels, cells, people, design, frame, len(units))
+        return cls(names, y, n, X, area, cells, people, design, known)
 
     @property
-    def names(self) -> np.ndarray:
-        """Names of the areas."""
-        return np.array([str(label) for label in self.labels], dtype=object)
+    def sampled(self) -> np.ndarray:
+        """Which areas have units, shape (D,)."""
+        return np.asarray(self.cells.totals[1] > 0)
 
     @property
-    def guess(self) -> np.ndarray:
+    def logits(self) -> np.ndarray:
         """Empirical logits of the sampled areas: half a success and half a failure added."""
         y, n = self.cells.totals
         return np.asarray(np.log((y + 0.5) / (n - y + 0.5))[n > 0])
+
+    @property
+    def data(self) -> FittedData:
+        """What is fitted, unit by unit: shares of successes."""
+        return FittedData(
+            self.y / self.trials,
+            np.full(len(self.y), np.nan),
+            self.X,
+            self.design.columns,
+            self.sampled,
+            self.names,
+            self.area,
+            np.zeros(len(self.names), dtype=np.int64),
+        )
+
+    def rows(self, outcome: str) -> UnitRows:
+        """Return what the table says of the areas before the fit."""
+        y, n = self.cells.totals
+        with np.errstate(divide="ignore", invalid="ignore"):
+            direct = np.where(n > 0, y / n, np.nan)
+            se = np.sqrt(direct * (1.0 - direct) / n)
+        table = area_table(outcome, "share", self.names, direct, se, n=n)
+        return UnitRows(table, self.frame, {"units": len(self.y)})
+
+    def messages(self) -> list[Message]:
+        """Return what is to be said of the covariates."""
+        outside = self.design.outside(self.population.X)
+        somewhere = np.logical_or.reduceat(outside, self.population.starts[:-1], axis=0)
+        return population_messages(self.X, somewhere, self.design.columns, self.names)
 
     def check_proper(self, prior: Prior) -> None:
         """Refuse a flat prior of σ with too few areas in which both outcomes were seen.
@@ -122,23 +169,19 @@ class LogitProblem:
                 hint='Use a proper prior, such as prior="half-normal".',
             )
 
-    def run_id(self, options: str) -> str:
-        """Twelve hexadecimal digits that change with version, options, data or labels."""
-        digest = hashlib.sha256()
-        for text in (sae.__version__, options, *self.design.columns, *self.names):
-            digest.update(text.encode() + b"\0")
+    def run_id(self, spec: Specification) -> str:
+        """Return the digest of a run on these cells."""
         people = (self.population.X, self.population.size, self.population.starts)
-        for array in (*self.cells.arrays, *people):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:12]
+        texts = (*self.design.columns, *self.names)
+        return run_id(spec, None, texts, (*self.cells.arrays, *people))
 
 
 def _outcomes(
     units: pd.DataFrame, outcome: str, trials: str | None, domain: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Successes and trials of each unit."""
-    y = _numbers(units, outcome)
-    n = np.ones(len(units)) if trials is None else _numbers(units, trials)
+    y = to_numbers(units, outcome)
+    n = np.ones(len(units)) if trials is None else to_numbers(units, trials)
     if trials is None:
         bad = (y != 0.0) & (y != 1.0)
         what = f"{outcome} is not 0 or 1"
@@ -148,78 +191,52 @@ def _outcomes(
         what = f"{outcome} is not between 0 and the number of trials {trials}"
         hint = "The outcome counts successes."
     if bad.any():
-        words = [f"row {k + 1} ({y[k]:g})" for k in np.flatnonzero(bad)]
+        shown = [f"row {k + 1} ({y[k]:g})" for k in np.flatnonzero(bad)]
         raise SaeInputError(
-            f"{what} in {int(bad.sum())} of {len(y)} units: {name_some(words)}.",
-            hint=hint, areas=units[domain][bad].unique(), column=outcome,
-        )  # fmt: skip
+            f"{what} in {int(bad.sum())} of {len(y)} units: {name_some(shown)}.",
+            hint=hint,
+            areas=units[domain][bad].unique(),
+            column=outcome,
+        )
     return y, n
 
 
-def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-    try:
-        return pd.to_numeric(frame[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError):
-        raise SaeInputError(f"{column} holds text where numbers are expected.", column=column) from None
+def _refuse_without_population(design: Design, size: str | None) -> None:
+    """Refuse to predict areas of whose people nothing is known, where the model needs their covariates."""
+    needed = [name for name in design.columns if name != "Intercept"] or ([size] if size else [])
+    if needed:
+        raise SaeInputError(
+            "No population cells: an area's proportion is predicted from the covariates of its people "
+            f"({name_some(needed)}).",
+            hint="Call fit(..., areas=...) with a row per area and cell and the column of its size that "
+            "population= names, or with a row per person.",
+            column=needed[0],
+        )
 
 
 def _population(
-    design: Design, areas: pd.DataFrame | None, sampled: pd.Index, domain: str, size: str | None
-) -> tuple[list[object], Population, pd.DataFrame]:
-    """Areas, their population cells, and one row of what is known of each."""
-    seen = pd.DataFrame({domain: pd.Series(sampled.unique(), dtype="object")})
-    if areas is None:
-        needed = [name for name in design.columns if name != "Intercept"]
-        if needed or size is not None:
-            raise SaeInputError(
-                "No population cells: an area's proportion is predicted from the covariates of its people "
-                f"({name_some(needed or [str(size)])}).",
-                hint="Call fit(..., areas=...) with a row per area and cell and the column of its size that "
-                "population= names, or with a row per person.",
-                column=(needed or [str(size)])[0],
-            )
-        areas = seen
-    if not isinstance(areas, pd.DataFrame):
-        raise SaeInputError(f"areas of type {type(areas).__name__} is no DataFrame.")
-    absent = [name for name in (domain, size) if name is not None and name not in areas]
-    if absent:
-        raise SaeInputError(
-            f"The population cells have no column {name_some(absent)}.",
-            hint=f"The columns are {name_some(areas, 15)}.", column=absent[0],
-        )  # fmt: skip
-    frame = areas.reset_index(drop=True)
-    if frame[domain].isna().any():
-        rows = np.flatnonzero(frame[domain].isna()) + 1
-        raise SaeInputError(f"Population cells lack their area: row {name_some(rows)}.", column=domain)
-    labels = frame[domain].drop_duplicates()
-    join_by_name(seen, labels.to_frame(), domain, names=("the units", "the population cells"))
-    people = np.ones(len(frame)) if size is None else _numbers(frame, size)
-    code = pd.Index(labels, dtype="object").get_indexer(pd.Index(frame[domain], dtype="object"))
+    design: Design, frame: pd.DataFrame, names: np.ndarray, row: np.ndarray, size: str | None
+) -> tuple[Population, pd.DataFrame]:
+    """Return the population cells of the areas, and one row of what is known of each."""
+    people = np.ones(len(frame)) if size is None else to_numbers(frame, size, names=names[row])
     bad = ~((people >= 0.0) & np.isfinite(people))
-    empty = np.bincount(code, np.where(bad, 1.0, people), len(labels)) == 0.0
+    empty = np.bincount(row, np.where(bad, 1.0, people), len(names)) == 0.0
     if bad.any() or empty.any():
-        names = [str(name) for name in (frame[domain][bad].unique() if bad.any() else labels[empty])]
+        guilty = np.unique(names[row[bad]]) if bad.any() else names[empty]
         raise SaeInputError(
             f"{size}, the size of the population cells, is negative or missing, or 0 in a whole area: "
-            f"{name_some(names)}.",
-            hint="Every area to be predicted needs people.", areas=names, column=size,
-        )  # fmt: skip
-    X = design.rebuild(frame, list(frame[domain].astype(str)))
+            f"{name_some(guilty)}.",
+            hint="Every area to be predicted needs people.",
+            areas=guilty,
+            column=size,
+        )
+    X = design.rebuild(frame, list(names[row]))
     kept = people > 0.0
-    cells = Cells.of(X[kept], people[kept], people[kept], code[kept], len(labels))
-    known = _constant(frame, code, domain)
+    cells = Cells.of(X[kept], people[kept], people[kept], row[kept], len(names))
+    known = constant_columns(frame, row)
     if "population" not in known:
-        known["population"] = np.bincount(code, people, len(labels))
-    return list(labels.astype("object")), Population(cells.X, cells.n, cells.starts), known
-
-
-def _constant(frame: pd.DataFrame, code: np.ndarray, domain: str) -> pd.DataFrame:
-    """Columns that are the same in all cells of every area, one row per area."""
-    first = frame[~frame[domain].duplicated()].reset_index(drop=True)
-    if len(first) == len(frame):
-        return first
-    same = (frame.groupby(code).nunique(dropna=False) == 1).all()
-    return first.loc[:, same.to_numpy()]
+        known["population"] = np.bincount(row, people, len(names))
+    return Population(cells.X, cells.n, cells.starts), known
 
 
 def _refuse_separated(cells: Cells, design: Design) -> None:
@@ -232,10 +249,10 @@ def _refuse_separated(cells: Cells, design: Design) -> None:
     except SaeConvergenceError:
         pass
     ends = np.where(cells.y <= 0.0, -1, np.where(cells.y >= cells.n, 1, 0))
-    found = separating(cells.X, ends)
-    if found is None:
+    direction = separating(cells.X, ends)
+    if direction is None:
         return
-    guilty = [name for name, weight in zip(design.columns, found, strict=True) if abs(weight) > 1e-6]
+    guilty = [name for name, weight in zip(design.columns, direction, strict=True) if abs(weight) > 1e-6]
     raise SaeInputError(
         f"The posterior is improper: along {name_some(guilty)} the data are separated, all units with one "
         "outcome lying on one side.",

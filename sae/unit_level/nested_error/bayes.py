@@ -1,70 +1,83 @@
-"""Fit of the nested error model by its exact posterior."""
+"""The exact posterior of a nested error model."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.priors import data_unit
 from sae.numerics.nested_error.posterior import NestedErrorPosterior
 from sae.numerics.nested_error.posterior_means import coefficient_mixture, sd_quantiles
-from sae.results import Result, parameter_columns, posterior_joint, posterior_result
+from sae.results import (
+    FitTables,
+    PosteriorFit,
+    coefficient_index,
+    credible_table,
+    parameter_columns,
+    posterior_joint,
+)
 from sae.samplers.nested_error import ExactNestedError
-from sae.specs import split_formula
+from sae.specs.priors import Prior
+from sae.unit_level.nested_error.arrays import UnitArrays
+from sae.unit_level.nested_error.tables import area_residuals
 from sae.unit_level.priors import hyper_prior, unit_prior
-from sae.unit_level.rows import UnitProblem
-from sae.unit_level.tables import area_table, refuse, residual_table, warn
 
-if TYPE_CHECKING:
-    from sae.unit_level.nested_error.model import NestedError
-
-__all__ = ["fit_posterior"]
+__all__ = ["fit_bayes"]
 
 
-def fit_posterior(spec: NestedError, problem: UnitProblem) -> Result:
-    """Integrate the posterior and wrap it up."""
-    sums = problem.sums
-    # three digits: the text in the table is the prior that was used
-    prior = unit_prior(spec.prior).scaled(float(f"{np.std(problem.y, ddof=1):.3g}"))
+def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) -> PosteriorFit:
+    """Integrate the posterior.
+
+    Parameters
+    ----------
+    arrays : UnitArrays
+    prior : Prior, str or None
+        Of σu, as a specification has it.
+    level : float
+        Of the intervals.
+
+    Raises
+    ------
+    SaeInputError
+        If the units cannot tell the model, or the posterior is improper.
+    """
+    sums, n, sampled = arrays.sums, arrays.sums.n, arrays.sampled
+    resolved = unit_prior(prior).scaled(data_unit(arrays.y))
     try:
-        exact = ExactNestedError.of(sums, problem.means, hyper_prior(prior), list(problem.names))
+        exact = ExactNestedError.of(sums, arrays.means, hyper_prior(resolved), list(arrays.names))
     except ValueError as error:
-        refuse(problem, error, prior.text)
-    posterior, seen, n = exact.posterior, sums.n > 0, sums.n
-    tail = 0.5 * (1.0 - spec.level)
+        arrays.refuse(error, resolved.text)
+    posterior = exact.posterior
+    tail = 0.5 * (1.0 - level)
     probabilities = np.array([tail, 0.5, 1.0 - tail])
     coefficients, covariance = posterior.coefficients()
     ratio = posterior.tau[:, None] ** 2
     gamma = posterior.weights @ (n * ratio / (1.0 + n * ratio))
-    explained = float(np.var(problem.X @ coefficients, ddof=1))
+    explained = float(np.var(arrays.X @ coefficients, ddof=1))
     sigma2_u, sigma2_e = posterior.mean(2, 2), posterior.mean(0, 2)
-    diagnostics = pd.DataFrame([{
-        "areas": len(n), "sampled": int(seen.sum()), "units": len(problem.y),
+    diagnostics = {
+        "areas": len(n),
+        "sampled": int(sampled.sum()),
+        "units": len(arrays.y),
         "coefficients": len(coefficients),
         "r2_marginal": explained / (explained + sigma2_u + sigma2_e),
-        "gamma_median": float(np.median(gamma[seen])),
-    }])  # fmt: skip
-    return posterior_result(
-        spec,
-        exact,  # type: ignore[arg-type]  # a frozen class cannot be written to, as the protocol would have it
-        area_table(problem, split_formula(spec.formula)[0]),
-        groups=(),
-        in_sample=seen,
-        prior=prior.text,
-        joint=_joint(exact),
-        title=f"Nested error (Bayes, prior of σu {prior.text})",
-        model=spec.words,
-        run=problem.run_id(spec.to_toml(), None),
-        seed=None,
-        coefficients=_coefficient_table(problem, posterior, probabilities),
-        variance_components=_variance_table(posterior, probabilities),
-        diagnostics=diagnostics,
-        residuals=residual_table(problem, coefficients, covariance, sigma2_u, sigma2_e),
-        areas=problem.population.frame,
-        gamma=np.where(seen, gamma, np.nan),
-        provenance={"warnings": warn(problem, None), "units": len(problem.y)},
+        "gamma_median": float(np.median(gamma[sampled])),
+    }
+    mixture = coefficient_mixture(posterior)
+    index = coefficient_index(arrays.design.columns)
+    return PosteriorFit(
+        exact,
+        _joint(exact),
+        resolved.text,
+        FitTables(
+            credible_table(*mixture.moments(), mixture.quantiles(probabilities), index),
+            _variances(posterior, probabilities),
+            pd.DataFrame([diagnostics]),
+            area_residuals(arrays, coefficients, covariance, sigma2_u, sigma2_e),
+        ),
+        np.where(sampled, gamma, np.nan),
+        messages=tuple(arrays.messages()),
     )
 
 
@@ -90,19 +103,7 @@ def _joint(exact: ExactNestedError) -> JointError:
     return posterior_joint(sd**2, shared)
 
 
-def _coefficient_table(
-    problem: UnitProblem, posterior: NestedErrorPosterior, probabilities: np.ndarray
-) -> pd.DataFrame:
-    mixture = coefficient_mixture(posterior)
-    mean, sd = mixture.moments()
-    low, median, high = mixture.quantiles(probabilities)
-    return pd.DataFrame(
-        {"coef": mean, "sd": sd, "low": low, "median": median, "high": high},
-        index=pd.Index(problem.design.columns, name="term"),
-    )
-
-
-def _variance_table(posterior: NestedErrorPosterior, probabilities: np.ndarray) -> pd.Series:
+def _variances(posterior: NestedErrorPosterior, probabilities: np.ndarray) -> pd.Series:
     columns: dict[str, np.ndarray] = {}
     for name, power in (("u", 1), ("e", 0)):
         ends = sd_quantiles(posterior, probabilities, tau_power=power)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError
-from sae.numerics.random.streams import seed_of
-from sae.results import Result
-from sae.specs import Specification, one_of, split_formula
+from sae.literals import LikelihoodMethod, MomentMse
+from sae.results import Result, RunRecord, UnitModel, eblup_result, posterior_result
+from sae.specs import one_of, split_formula
 from sae.specs.priors import Prior
 from sae.survey import Survey
-from sae.unit_level.nested_error.bayes import fit_posterior
-from sae.unit_level.nested_error.eblup import fit_likelihood
+from sae.unit_level.nested_error.arrays import UnitArrays
+from sae.unit_level.nested_error.bayes import fit_bayes
+from sae.unit_level.nested_error.eblup import fit_eblup
 from sae.unit_level.priors import unit_prior
-from sae.unit_level.rows import UnitProblem
 
 __all__ = ["NestedError"]
 
-METHODS = ("reml", "ml", "bayes")
-MSES = ("auto", "analytical", "bootstrap")
-
 
 @dataclass(frozen=True, repr=False)
-class NestedError(Specification):
+class NestedError(UnitModel[Result]):
     """Nested error model of units, after Battese, Harter and Fuller.
 
     y_di = x_di'β + u_d + e_di, u_d ~ N(0, σu²), e_di ~ N(0, σe²).
@@ -55,12 +52,23 @@ class NestedError(Specification):
     replicates : int
         Of the bootstrap.
 
+    Notes
+    -----
+    ``areas`` of `fit` holds population means, one row per area: a column per column of the design, by its
+    name (``x``, ``sex[T.2]`` or ``sex[2]`` for the share of a level; a level that holds for a whole area as
+    text). Or a census: several rows per area with the covariates of the formula, averaged here. It is not
+    needed for a formula without covariates.
+
+    References
+    ----------
+    Battese, Harter and Fuller (1988), JASA 83, 28–36; Prasad and Rao (1990), JASA 85, 163–171.
+
     Examples
     --------
     >>> units = pd.DataFrame({"area": list("AAABBBCCCC"), "x": [1, 2, 3, 2, 3, 4, 1, 3, 5, 4],
     ...                       "y": [2.1, 4.2, 5.9, 5.0, 7.1, 8.8, 1.2, 4.9, 9.1, 7.2]})
     >>> means = pd.DataFrame({"area": ["A", "B", "C", "D"], "x": [2.5, 3.0, 2.0, 4.0], "N": [90, 80, 70, 60]})
-    >>> fit = NestedError("y ~ x", domain="area", population="N").fit(units, areas=means)
+    >>> fit = sae.NestedError("y ~ x", domain="area", population="N").fit(units, areas=means)
     >>> fit.coefficients["coef"].round(2).to_dict()
     {'Intercept': 0.15, 'x': 1.96}
     >>> fit.estimates["estimate"].round(1).tolist()  # D has no units
@@ -69,21 +77,16 @@ class NestedError(Specification):
 
     kind: ClassVar[str] = "nested_error"
 
-    formula: str
-    domain: str = "domain"
-    method: str = "reml"
-    mse: str = "auto"
+    method: LikelihoodMethod = "reml"
+    mse: MomentMse = "auto"
     prior: Prior | str | None = None
     population: str | None = None
-    level: float = 0.95
     replicates: int = 200
 
     def __post_init__(self) -> None:
-        split_formula(self.formula)
-        one_of("method", self.method, METHODS)
-        one_of("mse", self.mse, MSES)
-        if not 0.0 < self.level < 1.0:
-            raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
+        super().__post_init__()
+        one_of("method", self.method, LikelihoodMethod)
+        one_of("mse", self.mse, MomentMse)
         if self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
         if self.method == "bayes" and self.mse != "auto":
@@ -100,12 +103,12 @@ class NestedError(Specification):
             object.__setattr__(self, "prior", unit_prior(self.prior))
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The model in a few words, as it stands in the estimate table."""
         method = "Bayes" if self.method == "bayes" else self.method.upper()
         return f"nested error, {method}: {self.formula}"
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         outcome, covariates = split_formula(self.formula)
         what = f"models {outcome} of units by {covariates} and an effect of {self.domain}"
         if self.method == "bayes":
@@ -113,52 +116,15 @@ class NestedError(Specification):
         mse = f"parametric bootstrap, {self.replicates} replicates"
         return f"{what}; {self.method.upper()}; MSE: {mse if self.mse == 'bootstrap' else 'analytical'}"
 
-    def fit(
-        self,
-        data: pd.DataFrame | Survey,
-        *,
-        areas: pd.DataFrame | None = None,
-        seed: int | np.random.Generator | None = None,
+    @property
+    def _random_step(self) -> str:
+        return "The MSE comes from a parametric bootstrap" if self.mse == "bootstrap" else ""
+
+    def _fit(
+        self, data: pd.DataFrame | Survey, areas: pd.DataFrame | str | Path | None, seed: int | None
     ) -> Result:
-        """Fit the model and predict the mean of every area, those without a sample included.
-
-        Parameters
-        ----------
-        data : DataFrame or Survey
-            One row per unit. Of a survey only the records are used: the model does not use weights, and is
-            right where the design tells nothing of the outcome beyond the covariates.
-        areas : DataFrame
-            Population means, one row per area: a column per column of the design, by its name (``x``,
-            ``sex[T.2]`` or ``sex[2]`` for the share of a level; a level that holds for a whole area as text).
-            Or a census: several rows per area with the covariates of the formula, averaged here.
-            Not needed for a formula without covariates.
-        seed : int or Generator, optional
-            Of the bootstrap.
-
-        Returns
-        -------
-        Result
-            ``direct`` is the plain mean of an area's units, ``direct_se`` its standard error under simple
-            random sampling.
-
-        Raises
-        ------
-        SaeInputError
-            If an area, a mean, a level or a size is missing, or the units cannot tell the model; named.
-        SaeSpecError
-            If the bootstrap has no seed.
-
-        References
-        ----------
-        Battese, Harter and Fuller (1988), JASA 83, 28–36; Prasad and Rao (1990), JASA 85, 163–171.
-        """
-        if self.mse == "bootstrap" and seed is None:
-            raise SaeSpecError(
-                "The MSE comes from a parametric bootstrap, which draws random numbers; it has no seed.",
-                hint="Call fit(..., seed=1), with any number.",
-            )
         outcome, covariates = split_formula(self.formula)
-        problem = UnitProblem.build(
+        arrays = UnitArrays.build(
             data,
             areas,
             outcome=outcome,
@@ -166,6 +132,20 @@ class NestedError(Specification):
             domain=self.domain,
             population=self.population,
         )
+        rows = arrays.rows(outcome)
         if self.method == "bayes":
-            return fit_posterior(self, problem)
-        return fit_likelihood(self, problem, None if seed is None else seed_of(seed))
+            posterior = fit_bayes(arrays, prior=self.prior, level=self.level)
+            title = f"Nested error (Bayes, prior of σu {posterior.prior})"
+            record = RunRecord(title, "posterior mean", arrays.run_id(self, None))
+            return posterior_result(self, rows, arrays.data, posterior, record)
+        eblup = fit_eblup(
+            arrays,
+            method=self.method,
+            mse=self.mse,
+            level=self.level,
+            replicates=self.replicates,
+            seed=seed,
+        )
+        method = self.method.upper()
+        record = RunRecord(f"Nested error ({method})", f"EBLUP, {method}", arrays.run_id(self, seed), seed)
+        return eblup_result(self, rows, arrays.data, eblup, record)

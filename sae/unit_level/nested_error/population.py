@@ -10,9 +10,10 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 from sae.specs import Design
-from sae.tables.joins import join_by_name
+from sae.tables import to_numbers
+from sae.unit_level.rows import constant_columns
 
-__all__ = ["PopulationTable", "population_table"]
+__all__ = ["PopulationTable", "population_table", "refuse_without_population"]
 
 _DUMMY = re.compile(r"^(?:C\()?(?P<variable>[^()\[\]]+?)(?:,.*)?\)?\[(?:T\.)?(?P<level>.*)\]$")
 
@@ -23,27 +24,23 @@ class PopulationTable:
 
     Attributes
     ----------
-    labels : list
-        Area labels.
+    names : ndarray of str, shape (D,)
     x_mean : ndarray of float, shape (D, p)
         Population means of the columns of the design.
-    units : ndarray of float, shape (D,)
-        Population sizes; inf where they are not told.
+    size : ndarray of float, shape (D,)
+        Numbers of units; inf where they are not known.
     frame : DataFrame
         One row per area with all that is known of it.
-    counted : bool
-        Whether a census of units was read.
     """
 
-    labels: list[object]
+    names: np.ndarray
     x_mean: np.ndarray
-    units: np.ndarray
+    size: np.ndarray
     frame: pd.DataFrame
-    counted: bool = False
 
 
 def population_table(
-    design: Design, areas: pd.DataFrame | None, sampled: list[object], *, domain: str, size: str | None
+    design: Design, frame: pd.DataFrame, names: np.ndarray, row: np.ndarray, *, domain: str, size: str | None
 ) -> PopulationTable:
     """Find the population mean of every column of the design, by name.
 
@@ -51,11 +48,13 @@ def population_table(
     ----------
     design : Design
         Learnt on the sample.
-    areas : DataFrame or None
+    frame : DataFrame
         One row per area with a column of means per column of the design, or several rows per area: a census
         of units or of cells, with the covariates of the formula.
-    sampled : list
-        Labels of the areas with a sample; each must be among the areas.
+    names : ndarray of str, shape (D,)
+        The areas, those without a sample included.
+    row : ndarray of int, shape (len(frame),)
+        Area of each row.
     domain : str
         Column of the labels.
     size : str or None
@@ -64,42 +63,17 @@ def population_table(
     Raises
     ------
     SaeInputError
-        If an area, a mean, a level or a size is missing; names are given.
+        If a mean, a level or a size is missing; names are given.
     """
-    if areas is None:
-        return _without_areas(design, sampled, domain, size)
-    if not isinstance(areas, pd.DataFrame):
-        raise SaeInputError(f"areas of type {type(areas).__name__} is no DataFrame.")
-    if domain not in areas:
-        raise SaeInputError(
-            f"The areas have no column {domain!r} with the labels of the areas.",
-            hint=f"The columns are {name_some(areas, 15)}.",
-            column=domain,
-        )
-    if size is not None and size not in areas:
-        raise SaeInputError(
-            f"The areas have no column {size!r} with population sizes.",
-            hint=f"population= names it. The columns are {name_some(areas, 15)}.",
-            column=size,
-        )
-    frame = areas.reset_index(drop=True)
-    labels = frame[domain].drop_duplicates()
-    join_by_name(
-        pd.DataFrame({domain: pd.Series(sampled, dtype="object")}),
-        labels.to_frame(),
-        domain,
-        names=("the units", "the areas"),
-    )
-    units = _sizes(frame, domain, size)
-    if len(labels) < len(frame):
-        return _census(design, frame, domain, list(labels.astype("object")), units)
+    sizes = None if size is None else _sizes(frame, domain, size)
+    if len(names) < len(frame):
+        return _census(design, frame, names, row, domain, sizes)
     x_mean = np.column_stack([_column_means(design, name, frame, domain) for name in design.columns])
-    return PopulationTable(
-        list(labels.astype("object")), x_mean, np.full(len(frame), np.inf) if units is None else units, frame
-    )
+    return PopulationTable(names, x_mean, np.full(len(frame), np.inf) if sizes is None else sizes, frame)
 
 
-def _without_areas(design: Design, sampled: list[object], domain: str, size: str | None) -> PopulationTable:
+def refuse_without_population(design: Design, size: str | None) -> None:
+    """Refuse to predict areas of which nothing is known, where the model needs their means or sizes."""
     needed = [name for name in design.columns if name != "Intercept"]
     if needed or size is not None:
         what = "population sizes" if not needed else f"population means of {name_some(needed)}"
@@ -109,44 +83,38 @@ def _without_areas(design: Design, sampled: list[object], domain: str, size: str
             "census of units.",
             column=needed[0] if needed else size,
         )
-    frame = pd.DataFrame({domain: pd.Series(sampled, dtype="object")})
-    ones = np.ones((len(sampled), len(design.columns)))
-    return PopulationTable(sampled, ones, np.full(len(sampled), np.inf), frame)
 
 
 def _census(
-    design: Design, frame: pd.DataFrame, domain: str, labels: list[object], units: np.ndarray | None
+    design: Design,
+    frame: pd.DataFrame,
+    names: np.ndarray,
+    row: np.ndarray,
+    domain: str,
+    sizes: np.ndarray | None,
 ) -> PopulationTable:
     """Average a census of units, or of cells with their sizes."""
-    X = design.rebuild(frame, list(frame[domain].astype(str)))
-    weights = np.ones(len(frame)) if units is None else units
-    code = pd.Index(labels, dtype="object").get_indexer(pd.Index(frame[domain], dtype="object"))
-    total = np.bincount(code, weights, minlength=len(labels))
-    sums = [np.bincount(code, weights * X[:, j], minlength=len(labels)) for j in range(X.shape[1])]
+    X = design.rebuild(frame, list(names[row]))
+    weights = np.ones(len(frame)) if sizes is None else sizes
+    total = np.bincount(row, weights, minlength=len(names))
+    sums = [np.bincount(row, weights * X[:, j], minlength=len(names)) for j in range(X.shape[1])]
     x_mean = np.column_stack(sums) / total[:, None]
-    others = [
-        str(name)
-        for name in frame
-        if name != domain and name not in design.variables and name not in design.columns
-    ]
-    constant = [name for name in others if (frame.groupby(code)[name].nunique(dropna=False) == 1).all()]
-    first = frame.loc[~frame[domain].duplicated(), [domain, *constant]].reset_index(drop=True)
-    told = {name: x_mean[:, j] for j, name in enumerate(design.columns) if name != "Intercept"}
-    table = first.assign(**told)
+    others = [name for name in frame if name not in design.variables and name not in design.columns]
+    constant = constant_columns(frame[list(dict.fromkeys([domain, *others]))], row)
+    means = {name: x_mean[:, j] for j, name in enumerate(design.columns) if name != "Intercept"}
+    table = constant.assign(**means)
     if "population" not in table:
         table = table.assign(population=total)
-    return PopulationTable(labels, x_mean, total, table, counted=True)
+    return PopulationTable(names, x_mean, total, table)
 
 
-def _sizes(frame: pd.DataFrame, domain: str, size: str | None) -> np.ndarray | None:
-    if size is None:
-        return None
-    values = _numbers(frame, size, domain)
+def _sizes(frame: pd.DataFrame, domain: str, size: str) -> np.ndarray:
+    values = _figures(frame, size, domain)
     bad = ~(values > 0)
     if bad.any():
-        words = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
+        shown = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
         raise SaeInputError(
-            f"The population size {size} is not positive in {len(words)} rows: {name_some(words)}.",
+            f"The population size {size} is not positive in {len(shown)} rows: {name_some(shown)}.",
             areas=frame[domain][bad],
             column=size,
         )
@@ -158,13 +126,13 @@ def _column_means(design: Design, name: str, frame: pd.DataFrame, domain: str) -
     if name == "Intercept":
         return np.ones(len(frame))
     if name in frame:
-        values = _numbers(frame, name, domain)
+        values = _figures(frame, name, domain)
         return values if name in design.variables or ":" in name else _shares(values, name, frame, domain)
     factors = name.split(":")
-    found = [_factor_means(design, factor, frame, domain) for factor in factors]
-    known = [values for values, _ in found if values is not None]
+    parts = [_factor_means(design, factor, frame, domain) for factor in factors]
+    known = [values for values, _ in parts if values is not None]
     # the mean of a product is the product of the means only where all but one are the same in the whole area
-    varying = sum(not constant for _, constant in found)
+    varying = sum(not constant for _, constant in parts)
     if len(known) == len(factors) and varying <= 1:
         return np.prod(known, axis=0)
     raise SaeInputError(
@@ -181,14 +149,14 @@ def _factor_means(
 ) -> tuple[np.ndarray | None, bool]:
     """Return the means of one factor of a column, and whether it is the same for all units of an area."""
     if factor in design.variables and factor not in design.levels and factor in frame:
-        return _numbers(frame, factor, domain), False
+        return _figures(frame, factor, domain), False
     dummy = _DUMMY.match(factor)
     if dummy is None:
         return None, False
     variable, level = dummy["variable"].strip(), dummy["level"]
     for spelling in (f"{variable}[T.{level}]", f"{variable}[{level}]", f"C({variable})[T.{level}]"):
         if spelling in frame:
-            return _shares(_numbers(frame, spelling, domain), spelling, frame, domain), False
+            return _shares(_figures(frame, spelling, domain), spelling, frame, domain), False
     if variable not in frame or variable not in design.levels:
         return None, False
     values = frame[variable].astype("object")
@@ -210,9 +178,9 @@ def _shares(values: np.ndarray, column: str, frame: pd.DataFrame, domain: str) -
     """Refuse the share of a level outside [0, 1]; other columns pass."""
     bad = (values < -1e-9) | (values > 1.0 + 1e-9)
     if _DUMMY.match(column) and bad.any():
-        words = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
+        shown = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
         raise SaeInputError(
-            f"The share {column} lies outside [0, 1] in {len(words)} areas: {name_some(words)}.",
+            f"The share {column} lies outside [0, 1] in {len(shown)} areas: {name_some(shown)}.",
             hint="Divide percentages by 100, counts by the population size.",
             areas=frame[domain][bad],
             column=column,
@@ -220,13 +188,8 @@ def _shares(values: np.ndarray, column: str, frame: pd.DataFrame, domain: str) -
     return values
 
 
-def _numbers(frame: pd.DataFrame, column: str, domain: str) -> np.ndarray:
-    try:
-        values = pd.to_numeric(frame[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError):
-        raise SaeInputError(
-            f"{column} holds text where population figures are expected.", column=column
-        ) from None
+def _figures(frame: pd.DataFrame, column: str, domain: str) -> np.ndarray:
+    values = to_numbers(frame, column, names=frame[domain], what="The areas have")
     _refuse_empty(~np.isfinite(values), frame, domain, column)
     return values
 

@@ -1,0 +1,223 @@
+"""Units and population means of a nested error model as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+from sae.errors import SaeInputError, name_some
+from sae.numerics.nested_error.mse import AreaMeans
+from sae.numerics.nested_error.profile import AreaSums, area_sums
+from sae.results import FittedData, Message, run_id
+from sae.specs import Design, Specification
+from sae.specs.design import check_rank
+from sae.survey import Survey
+from sae.tables import require, to_numbers
+from sae.unit_level.nested_error.population import (
+    PopulationTable,
+    population_table,
+    refuse_without_population,
+)
+from sae.unit_level.rows import (
+    UnitRows,
+    match_areas,
+    read_areas,
+    read_units,
+    refuse_missing,
+    refuse_missing_covariates,
+)
+from sae.unit_level.tables import area_table, population_messages
+
+__all__ = ["UnitArrays"]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitArrays:
+    """Units of a sample and the areas to be predicted.
+
+    Attributes
+    ----------
+    y : ndarray of float, shape (n,)
+    X : ndarray of float, shape (n, p)
+    area : ndarray of int, shape (n,)
+        Row of the unit's area in `population`.
+    design : Design
+    population : PopulationTable
+        The areas, those without a sample included.
+    """
+
+    y: np.ndarray
+    X: np.ndarray
+    area: np.ndarray
+    design: Design
+    population: PopulationTable
+
+    @classmethod
+    def build(
+        cls,
+        data: pd.DataFrame | Survey,
+        areas: pd.DataFrame | str | Path | None,
+        *,
+        outcome: str,
+        covariates: str,
+        domain: str,
+        population: str | None,
+    ) -> UnitArrays:
+        """Check units and areas and bring them together.
+
+        Raises
+        ------
+        SaeInputError
+            If a column, a level or an area is unknown, a value or a mean missing; names are given.
+        """
+        units = read_units(data)
+        require(units, [outcome, domain], "The units have")
+        y = _outcome(units, outcome, domain)
+        refuse_missing(units, domain)
+        refuse_missing_covariates(units, covariates)
+        design, X = Design.learn(covariates, units, [f"row {k}" for k in range(1, len(units) + 1)])
+        frame = read_areas(areas, covariates, domain, population)
+        if frame is None:
+            refuse_without_population(design, population)
+            frame = units[[domain]].drop_duplicates(ignore_index=True)
+        names, area, row = match_areas(units[domain], frame[domain], domain)
+        table = population_table(design, frame, names, row, domain=domain, size=population)
+        arrays = cls(y, X, area, design, table)
+        _refuse_too_many(arrays)
+        return arrays
+
+    @cached_property
+    def sums(self) -> AreaSums:
+        """What the units leave, area by area."""
+        return area_sums(self.y, self.X, self.area, len(self.names))
+
+    @property
+    def means(self) -> AreaMeans:
+        """What is to be predicted."""
+        return AreaMeans(self.population.x_mean, self.population.size)
+
+    @property
+    def names(self) -> np.ndarray:
+        """Names of the areas."""
+        return self.population.names
+
+    @property
+    def sampled(self) -> np.ndarray:
+        """Which areas have units, shape (D,)."""
+        return np.asarray(self.sums.n > 0)
+
+    @property
+    def data(self) -> FittedData:
+        """What is fitted, unit by unit."""
+        return FittedData(
+            self.y,
+            np.full(len(self.y), np.nan),
+            self.X,
+            self.design.columns,
+            self.sampled,
+            self.names,
+            self.area,
+            np.zeros(len(self.names), dtype=np.int64),
+        )
+
+    def rows(self, outcome: str) -> UnitRows:
+        """Return what the table says of the areas before the fit."""
+        n = self.sums.n.astype(float)
+        direct = np.where(n > 0, self.sums.y_mean[0], np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            se = np.where(n > 1, np.sqrt(np.maximum(self.sums.yy[0], 0.0) / (n - 1.0) / n), np.nan)
+        table = area_table(outcome, "", self.names, direct, se, n=self.sums.n)
+        return UnitRows(table, self.population.frame, {"units": len(self.y)})
+
+    def messages(self) -> list[Message]:
+        """Return what is to be said of the covariates."""
+        outside = self.design.outside(self.population.x_mean)
+        return population_messages(self.X, outside, self.design.columns, self.names)
+
+    def run_id(self, spec: Specification, seed: int | None) -> str:
+        """Return the digest of a run on these units and means."""
+        population = (self.population.x_mean, self.population.size)
+        texts = (*self.design.columns, *self.names)
+        return run_id(spec, seed, texts, (self.y, self.X, self.area, *population))
+
+    def refuse(self, error: ValueError, prior: str = "") -> NoReturn:
+        """Say by name why the units cannot tell the model, as a kernel found.
+
+        Raises
+        ------
+        SaeInputError
+        """
+        code = error.args[1] if len(error.args) > 1 else 0
+        n, p = self.X.shape
+        sampled = int(self.sampled.sum())
+        if n <= p:
+            raise SaeInputError(
+                f"{p} coefficients cannot be estimated from {n} units.",
+                hint="Use fewer covariates (a text covariate costs one coefficient per level), or more "
+                "units.",
+            ) from None
+        if code >= 0:
+            check_rank(self.X, self.design.columns)
+            column = self.design.columns[code]
+            raise SaeInputError(
+                f"{column} is nearly a linear combination of the columns before it, so the coefficients "
+                "cannot be told apart.",
+                hint=f"Leave {column} out of the formula.",
+                column=column,
+            ) from None
+        if code == -1:
+            raise SaeInputError(
+                f"{n} units in {sampled} areas leave no degree of freedom within areas: σu² and σe² cannot "
+                "be told apart.",
+                hint="Areas with two units or more are needed; with direct estimates and their variances use "
+                "sae.FayHerriot.",
+            ) from None
+        if code == -2:
+            raise SaeInputError(
+                "The outcome does not vary within areas beyond what the covariates explain: σe² would be 0.",
+                hint="A model of units needs an outcome of units; figures of whole areas go to "
+                "sae.FayHerriot.",
+            ) from None
+        if code == -3 and prior:
+            raise SaeInputError(
+                f"The posterior is improper: the prior {prior} needs more than {sampled} areas with a sample "
+                f"for {p} coefficients.",
+                hint='Use a proper prior, such as prior="half-normal", or fewer covariates.',
+            ) from None
+        raise SaeInputError(
+            f"{sampled} areas with a sample and {n} units are too few for {p} coefficients and an area "
+            "effect.",
+            hint="Use fewer covariates that are the same in a whole area.",
+        ) from None
+
+
+def _outcome(units: pd.DataFrame, outcome: str, domain: str) -> np.ndarray:
+    y = to_numbers(units, outcome, hint="A nested error model is one of a number per unit.")
+    bad = np.flatnonzero(~np.isfinite(y))
+    if len(bad):
+        raise SaeInputError(
+            f"{outcome} is missing or infinite in {len(bad)} of {len(units)} units: "
+            f"row {name_some(bad + 1)}.",
+            hint="Take the units out that did not answer, or impute them; areas without any unit are "
+            "predicted from their population means.",
+            areas=units[domain].iloc[bad].unique(),
+            column=outcome,
+        )
+    return y
+
+
+def _refuse_too_many(arrays: UnitArrays) -> None:
+    n, N = arrays.sums.n, arrays.population.size
+    over = np.flatnonzero(n > N)
+    if len(over):
+        shown = [f"{arrays.names[d]} ({n[d]} > {N[d]:g})" for d in over]
+        raise SaeInputError(
+            f"{len(over)} areas have more units in the sample than in the population: {name_some(shown)}.",
+            hint="The population size counts all units, sampled ones too.",
+            areas=arrays.names[over],
+        )

@@ -1,0 +1,223 @@
+"""A run from files to files: what it writes, the same bytes again, what a failed part leaves."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sae
+from sae import cli
+from sae.auxiliary import open_areas
+from sae.batch.estimate import estimate
+from sae.batch.models import find_spec
+from sae.batch.outputs import hash_file
+from sae.batch.runner import covariates_of, read_records, run
+from sae.errors import SaeInputError
+from sae.tables import EstimateTable
+
+EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
+
+RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png", "spec.xlsx"]
+
+
+def edit(folder, old, new):
+    text = (folder / "spec.toml").read_text(encoding="utf-8")
+    assert old in text
+    (folder / "spec.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def run_in(folder, out="results"):
+    return run(
+        find_spec(folder / "spec.toml"),
+        survey=folder / "persons.csv",
+        areas=folder / "areas.csv",
+        out=folder / out,
+    )
+
+
+def test_a_run_writes_every_file_and_its_record(inputs):
+    steps = []
+    spec = find_spec(inputs / "spec.toml")
+    outcome = run(
+        spec,
+        survey=inputs / "persons.csv",
+        areas=inputs / "areas.csv",
+        out=inputs / "results",
+        step=steps.append,
+    )
+    assert [path.name for path in outcome.files] == RESULTS == sorted(os.listdir(inputs / "results"))
+    assert steps[0] == "reading persons.csv" and steps[-1] == "writing the tables"
+
+    text = (inputs / "results" / "manifest.json").read_text(encoding="utf-8")
+    record = json.loads(text)["models"]["spec"]
+    assert record["spec"] == spec.text and record["seed"] == 7
+    assert record["inputs"]["survey"] == {"file": "persons.csv", "sha256": hash_file(inputs / "persons.csv")}
+    assert record["inputs"]["areas"] == {"file": "areas.csv", "sha256": hash_file(inputs / "areas.csv")}
+    assert record["versions"]["sae"] == sae.__version__
+    assert record["rows"] == record["rows_with_estimate"] == 14 and record["failed"] == []
+    assert str(inputs) not in text  # no absolute path
+    for name, digest in record["outputs"].items():
+        assert hash_file(inputs / "results" / name) == digest
+
+    table = EstimateTable.read(inputs / "results" / "spec.csv").frame
+    parquet = EstimateTable.read(inputs / "results" / "spec.parquet").frame
+    pd.testing.assert_frame_equal(table, parquet, check_dtype=False)  # text dtypes differ by pandas version
+    assert set(table["run"]) == {record["run"]} and set(table["model"]) == {"spec"}
+    assert table.loc[~table["in_sample"], "domain"].tolist() == ["R14"]
+    assert table["flag"].str.contains("e|:").all() and set(table["policy"]) == {"eurostat_silc"}
+    assert "14 domains, 13 with a sample" in outcome.text and "median CV" in outcome.text
+
+
+def test_the_same_inputs_give_the_same_bytes_in_two_processes(inputs):
+    for out, hash_seed in (("one", "1"), ("two", "2")):
+        words = ["run", "spec.toml", "--survey", "persons.csv", "--areas", "areas.csv", "--out", out]
+        done = subprocess.run(
+            [sys.executable, "-m", "sae.cli", *words],
+            cwd=inputs,
+            capture_output=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr or "R14" in done.stderr
+    for name in RESULTS:
+        assert (inputs / "one" / name).read_bytes() == (inputs / "two" / name).read_bytes(), name
+
+
+def test_a_rerun_over_old_results_gives_the_same_bytes(inputs):
+    before = {path.name: path.read_bytes() for path in run_in(inputs).files}
+    assert {path.name: path.read_bytes() for path in run_in(inputs).files} == before
+
+
+def test_the_estimates_meet_the_survey_figure_or_the_given_one(inputs, areas):
+    weights = areas.set_index("region")["population"]
+    national = run_in(inputs).table.frame.set_index("domain")["estimate"]
+    spec = find_spec(inputs / "spec.toml")
+    survey = read_records(spec, inputs / "persons.csv")
+    target = sae.direct(survey, "employment_rate").frame["estimate"].iloc[0]
+    assert np.average(national, weights=weights[national.index]) == pytest.approx(target, abs=EXACT)
+    edit(inputs, "[benchmark]", "[benchmark]\ntargets = 0.61")
+    national = run_in(inputs).table.frame.set_index("domain")["estimate"]
+    assert np.average(national, weights=weights[national.index]) == pytest.approx(0.61, abs=EXACT)
+
+
+def test_targets_by_group_come_from_the_file_or_from_a_column_of_the_areas(inputs, areas):
+    with_half = areas.assign(half=["1", "2"] * 7, known=[0.55, 0.65] * 7)
+    with_half.to_csv(inputs / "areas.csv", index=False)
+    for targets in ('{ "1" = 0.55, "2" = 0.65 }', '"known"'):
+        edit(inputs, "[benchmark]", f'[benchmark]\nwithin = "half"\ntargets = {targets}')
+        table = run_in(inputs).table.frame.merge(with_half, left_on="domain", right_on="region")
+        for half, target in (("1", 0.55), ("2", 0.65)):
+            rows = table[table["half"] == half]
+            assert np.average(rows["estimate"], weights=rows["population"]) == pytest.approx(
+                target, abs=EXACT
+            )
+        edit(inputs, f'within = "half"\ntargets = {targets}', "")
+    edit(inputs, "[benchmark]", '[benchmark]\nwithin = "half"\ntargets = "population"')
+    with pytest.raises(SaeInputError, match="population is not one figure in each group"):
+        run_in(inputs)
+
+
+def test_without_weights_a_domain_weighs_what_the_survey_counts(inputs, persons):
+    edit(inputs, 'weights = "population"', "")
+    outcome = run_in(inputs)
+    table = outcome.table.frame[outcome.table["in_sample"]].set_index("domain")
+    adults = persons[persons["age"].between(20, 64)]
+    counted = adults.groupby("region")["w"].sum()
+    target = np.average(adults["status"] == 1, weights=adults["w"])
+    # R14 has no record and weighs a billionth
+    assert np.average(table["estimate"], weights=counted[table.index]) == pytest.approx(target, abs=1e-9)
+    assert any("1 domains without a record weigh nothing" in text for text in outcome.warnings)
+
+
+def test_an_area_without_known_values_is_predicted(inputs, persons):
+    persons.assign(status=persons["status"].where(persons["region"] != "R04")).to_csv(
+        inputs / "persons.csv", index=False
+    )
+    row = run_in(inputs).table.frame.set_index("domain").loc["R04"]
+    assert not row["in_sample"] and row["n"] == 0 and 0 < row["estimate"] < 1
+    assert pd.isna(row["direct"]) and "no record" in row["reason"]
+
+
+def test_codes_that_no_level_claims_are_counted_in_the_record(inputs, persons):
+    persons.assign(status=persons["status"].where(persons.index % 50 > 0, 8)).to_csv(
+        inputs / "persons.csv", index=False
+    )
+    run_in(inputs)
+    log = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"][
+        "log"
+    ]
+    assert any("labour_status" in line and "22" in line for line in log)  # 1,054 records, every 50th
+
+
+def test_periods_that_are_numbers_match_the_areas(inputs, persons, areas):
+    pd.concat([persons, persons.assign(year=2026, psu=persons["psu"] + "b")]).to_csv(
+        inputs / "persons.csv", index=False
+    )
+    pd.concat([areas.assign(year=2025), areas.assign(year=2026)]).to_csv(inputs / "areas.csv", index=False)
+    edit(inputs, 'by = ["region"]', 'by = ["region"]\ntime = "year"')
+    edit(inputs, 'transform = "arcsin"', 'transform = "arcsin"\nper = ["year"]')
+    outcome = run_in(inputs)
+    assert len(outcome.table) == 28 and not outcome.failed
+    # every year meets its own figure
+    assert outcome.table.frame.groupby("year")["estimate"].mean().notna().all()
+    records = read_records(outcome.spec, inputs / "persons.csv")
+    assert "year" in covariates_of(outcome.spec, open_areas(inputs / "areas.csv"), records)
+
+
+def test_a_period_that_cannot_be_fitted_is_reported_and_the_others_are_written(
+    inputs, persons, monkeypatch, capsys
+):
+    later = persons[persons["region"].isin(["R01", "R02"])].assign(year=2026)
+    later = later.assign(psu=later["psu"] + "b")
+    pd.concat([persons, later]).to_csv(inputs / "persons.csv", index=False)
+    edit(inputs, 'by = ["region"]', 'by = ["region"]\ntime = "year"')
+    edit(inputs, 'transform = "arcsin"', 'transform = "arcsin"\nper = ["year"]')
+    monkeypatch.chdir(inputs)
+    command = "sae run spec.toml --survey persons.csv --areas areas.csv --out results"
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr()
+    assert end.value.code == 1 and "Traceback" not in said.err and "wrote to results" in said.out
+    assert "Failed: 2026: 2 coefficients cannot be estimated from 2 areas" in said.err
+    table = EstimateTable.read(inputs / "results" / "spec.csv").frame.set_index(["time", "domain"])
+    assert table.loc["2025", "estimate"].notna().all() and table.loc["2026", "estimate"].isna().all()
+    assert table.loc[("2026", "R01"), "direct"] > 0
+    assert table.loc["2026", "reason"].str.contains("2 coefficients cannot be estimated").all()
+    assert not table.loc["2026", "publishable"].any()
+    record = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"]
+    assert record["failed"] and record["rows"] > record["rows_with_estimate"]
+
+
+def test_a_definition_of_ones_own_is_estimated_over_the_narrowed_universe(inputs, persons):
+    edit(
+        inputs,
+        'indicator = "employment_rate"\nby = ["region"]',
+        'by = ["region"]\nuniverse = "age >= 30"\nindicator = { id = "works", numerator = "status == 1", '
+        'universe = "age < 60", unit = "share" }',
+    )
+    edit(inputs, "employment_rate ~", "works ~")
+    spec = find_spec(inputs / "spec.toml")
+    outcome = estimate(spec, read_records(spec, inputs / "persons.csv"), pd.read_csv(inputs / "areas.csv"))
+    row = outcome.table.frame.iloc[0]
+    mine = persons[(persons["region"] == "R01") & persons["age"].between(30, 59)]
+    assert row["direct"] == pytest.approx(np.average(mine["status"] == 1, weights=mine["w"]), abs=EXACT)
+    assert "(age < 60) and (age >= 30)" in row["definition"]
+
+
+def test_an_interruption_leaves_the_old_results(inputs, monkeypatch):
+    before = {path.name: path.read_bytes() for path in run_in(inputs).files}
+    edit(inputs, "seed = 7", "seed = 8")
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sae.batch.runner.save", interrupted)  # the last file but one
+    with pytest.raises(KeyboardInterrupt):
+        run_in(inputs)
+    assert {path.name: path.read_bytes() for path in (inputs / "results").iterdir()} == before

@@ -1,0 +1,333 @@
+"""Plans from fitted models: what is taken from the fit, golden sentence, promises, refusals."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sae
+from sae.errors import SaeInputError, SaeSpecError
+from sae.planning import CV, HalfWidth, Regulation, confirm, national_check, oversample
+from sae.planning.with_model.arrays import Reach
+from sae.planning.with_model.fitted import FittedModel
+
+EXACT = 1e-9  # sums in another order
+FRACTION = 1e-3  # quantiles interpolated between nodes
+STEP = 0.02  # difference quotient of a cost over a 1 % step
+
+
+def areas(seed=1, m=40, sigma_u=0.05, deff=1.5):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, m)
+    truth = 0.5 + 0.1 * x + sigma_u * rng.normal(size=m)
+    n = rng.integers(20, 120, m)
+    vardir = deff * truth * (1 - truth) / n
+    return pd.DataFrame(
+        {
+            "area": [f"A{d:02d}" for d in range(m)],
+            "x": x,
+            "y": truth + np.sqrt(vardir) * rng.normal(size=m),
+            "vardir": vardir,
+            "n": n,
+            "n_eff": n / deff,
+        }
+    )
+
+
+def frame_of(table, **columns):
+    return pd.DataFrame({"domain": table["area"], "population": 50_000.0, **columns})
+
+
+@pytest.fixture(scope="module")
+def table():
+    frame = areas()
+    frame.loc[[7, 21], ["y", "vardir", "n", "n_eff"]] = np.nan  # two areas without a sample
+    return frame
+
+
+@pytest.fixture(scope="module")
+def fit(table):
+    return sae.FayHerriot("y ~ x", domain="area").fit(table)
+
+
+@pytest.fixture(scope="module")
+def bayes(table):
+    return sae.FayHerriot("y ~ x", domain="area", method="bayes").fit(table)
+
+
+@pytest.fixture(scope="module")
+def plan(bayes, table):
+    return oversample(bayes, frame_of(table), targets=0.08)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "bayes"}, {"transform": "arcsin"}], ids=["reml", "bayes", "arcsin"]
+)
+def test_the_sampling_variances_come_from_the_fit(table, options):
+    model = FittedModel.of(sae.FayHerriot("y ~ x", domain="area", **options).fit(table, seed=1))
+    seen = table["n"].notna().to_numpy()
+    expected = 0.25 / table["n_eff"] if "transform" in options else table["vardir"]
+    np.testing.assert_array_equal(model.vardir[seen], expected[seen])
+    assert np.isnan(model.vardir[~seen]).all() and (model.n[~seen] == 0).all()
+    assert (model.unit > 0).all() and model.weights.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(model.X, [np.ones(len(table)), table["x"]])
+    if "transform" in options:
+        np.testing.assert_allclose(model.deff, 1.5, rtol=EXACT)
+
+
+def test_the_posterior_is_the_fits_own(bayes):
+    model, found = FittedModel.of(bayes), bayes.variance_components
+    low, middle, high = np.sqrt(model.quantiles([0.025, 0.5, 0.975]))
+    scale = float(found["sigma_u_high"])
+    assert [low, middle, high] == pytest.approx(
+        [found["sigma_u_low"], found["sigma_u_median"], found["sigma_u_high"]], abs=0.02 * scale
+    )
+    assert model.weights @ model.variance == pytest.approx(float(found["sigma2_u"]), rel=FRACTION)
+
+
+def test_golden_worth_and_sentence():
+    # V and σ² of the golden numbers; 400 areas tell σ² well enough for an interval
+    rng = np.random.default_rng(5)
+    truth = 0.25 + 0.03 * rng.normal(size=400)
+    vardir = np.full(400, 1.8 * 0.16 / 300)
+    data = pd.DataFrame(
+        {
+            "area": [f"B{d}" for d in range(400)],
+            "y": truth + np.sqrt(vardir) * rng.normal(size=400),
+            "vardir": vardir,
+            "n": 300,
+        }
+    )
+    fit = sae.FayHerriot("y ~ 1", domain="area").fit(data)
+    cells = pd.DataFrame({"domain": data["area"], "population": 1e6})
+    plan = oversample(fit, cells, targets={"B0": CV(0.05)}, assurance=None)
+    worth = plan.worth.set_index("domain").loc["B0"]
+    estimate = float(fit.estimates["estimate"].iloc[0])
+    assert worth["n_direct"] == pytest.approx(1.8 * 0.16 / (0.05 * estimate) ** 2, rel=EXACT)
+    assert worth["worth_low"] < 0.288 / 0.0009 < worth["worth_high"]  # V / σ² = 320
+    assert worth["n_model"] == pytest.approx(worth["n_direct"] - worth["worth"], rel=EXACT)
+    (sentence,) = plan.sentences()
+    assert sentence.startswith("Over domains like B0 the model is worth about ")
+    assert plan.sentences("cities")[0] == sentence.replace("Over domains", "Over cities")
+    assert "95 % interval" in sentence and "instead of" in sentence and "for a CV of 5 %." in sentence
+
+
+def test_a_variance_that_may_be_0_is_worth_no_bounded_number():
+    fit = sae.FayHerriot("y ~ x", domain="area", method="bayes").fit(areas(seed=2, sigma_u=0.0))
+    plan = oversample(fit, frame_of(areas(seed=2)), targets=0.08)
+    worth = plan.worth
+    assert np.isinf(worth["worth_high"]).all()
+    assert all("95 % interval" not in line for line in plan.sentences())
+    unsure = [line for line in plan.sentences() if "as far as the data" in line]
+    assert unsure and all("at least" in line for line in unsure)
+
+
+def test_whole_numbers_meet_every_target(plan):
+    domains = plan.domains
+    assert domains["met"].all() and domains["met_direct_only"].all()
+    assert (domains["probability"] >= 0.9 - 1e-6).all()
+    assert (plan.mse(plan.with_model.n) > 0).all()
+    # direct only: n = V / M rounded up, one stratum per domain
+    np.testing.assert_array_equal(plan.direct.n, np.ceil(plan.unit / plan.bound - 1e-9))
+    assert plan.with_model.n.sum() < plan.direct.n.sum()
+    for d in np.flatnonzero(np.isfinite(plan.with_model.needed) & (plan.with_model.n > 1))[:5]:
+        fewer = plan.with_model.n.copy()
+        fewer[d] -= 1
+        assert plan.psi(fewer)[d] > plan.with_model.needed[d]
+
+
+def test_without_assurance_the_mean_error_is_held(bayes, table, plan):
+    mean = oversample(bayes, frame_of(table), targets=0.08, assurance=None)
+    held = mean.planned.weights @ mean.mse(mean.with_model.n)
+    assert (held <= mean.bound * (1 + 1e-6)).all()
+    assert mean.with_model.n.sum() < plan.with_model.n.sum()
+
+
+def test_the_price_of_a_target_is_what_relaxing_it_saves(bayes, table):
+    cells = frame_of(table).assign(
+        stratum=[f"S{d % 4}" for d in range(len(table))], cost=[1.0 + d % 4 for d in range(40)]
+    )
+    one, two = (
+        oversample(
+            bayes,
+            cells,
+            targets={name: HalfWidth(0.04 * (f if name == "A03" else 1)) for name in table["area"]},
+        )
+        for f in (1.0, 1.005)
+    )
+    at = list(one.cells.domains).index("A03")
+    costs = [sizes.continuous @ one.cells.cost for sizes in (one.direct, two.direct)]
+    binding = one.domains["price_direct_only"].to_numpy() > 0
+    assert 0 < binding.sum() < 40  # strata are shared: few targets bind
+    assert 2.0 * (costs[0] - costs[1]) == pytest.approx(
+        one.domains["price_direct_only"][at], rel=STEP, abs=1e-9
+    )
+    total = one.domains["price_direct_only"].sum()  # all standard errors 1 % larger: n falls by 2 %
+    assert total == pytest.approx(0.02 * costs[0], rel=STEP)
+
+
+def test_reasons_name_what_no_budget_can_do(bayes, table):
+    cells = frame_of(table)
+    cells.loc[3, "population"] = 12.0
+    plan = oversample(bayes, cells, targets=0.05)
+    reasons = plan.domains.set_index("domain")["reason"]
+    assert reasons["A03"].startswith("no budget suffices: all 12 members")
+    assert [reach is Reach.NEVER for reach in plan.reach] == (table["area"] == "A03").tolist()
+    assert not plan.domains.set_index("domain").loc["A03", "met"]
+    assert plan.domains["met"].sum() == 39
+    loose = oversample(
+        bayes, frame_of(table), targets={name: 0.6 if d % 2 else 0.05 for d, name in enumerate(table["area"])}
+    )
+    assert loose.domains["reason"].str.startswith("no own sample needed").tolist() == [False, True] * 20
+    assert [reach is Reach.WITHOUT_SAMPLE for reach in loose.reach] == [False, True] * 20
+    assert loose.domains["met"].all() and (loose.with_model.n[1::2] == 0).all()
+    all_loose = oversample(bayes, frame_of(table), targets=0.6)  # without any sample there is no model
+    assert all_loose.domains["met"].all() and 0 < all_loose.with_model.n.sum() <= 40
+
+
+def test_a_rare_group_pays_for_screening(bayes, table):
+    dense = np.where(np.arange(40) % 2 == 0, 0.4, 0.02)
+    both = [
+        frame_of(table).assign(
+            stratum=table["area"] + part, density=density, screening_cost=5.0, cost=40.0, response=0.5
+        )
+        for part, density in (("+", dense), ("-", 0.02))
+    ]
+    plan = oversample(bayes, pd.concat(both), targets=0.1)
+    strata = plan.strata
+    np.testing.assert_allclose(strata["contacts"], strata["n"] / (strata["density"] * 0.5))
+    np.testing.assert_allclose(strata["cost_per_interview"], 40 + 5 / (strata["density"] * 0.5))
+    rate = strata.set_index("stratum")["contact_rate"]
+    kalton_anderson = [np.sqrt(P * 0.5 / (5 + P * 0.5 * 40)) for P in (0.4, 0.02)]
+    cells = plan.cells
+    exact = dict(zip(cells.strata, plan.with_model.continuous * cells.contacts / cells.persons, strict=True))
+    asked = [name for name in table["area"][::2] if rate[f"{name}-"] > 0 and exact[f"{name}-"] > 1e-4]
+    assert asked
+    for name in asked:
+        expected = kalton_anderson[0] / kalton_anderson[1]
+        assert exact[f"{name}+"] / exact[f"{name}-"] == pytest.approx(expected, rel=1e-6)
+    national = plan.price_for_national_estimates
+    assert (national[["group_deff", "total_deff"]] >= 1.0).all(axis=None)
+    small = national_check(plan, Regulation("lfs_employment_national"), mean=0.6, size=2e5)
+    assert small["exempt"].all() and small["met"].all()  # f(N) < 0 asks nothing
+    check = national_check(plan, Regulation("lfs_employment_national"), mean=0.6, size=5e6)
+    effective = national["contacts"] / national["total_deff"]
+    np.testing.assert_allclose(check["se"], np.sqrt(0.24 / effective))
+    f_N = 7800 * np.sqrt(5.0) - 4500
+    np.testing.assert_allclose(check["required_se"], np.sqrt(0.24 / f_N))
+    assert check["met"].tolist() == (effective >= f_N).tolist()
+
+
+def test_the_bootstrap_confirms_the_promise(plan):
+    found = confirm(plan, 400, seed=1)
+    assert found["kept"].mean() >= 0.9  # two Monte Carlo errors
+    ratio = (found["bootstrap_rmse"] / found["promised_rmse"]).mean()
+    assert ratio == pytest.approx(1.0, abs=0.05)  # of second order; 40 areas
+    assert confirm(plan, 50, seed=1).equals(confirm(plan, 50, seed=1))
+
+
+def test_a_nested_error_fit_is_planned_by_its_own_variances():
+    rng = np.random.default_rng(3)
+    area = np.repeat(np.arange(30), 20)
+    x = rng.normal(size=600)
+    y = 10 + x + 0.8 * rng.normal(size=30)[area] + 2.0 * rng.normal(size=600)
+    units = pd.DataFrame({"domain": [f"C{d}" for d in area], "y": y, "x": x})
+    means = pd.DataFrame({"domain": [f"C{d}" for d in range(30)], "x": 0.0})
+    cells = pd.DataFrame({"domain": means["domain"], "population": 1e5})
+    for method in ("reml", "bayes"):
+        fit = sae.NestedError("y ~ x", method=method).fit(units, areas=means)
+        plan = oversample(fit, cells, targets=0.04, assurance=None)
+        sigma2_e = float(fit.variance_components["sigma2_e"])
+        np.testing.assert_allclose(plan.unit, sigma2_e, rtol=EXACT)
+        assert plan.domains["met"].all() and plan.with_model.n.sum() < plan.direct.n.sum()
+
+
+def test_the_tables_hold_together(plan, table):
+    allocation = plan.allocation
+    assert allocation.total == plan.with_model.n.sum() and allocation.cost == pytest.approx(plan.cost)
+    assert plan.direct_allocation.total == plan.direct.n.sum() and allocation.share_met == 1.0
+    assert list(plan.domains["domain"]) == list(table["area"])
+    assert plan.domains["n_model"].sum() == pytest.approx(plan.with_model.n.sum())
+    assert {"σu", "cost per interview"} <= set(plan.assumptions["assumption"])
+    assert plan.provenance["indicator"] == "y"
+
+
+def test_a_stranger_reads_what_is_asked_and_what_it_takes(plan, bayes, table):
+    text = plan.summary()
+    assert "asked: CV <= 8 % in 40 domains, 90 % sure" in text
+    assert f"with the model: {plan.with_model.n.sum():,} interviews" in text and "40 of 40 met" in text
+    assert "not met" not in text and repr(plan).startswith(text) and "30 more domains" in repr(plan)
+    cells = frame_of(table, cost=1 / 3 + 100.0)
+    cells.loc[3, "population"] = 12.0
+    short = oversample(bayes, cells, targets=0.05)
+    assert "not met: A03 (no budget suffices: all 12 members" in short.summary()
+    values = short.assumptions.set_index("assumption")["value"]
+    assert values["cost per interview"] == "100" and values["contacts per interview"] == "1"
+
+
+@pytest.mark.parametrize("strict", [0.07, 0.05, 0.03])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_strict_target_among_few_domains_is_met_with_its_own_probability(seed, strict):
+    few = areas(seed, m=14, sigma_u=0.02)
+    fit = sae.FayHerriot("y ~ x", domain="area", method="bayes").fit(few)
+    plan = oversample(fit, frame_of(few), targets=dict.fromkeys(few["area"], 0.08) | {"A03": strict})
+    psi, model = plan.psi(plan.with_model.n), plan.equally_likely
+    X, D = model.X, len(psi)
+    inside = np.zeros(D)
+    for A, weight in zip(model.variance, model.weights, strict=True):  # brute force over the nodes
+        V = np.diag(A + np.where(np.isfinite(psi), psi, 1e9))
+        B = 1.0 - A / np.diag(V)
+        g2 = B**2 * np.diag(X.T @ np.linalg.inv(X @ np.linalg.inv(V) @ X.T) @ X)
+        g3 = B**2 / np.diag(V) * 2.0 / (np.diag(V) ** -2.0).sum()
+        inside += weight * (np.minimum(A * B + g2 + g3, psi) <= plan.bound * (1 + EXACT))
+    np.testing.assert_allclose(plan.domains["probability"], inside, atol=EXACT)
+    assert (plan.domains["met"] == (inside >= 0.9 - EXACT)).all() and plan.domains["met"].all()
+    assert plan.with_model.n[3] <= plan.direct.n[3]  # the model never asks for more
+
+
+ARGENTINA = Path(__file__).parents[3] / "benchmarks" / "accuracy" / "argentina_plan.py"
+
+
+def test_argentine_cities(shared_data):
+    """The foreign-born of 32 real cities: a fifth of the interviews saved at a CV of 8 %."""
+    assert shared_data / "real" / "ar_eph2013_2014_persons.csv.gz"  # which the study reads
+    spec = importlib.util.spec_from_file_location("argentina_plan", ARGENTINA)
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+    plan = oversample(*study.study(), targets=0.08)
+    domains = plan.domains
+    assert len(domains) == 32 and domains["met"].all() and (domains["probability"] >= 0.9 - EXACT).all()
+    assert 0.6 < plan.with_model.n.sum() / plan.direct.n.sum() < 0.9
+    kept = json.loads((ARGENTINA.parent / "results" / "argentina_plan.json").read_text(encoding="utf-8"))
+    assert study.line(plan) == kept["plans"]["CV 8%"]
+
+
+def test_own_design_effects_replace_the_fits(bayes, table):
+    for columns in ({"deff": 2.0, "sd": 0.5}, {"deff": 9.0, "deff_y": 2.0, "sd_y": 0.5}):
+        plan = oversample(bayes, frame_of(table, **columns), targets=HalfWidth(0.1))
+        np.testing.assert_allclose(plan.unit, 0.5)
+
+
+def test_refusals_name_the_offender(fit, bayes, table):
+    good = frame_of(table)
+    with pytest.raises(SaeInputError, match="not in the fit: Z9"):
+        oversample(bayes, good.assign(domain=["Z9", *table["area"][1:]]), targets=0.1)
+    with pytest.raises(SaeInputError, match="no column 'population'"):
+        oversample(bayes, good.drop(columns="population"), targets=0.1)
+    with pytest.raises(SaeInputError, match="twice: A00 × A00"):
+        oversample(bayes, pd.concat([good, good[:1]]), targets=0.1)
+    with pytest.raises(SaeInputError, match=r"density is not in \(0, 1\] in 1 of 40 cells: A00"):
+        oversample(bayes, good.assign(density=[0.0, *[1.0] * 39]), targets=0.1)
+    with pytest.raises(SaeInputError, match="does not have: nowhere"):
+        oversample(bayes, good, targets={"nowhere": 0.1})
+    with pytest.raises(SaeSpecError, match=r"assurance = 0\.2"):
+        oversample(bayes, good, targets=0.1, assurance=0.2)
+    without = sae.FayHerriot("y ~ x", domain="area").fit(table.drop(columns=["n", "n_eff"]))
+    with pytest.raises(SaeInputError, match="sample size of 38 of 38 areas"):
+        oversample(without, good, targets=0.1)
+    several = sae.FayHerriot("y ~ x", domain="area", per="half").fit(table.assign(half=["a", "b"] * 20))
+    with pytest.raises(SaeSpecError, match="2 fits"):
+        oversample(several, good, targets=0.1)

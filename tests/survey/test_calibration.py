@@ -1,0 +1,266 @@
+"""Calibration: another package's weights, optimality by brute force, residuals, unreachable totals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+import sae
+from sae.errors import SaeInputError, SaeSpecError
+from sae.numerics.design.calibration import calibrate, weighted_gram
+from sae.survey import Survey
+from sae.survey.calibration import recalibrate
+
+ORACLE = (
+    1e-10  # the package stops its Newton steps at 1e-7 of the totals: on raking 1e-12 is left in its weights
+)
+EXACT = 1e-12  # rounding of sums over some hundred records
+SOLVER = 1e-5  # a general optimiser on the same convex problem
+
+DESIGNS = {
+    "apiclus1": {"weights": "pw", "psu": "dnum", "fpc": "fpc"},
+    "apiclus2": {"weights": "pw", "psu": ["dnum", "snum"], "fpc": ["fpc1", "fpc2"]},
+    "apistrat": {"weights": "pw", "strata": "stype", "fpc": "fpc"},
+}
+STYPE = {"E": 4421, "H": 755, "M": 1018}
+TOTALS = {"1": 6194, "stype": STYPE, "api99": 3914069}
+METHODS = [("linear", None), ("raking", None), ("logit", (0.5, 2.0))]
+
+
+@pytest.fixture(params=sorted(DESIGNS))
+def case(request, shared_data, reference):
+    survey = sae.read_survey(shared_data / f"survey_{request.param}.csv", **DESIGNS[request.param])
+    return survey, reference(f"survey_{request.param}")["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "bounds"),
+    [
+        ("greg_linear_stype_api99", "linear", None),
+        ("raking_stype_api99", "raking", None),
+        ("logit_bounds_0.5_2", "logit", (0.5, 2.0)),
+    ],
+)
+def test_weights_of_another_package(case, key, method, bounds):
+    survey, expected = case
+    calibrated = survey.calibrate(TOTALS, method=method, bounds=bounds)
+    np.testing.assert_allclose(calibrated.weights, expected[key]["weights"], rtol=ORACLE)
+    sums = calibrated.calibration.X.T @ calibrated.weights
+    np.testing.assert_allclose(sums, calibrated.calibration.totals, rtol=EXACT)
+    assert calibrated.calibration.base_weights is survey.weights and survey.calibration is None
+
+
+@pytest.mark.parametrize("case", ["apiclus1", "apiclus2"], indirect=True)
+def test_post_stratified_estimates_of_another_package(case):
+    survey, expected = case
+    after = survey.post_stratify("stype", STYPE)
+    y = survey.frame["api00"].to_numpy()
+    target = expected["poststratified_stype"]["mean"]["est"][0]
+    assert y @ after.weights / after.weights.sum() == pytest.approx(target, rel=ORACLE)
+    linear = survey.calibrate({"stype": STYPE})
+    np.testing.assert_allclose(after.weights, linear.weights, rtol=EXACT)  # the same by algebra
+    np.testing.assert_array_equal(after.calibration.X, linear.calibration.X)
+
+
+# ---------------------------------------------------------------- numerics on arrays
+
+
+def problem(rng, n=60):
+    X = np.column_stack([np.ones(n), rng.normal(3, 1, n), rng.integers(0, 2, n)])
+    d = rng.uniform(1, 5, n)
+    return X, d, X.T @ (d * rng.uniform(0.8, 1.25, n))
+
+
+DISTANCES = {  # Deville and Särndal (1992), table 1: the function whose sum over d is least
+    "linear": lambda g, low, high: (g - 1) ** 2 / 2,
+    "raking": lambda g, low, high: g * np.log(g) - g + 1,
+    "logit": lambda g, low, high: (
+        ((g - low) * np.log((g - low) / (1 - low)) + (high - g) * np.log((high - g) / (high - 1)))
+        * (1 - low)
+        * (high - 1)
+        / (high - low)
+    ),
+}
+
+
+@pytest.mark.parametrize(("method", "bounds"), METHODS)
+def test_the_distance_is_least(rng, method, bounds):
+    """A general constrained optimiser finds the same weights."""
+    X, d, totals = problem(rng, n=25)
+    solution = calibrate(X, d, totals, method=method, bounds=bounds)
+    low, high = bounds or (1e-6, 50.0)
+    distance = DISTANCES[method]
+    found = minimize(
+        lambda g: d @ distance(g, low, high),
+        np.ones(len(d)),
+        method="SLSQP",
+        bounds=[(low + 1e-9, high - 1e-9)] * len(d),
+        constraints={"type": "eq", "fun": lambda g: X.T @ (d * g) - totals, "jac": lambda g: X.T * d},
+        options={"maxiter": 500, "ftol": 1e-14},
+    )
+    assert solution.converged and found.success
+    assert d @ distance(solution.g, low, high) <= found.fun + SOLVER
+    np.testing.assert_allclose(solution.g, found.x, atol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "bounds"), METHODS)
+def test_redundant_auxiliaries_change_nothing(rng, method, bounds):
+    X, d, totals = problem(rng)
+    twice = np.column_stack([X, X[:, 1] * 2 - X[:, 0]])
+    solution = calibrate(twice, d, np.append(totals, 2 * totals[1] - totals[0]), method=method, bounds=bounds)
+    alone = calibrate(X, d, totals, method=method, bounds=bounds)
+    assert solution.redundant == 1 and alone.redundant == 0 and solution.converged
+    np.testing.assert_allclose(solution.g, alone.g, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "bounds"), METHODS)
+def test_units_of_the_auxiliaries_do_not_matter(rng, method, bounds):
+    X, d, totals = problem(rng)
+    scale = np.array([1.0, 1e9, 1e-7])
+    scaled = calibrate(X * scale, d, totals * scale, method=method, bounds=bounds)
+    np.testing.assert_allclose(scaled.g, calibrate(X, d, totals, method=method, bounds=bounds).g, rtol=1e-9)
+
+
+def test_what_is_already_right_stays(rng):
+    X, d, _ = problem(rng)
+    for method, bounds in METHODS:
+        np.testing.assert_allclose(calibrate(X, d, X.T @ d, method=method, bounds=bounds).g, 1, rtol=EXACT)
+
+
+def test_logit_with_wide_bounds_is_raking(rng):
+    """Low -> 0 and high -> infinity gives exp(u) (Deville and Särndal 1992, case 6)."""
+    X, d, totals = problem(rng)
+    wide = calibrate(X, d, totals, method="logit", bounds=(1e-9, 1e7)).g
+    np.testing.assert_allclose(wide, calibrate(X, d, totals, method="raking").g, rtol=1e-5)
+
+
+def test_logit_stays_inside_its_bounds_and_says_when_it_cannot(rng):
+    X, d, totals = problem(rng)
+    tight = calibrate(X, d, totals, method="logit", bounds=(0.7, 1.4))
+    assert tight.converged and tight.g.min() > 0.7 and tight.g.max() < 1.4
+    assert not calibrate(X, d, totals * 2, method="logit", bounds=(0.7, 1.4)).converged
+
+
+def test_raking_far_away_still_arrives(rng):
+    X, d, totals = problem(rng)
+    for factor in (1e-3, 1e3):
+        solution = calibrate(X[:, :1], d, totals[:1] * factor, method="raking")
+        assert solution.converged
+        np.testing.assert_allclose(solution.g, totals[0] * factor / d.sum(), rtol=1e-9)
+
+
+def test_gram_in_blocks(rng):
+    X, w = rng.normal(size=(150_000, 2)), rng.uniform(size=150_000)
+    np.testing.assert_allclose(weighted_gram(X, w), (X.T * w) @ X, rtol=1e-10)
+
+
+# ---------------------------------------------------------------- surveys
+
+
+@pytest.fixture
+def survey():
+    frame = pd.DataFrame(
+        {
+            "w": [10.0, 10, 10, 10, 20, 20],
+            "sex": ["f", "m", "f", "m", "f", "m"],
+            "reg": [1, 1, 2, 2, 2, 1],
+            "age": [20, 70, 30, 66, 40, 50],
+            "inc": [1.0, 2, np.nan, 4, 5, 6],
+        }
+    )
+    return Survey.from_frame(frame, weights="w")
+
+
+def test_totals_of_levels_numbers_and_expressions(survey):
+    after = survey.calibrate({"sex": {"f": 42, "m": 44}, "age >= 65": 25, "age": 3800.0}, method="raking")
+    w, frame = after.weights, after.frame
+    assert w[frame["sex"] == "f"].sum() == pytest.approx(42, rel=EXACT)
+    assert w[frame["age"] >= 65].sum() == pytest.approx(25, rel=EXACT)
+    assert w @ frame["age"] == pytest.approx(3800, rel=EXACT)
+    assert after.calibration.names == ("sex[f]", "sex[m]", "age >= 65", "age")
+    assert any("calibrated (raking) to 4 totals" in note for note in after.notes)
+    assert "calibrated: raking, 4 totals" in repr(after)
+
+
+def test_two_margins_are_redundant_but_agree(survey):
+    after = survey.calibrate({"sex": {"f": 42, "m": 44}, "reg": {1: 46, 2: 40}}, method="raking")
+    assert after.weights.sum() == pytest.approx(86, rel=EXACT)
+    with pytest.raises(
+        SaeInputError, match=r"cannot be calibrated \(raking\)(.|\n)*add up to one population"
+    ):
+        survey.calibrate({"sex": {"f": 42, "m": 44}, "reg": {1: 46, 2: 41}}, method="raking")
+
+
+def test_post_stratify_crossed_cells(survey):
+    counts = {("f", 1): 12, ("f", 2): 33, ("m", 1): 31, ("m", 2): 9}
+    after = survey.post_stratify(["sex", "reg"], counts)
+    np.testing.assert_allclose(after.weights, [12, 31 / 3, 11, 9, 22, 62 / 3], rtol=EXACT)
+    series = pd.Series(counts)
+    series.index = series.index.set_names(["sex", "reg"])
+    swapped = survey.post_stratify(["sex", "reg"], series.reorder_levels(["reg", "sex"]))
+    np.testing.assert_array_equal(swapped.weights, after.weights)  # matched by name, not by place
+    assert after.calibration.method == "poststratified" and after.calibration.names[0] == "f / 1"
+
+
+def test_replicates_follow_the_calibration(survey):
+    made = survey.with_replicates("jk1")
+    for after in (made.calibrate({"sex": {"f": 42, "m": 44}}), made.post_stratify("sex", {"f": 42, "m": 44})):
+        women = (after.frame["sex"] == "f").to_numpy()
+        np.testing.assert_allclose(after.replicates.weights[women].sum(axis=0), 42, rtol=EXACT)
+        np.testing.assert_allclose(after.replicates.weights[~women].sum(axis=0), 44, rtol=EXACT)
+    later = survey.calibrate({"sex": {"f": 42, "m": 44}}).with_replicates("jk1")
+    np.testing.assert_allclose(later.replicates.weights[women].sum(axis=0), 42, rtol=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("totals", "options", "kind", "said"),
+    [
+        ({}, {}, SaeSpecError, "is not a mapping of names"),
+        ({"inc": 5}, {}, SaeInputError, r"'inc' is missing in 1 of 6 records \(rows 3\)"),
+        ({"sex": 5}, {}, SaeSpecError, "counts per level"),
+        ({"sex": {"f": 5}}, {}, SaeInputError, "1 level of sex in the sample has no count: m"),
+        (
+            {"sex": {"f": 5, "m": 5, "x": 2}},
+            {},
+            SaeInputError,
+            "1 count of sex has no record in the sample: x",
+        ),
+        ({"sexx": {"f": 5}}, {}, SaeInputError, "Did you mean sex"),
+        ({"sexx == 'f'": 5}, {}, SaeSpecError, "Did you mean sex"),
+        ({"age": "many"}, {}, SaeSpecError, "is 'many', not a number"),
+        ({"age": np.nan}, {}, SaeInputError, "The total of 'age' is nan"),
+        ({"sex": {"f": -5, "m": 5}}, {}, SaeInputError, "count of f is negative"),
+        ({"age": 1}, {"method": "greg"}, SaeSpecError, "method = 'greg' does not exist"),
+        ({"age": 1}, {"method": "logit"}, SaeSpecError, "bounds= belong"),
+        ({"age": 1}, {"bounds": (0.5, 2)}, SaeSpecError, "bounds= belong"),
+        ({"age": 1}, {"method": "logit", "bounds": (1.1, 2)}, SaeSpecError, "both sides of 1"),
+        (
+            {"age": 1},
+            {"method": "logit", "bounds": (0.5, 2)},
+            SaeInputError,
+            r"age \(1, reached .*(.|\n)*widen",
+        ),
+        ({"age": -5}, {"method": "raking"}, SaeInputError, "cannot be calibrated"),
+    ],
+)
+def test_refusals(survey, totals, options, kind, said):
+    with pytest.raises(kind, match=said):
+        survey.calibrate(totals, **options)
+
+
+def test_order_of_steps(survey):
+    after = survey.post_stratify("sex", {"f": 42, "m": 44})
+    with pytest.raises(SaeSpecError, match=r"already calibrated \(poststratified\)"):
+        after.calibrate({"age": 1})
+    with pytest.raises(SaeSpecError, match="A subset cannot be calibrated"):
+        survey.subset("age > 30").post_stratify("sex", {"f": 42, "m": 44})
+    with pytest.raises(SaeSpecError, match="has 1 level, but the cells cross 2 columns"):
+        survey.post_stratify(["sex", "reg"], {"f": 1, "m": 2})
+    with pytest.raises(SaeInputError, match="1 cell has no weight left: f"):
+        recalibrate(after.calibration, np.where(survey.frame["sex"] == "f", 0.0, 1.0))
+
+
+def test_negative_weights_are_said(survey):
+    after = survey.calibrate({"1": 80, "age": 8000})
+    assert (after.weights < 0).any()
+    assert any("calibrated weights are not positive" in note for note in after.notes)

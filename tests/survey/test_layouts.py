@@ -1,0 +1,246 @@
+"""Layouts: known ones on real files, one's own mapping, and every misspelling named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sae
+from sae.errors import SaeInputError, SaeSpecError
+from sae.survey import Survey, layout_names
+from sae.survey.layouts import resolve_layout
+
+RATE = 5e-5  # the README of the real data prints shares to four decimals
+
+
+def rate(survey, numerator, denominator):
+    from sae.survey.expressions import evaluate
+
+    top, bottom = evaluate(numerator, survey.frame), evaluate(denominator, survey.frame)
+    w = survey.weights
+    known = bottom.values & ~bottom.missing & ~top.missing
+    return w[known & top.values].sum() / w[known].sum()
+
+
+@pytest.mark.parametrize("name", layout_names())
+def test_every_layout_is_well_formed(name):
+    layout = resolve_layout(name)
+    assert layout.name == name and "weights" in layout.columns
+
+
+# ---------------------------------------------------------------- mappings of one's own
+
+
+def test_codes_ranges_texts_and_floats():
+    frame = pd.DataFrame({"w": [1.0] * 6, "c": [1.0, 2.0, 15.0, 99.0, np.nan, 10.0]})
+    layout = {
+        "codes": {"status": {"column": "c", "employed": [1], "unemployed": [2], "inactive": ["10..28"]}}
+    }
+    survey = Survey.from_frame(frame, weights="w", layout=layout)
+    status = survey.frame["status"]
+    assert status.cat.categories.tolist() == ["employed", "unemployed", "inactive"]
+    assert status.astype(object).where(status.notna(), "").tolist() == [
+        "employed",
+        "unemployed",
+        "inactive",
+        "",
+        "",
+        "inactive",
+    ]
+    assert "status (from c): 2 of 6 records missing: '99' 1, empty 1" in survey.notes
+
+
+def test_text_codes_match_numbers_and_numbers_match_text():
+    frame = pd.DataFrame({"w": [1.0] * 3, "padded": ["01", "02", "1"], "number": [1, 2, 3]})
+    layout = {
+        "codes": {
+            "a": {"column": "padded", "one": [1], "two": [2]},
+            "b": {"column": "number", "one": ["1"], "more": ["2", 3]},
+        }
+    }
+    records = Survey.from_frame(frame, weights="w", layout=layout).frame
+    assert records["a"].tolist() == ["one", "two", "one"]
+    assert records["b"].tolist() == ["one", "more", "more"]
+
+
+def test_roles_derived_columns_and_places():
+    frame = pd.DataFrame(
+        {
+            "wt": [1.0, 2.0],
+            "y": [2013, 2013],
+            "q": [1, 2],
+            "town": [2.0, 11.0],
+            "a": ["07", "20"],
+            "inc": [50, 150],
+        }
+    )
+    layout = {
+        "columns": {"weights": "wt", "time": "period", "city": "town", "age": "a"},
+        "derive": {"period": {"join": ["y", "q"], "separator": "Q"}, "poor": {"expression": "inc < 100"}},
+    }
+    survey = Survey.from_frame(frame, layout=layout)
+    assert survey.time == "period" and survey.frame["period"].tolist() == ["2013Q1", "2013Q2"]
+    assert survey.frame["city"].tolist() == ["2", "11"] and survey.frame["age"].tolist() == [7.0, 20.0]
+    assert survey.frame["poor"].tolist() == [1.0, 0.0]
+    assert survey.frame["town"].tolist() == [2.0, 11.0]
+    assert Survey.from_frame(frame.assign(v=5.0), weights="v", layout=layout).weights.tolist() == [5.0, 5.0]
+
+
+def test_a_mapping_builds_on_a_known_layout():
+    frame = pd.DataFrame(
+        {"expr": [1.0, 1.0], "activ": [1, 2], "edad": [20, 30], "sex": [1, 2], "sexo": [1, 2]}
+    )
+    layout = {"layout": "chile_casen", "codes": {"labour_status": {"column": "activ", "employed": [1, 2]}}}
+    survey = Survey.from_frame(frame, layout=layout)
+    assert (
+        survey.frame["labour_status"].tolist() == ["employed", "employed"] and survey.layout == "chile_casen"
+    )
+    assert "the file's own column 'sex' is replaced by the layout's" in survey.notes
+    with pytest.raises(SaeInputError, match="The birth column 'PAIS' is not in the survey"):
+        Survey.from_frame(frame, layout={"layout": "chile_casen", "columns": {"birth": "PAIS"}})
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("eu_lsf", "Did you mean eu_lfs"),
+        (5, "layout is a name or a mapping"),
+        ({"code": {}}, "The layout has no part 'code'"),
+        ({"codes": {"s": {"a": [1]}}}, "codes.s needs 'column'"),
+        ({"codes": {"s": {"column": "c"}}}, "codes.s defines no level"),
+        ({"codes": {"s": {"column": "c", "a": [1, 2], "b": [2]}}}, "'a' and 'b' both claim the code 2"),
+        ({"codes": {"s": {"column": "c", "a": ["1..9"], "b": [5]}}}, "'a' and 'b' both claim the code 5"),
+        ({"codes": {"s": {"column": "c", "a": ["1..9"], "b": ["4..5", 20]}}}, "both claim the code 4"),
+        ({"codes": {"s": {"column": "c", "a": ["x"], "b": ["x"]}}}, "both claim the code 'x'"),
+        ({"codes": {"s": {"column": "c", "a": ["1..x"]}}}, "which is not a range"),
+        ({"codes": {"s": {"column": "c", "a": ["9..1"]}}}, "wrong way round"),
+        ({"codes": {"s": {"column": "c", "a": [None]}}}, "neither a number nor text"),
+        ({"derive": {"d": {"separator": "Q"}}}, "derive.d needs 'join'"),
+    ],
+)
+def test_bad_layouts(layout, said):
+    with pytest.raises(SaeSpecError, match=said):
+        Survey.from_frame(pd.DataFrame({"w": [1.0], "c": [1]}), weights="w", layout=layout)
+
+
+def test_codes_that_never_occur_and_columns_that_are_absent():
+    frame = pd.DataFrame({"w": [1.0, 1.0], "c": [7, 8]})
+    with pytest.raises(SaeInputError, match="No value of the column 'c' is a code of 's': it holds '7', '8'"):
+        Survey.from_frame(frame, weights="w", layout={"codes": {"s": {"column": "c", "a": [1]}}})
+    with pytest.raises(SaeInputError, match="Did you mean c"):
+        Survey.from_frame(frame, weights="w", layout={"codes": {"s": {"column": "C", "a": [7]}}})
+    with pytest.raises(SaeInputError, match="The weights column 'PONDERA' is not in the survey"):
+        Survey.from_frame(frame, layout="argentina_eph")
+
+
+# ---------------------------------------------------------------- real files
+
+
+def test_argentina(shared_data):
+    survey = sae.read_survey(shared_data / "real/ar_eph2013_2014_persons.csv.gz", layout="argentina_eph")
+    assert len(survey) == 463_411
+    assert survey.frame["period"].nunique() == 8 and survey.frame["city"].nunique() == 32
+    assert survey.frame["region"].nunique() == 6
+    assert survey.stages[0].n_psu == survey.frame["DWELLING"].nunique()
+    answered = "labour_status in ['employed', 'unemployed', 'inactive']"
+    late = survey.subset(f"birth == 'foreign' and 20 <= age <= 64 and period == '2014Q4' and {answered}")
+    by_city = pd.Series(late.frame["city"][late.mask]).value_counts()
+    assert (by_city.min(), by_city.max()) == (2, 302)  # README of the real data, section 6
+
+
+def test_american_community_survey(shared_data):
+    survey = sae.read_survey(shared_data / "real/us_pums2024_ny_nj_persons.csv.gz", layout="us_pums")
+    truth = pd.read_csv(
+        shared_data / "real/us_pums2024_ny_nj_puma_truth.csv", dtype={"STATE": str, "PUMA": str}
+    )
+    assert survey.frame["geo"].nunique() == 218 and survey.frame["PUMA"].str.len().eq(5).all()
+    assert set(survey.frame["geo"]) == set(truth["STATE"] + "-" + truth["PUMA"])
+    row = truth[(truth["STATE"] == "36") & (truth["group"] == "foreign_born")].iloc[0]
+    mask = survey.subset(f"geo == '36-{row['PUMA']}' and birth == 'foreign'").mask
+    part = survey.frame[mask]
+    adults = part[part["age"].between(20, 64)]
+    assert (adults["labour_status"] == "employed").mean() == pytest.approx(
+        row["employment_rate_20_64"], abs=RATE
+    )
+    assert part["poor"].mean() == pytest.approx(row["poverty_rate"], abs=RATE)
+    older = part[part["age"].between(25, 64)]
+    assert (older["education"] == "tertiary").mean() == pytest.approx(row["tertiary_rate_25_64"], abs=RATE)
+
+
+def test_successive_differences_on_american_data(shared_data):
+    survey = sae.read_survey(shared_data / "real/us_pums2018_hi_nm_repwt.csv.gz", layout="us_pums")
+    made = survey.replicates
+    assert made.weights.shape == (33_647, 80) and made.scale == 0.05 and made.method == "sdr"
+    np.testing.assert_array_equal(made.weights[:, 9], survey.frame["PWGTP10"])
+    # README of the real data, section 2: rates and standard errors to four decimals
+    for state, expected, error in (("15", 0.7755, 0.0131), ("35", 0.6711, 0.0167)):
+        inside = survey.subset(f"ST == {state} and birth == 'foreign' and 20 <= age <= 64").mask
+        y = (survey.frame["labour_status"] == "employed").to_numpy()[inside]
+        w, replicate = survey.weights[inside], made.weights[inside]
+        theta = y @ w / w.sum()
+        deviations = y @ replicate / replicate.sum(axis=0) - theta
+        assert theta == pytest.approx(expected, abs=RATE)
+        assert np.sqrt(made.scale * np.sum(made.rscales * deviations**2)) == pytest.approx(error, abs=RATE)
+
+
+def test_chile(shared_data):
+    with pytest.raises(SaeInputError, match="4 of 392 strata have a single sampled unit"):
+        sae.read_survey(shared_data / "real/cl_ene2020_persons.csv.gz", layout="chile_ene")
+    file = shared_data / "real/cl_ene2020_persons.csv.gz"
+    survey = sae.read_survey(file, layout="chile_ene", lonely_psu="collapse")
+    active = "labour_status in ['employed', 'unemployed']"
+    assert rate(survey, "labour_status == 'unemployed'", active) == pytest.approx(0.0823, abs=RATE)
+    casen = sae.read_survey(
+        shared_data / "real/cl_casen2020_persons.csv.gz", layout="chile_casen", lonely_psu="certainty"
+    )
+    assert casen.stages[0].n_strata == 588 and casen.stages[0].n_psu == 11_490
+    assert rate(casen, "poor == 1", "True") == pytest.approx(0.108, abs=5e-4)  # one decimal of a percentage
+
+
+def test_european_labour_force_survey(shared_data):
+    file = shared_data / "real/fr_eulfs_puf_sample50k.csv.gz"
+    with pytest.raises(SaeInputError, match="271 zero"):
+        sae.read_survey(file, layout="eu_lfs_2020")
+    raw = pd.read_csv(file, low_memory=False)
+    survey = Survey.from_frame(raw[raw["COEFF"] > 0], layout="eu_lfs_2020")
+    assert survey.time == "period" and survey.frame["period"].nunique() == 40
+    assert survey.frame["period"].cat.categories[0] == "2004Q1"
+    kept = raw[raw["COEFF"] > 0]
+    assert (survey.frame["labour_status"] == "unemployed").sum() == (kept["ILOSTAT"] == 2).sum()
+    assert (survey.frame["degurba"] == "rural").sum() == (kept["DEGURBA"] == 3).sum() > 0
+    assert (survey.frame["birth"] == "foreign").sum() == (kept["COUNTRYB"] == "005-EU28").sum()
+    assert any("birth (from COUNTRYB)" in note and "'NO ANSWER'" in note for note in survey.notes)
+
+
+def test_new_labour_force_release():
+    frame = pd.DataFrame(
+        {
+            "COEFFY": [1.0, 2.0, 1.5],
+            "REFYEAR": [2021, 2021, 2021],
+            "QUARTER": [1, 2, 2],
+            "COUNTRY": ["AT", "AT", "AT"],
+            "HHNUM": [1, 1, 2],
+            "HHSEQNUM": [1, 2, 1],
+            "ILOSTAT": [1, 2, 3],
+            "COUNTRYB": ["NAT", "UNKNOWN COUNTRY ABROAD", "EFTA"],
+            "CITIZENSHIP": ["NAT", "EU27_2020", "AFR_N"],
+            "REGION_2D": ["AT11", "AT12", "AT12"],
+            "HATLEV1D": ["L", "M", "H"],
+        }
+    )
+    records = Survey.from_frame(frame, layout="eu_lfs").frame
+    assert records["birth"].tolist() == ["native", "foreign", "foreign"]
+    assert records["birth_group"].isna().tolist() == [False, True, False]
+    assert records["citizenship_group"].tolist() == ["native", "eu", "non_eu"]
+    assert records["education"].tolist() == ["low", "medium", "tertiary"]
+    assert records["region"].tolist() == ["AT11", "AT12", "AT12"]
+    assert records["period"].tolist() == ["2021Q1", "2021Q2", "2021Q2"]
+
+
+def test_income_and_living_conditions(shared_data):
+    own = {"citizenship": {"column": "pb220a", "native": ["AT"], "foreign": ["EU", "Other"]}}
+    survey = sae.read_survey(shared_data / "laeken_eusilc.csv.gz", layout={"layout": "eu_silc", "codes": own})
+    assert len(survey) == 14_827 and survey.stages[0].n_psu == 6_000 and survey.stages[0].n_strata == 9
+    assert (survey.frame["citizenship"] == "native").sum() == 11_073  # docs/domain.md, section 1.6
+    assert survey.frame["sex"].notna().all() and survey.frame["region"].nunique() == 9
+    # at-risk-of-poverty rate with the national threshold of docs/domain.md, section 1.6
+    assert rate(survey, "income < 10859.2360", "True") == pytest.approx(0.1444422, abs=5e-8)
