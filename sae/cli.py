@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DONE, PARTLY, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, PARTLY, REFUSED, CLOSED = 0, 1, 2, 141
+# they end a command as Ctrl-C does, with the old results as they were; SIGBREAK is Ctrl-Break on Windows
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 app = typer.Typer(
     name="sae",
@@ -34,6 +39,20 @@ Survey = Annotated[Path, typer.Option("--survey", help="Records: CSV, CSV.gz, Pa
 Areas = Annotated[Path | None, typer.Option("--areas", help="Covariates, one row per area: CSV or Parquet.")]
 
 
+class _Ended(KeyboardInterrupt):
+    """A signal asked for the end; `number` says which."""
+
+    number: int = signal.SIGINT
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _Ended(number)
+
+
 def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     """Turn errors into one readable message and the exit code that the help promises."""
 
@@ -41,27 +60,34 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     def guarded(*args: Any, debug: bool = False, **options: Any) -> None:
         try:
             code = command(*args, debug=debug, **options)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             _complain("Interrupted: nothing was written.")
-            code = INTERRUPTED
+            code = 128 + (end.number if isinstance(end, _Ended) else signal.SIGINT)
+        except BrokenPipeError:  # who read the output, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = CLOSED
         except Exception as error:
             if debug:
                 raise
-            _complain(_words(error))
+            _complain(_sentence(error))
             code = REFUSED
         raise typer.Exit(code)
 
     return guarded
 
 
-def _words(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     if isinstance(error, SaeError):
         return f"Error: {error}"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"Error: {error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"Error: {place}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "Error: the data do not fit into the memory of this machine."
-    return f"Unexpected {type(error).__name__}: {error}\nA fault of sae itself; --debug shows where."
+    return (
+        f"Unexpected {type(error).__name__}: {error}\n"
+        "A fault of sae itself: please report it, with what --debug shows."
+    )
 
 
 def _complain(message: str) -> None:
@@ -96,7 +122,7 @@ def _about(
     """Small area estimation: from survey files to flagged, benchmarked, publishable tables.
 
     Exit codes: 0 done; 1 some domains or models failed, the table is written with their reason;
-    2 the input or the model file cannot be used, nothing is written; 130 interrupted.
+    2 the input or the model file cannot be used, nothing is written; 130 interrupted, 143 terminated.
     """
 
 
@@ -186,6 +212,7 @@ def check(
 ) -> int:
     """Check model files and planning files, without data or against the columns of the data."""
     from sae.batch.checks import check_file
+    from sae.batch.hints import collected_warnings
     from sae.batch.models import locate
 
     code = DONE
@@ -194,14 +221,19 @@ def check(
         for path in found:
             shown = name if len(found) == 1 else path.name
             try:
-                check_file(path, survey=survey, areas=areas)
+                with collected_warnings() as doubts:
+                    design = check_file(path, survey=survey, areas=areas)
             except SaeError as error:
                 if debug:
                     raise
                 _complain(f"{shown}: {error}")
                 code = REFUSED
             else:
+                for doubt in doubts:
+                    _complain(f"{shown}: warning: {doubt}")
                 print(f"{shown}: ok")
+                if design:
+                    print(f"design of the survey: {design}")
     return code
 
 
@@ -243,7 +275,20 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to stop
-    app()
+    try:
+        os.getcwd()
+    except OSError:
+        _complain("Error: the current folder does not exist any more. Change to one that does.")
+        sys.exit(REFUSED)
+    # a signal that is ignored, as nohup does it, stays so
+    numbers = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _end)
+    try:
+        app()
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

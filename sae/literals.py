@@ -25,6 +25,7 @@ __all__ = [
     "RobustMse",
     "RobustPredictor",
     "Smoothing",
+    "TimeUnit",
     "Transformation",
 ]
 
@@ -38,6 +39,7 @@ LikelihoodMethod = Literal["reml", "ml", "bayes"]
 AreaMethod = Literal["reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml", "bayes"]
 Transformation = Literal["arcsin", "log", "logit"]
 Link = Literal["log", "logit"]
+TimeUnit = Literal["step", "year", "half-year", "quarter", "month", "week", "day"]
 Back = Literal["unbiased", "naive", "crude"]
 EffectStructure = Literal["diagonal", "common", "ar1", "har1", "unstructured"]
 AreaMse = Literal[

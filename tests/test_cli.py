@@ -1,6 +1,7 @@
 """The command line as a shell meets it: help, version, exit codes, messages."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import sae
 from sae import cli
 from sae.batch import shipped_models
+from sae.batch.staging import staged
 
 HEAVY = ("pandas", "numba", "scipy", "matplotlib", "statsmodels", "pymc", "arviz", "pyarrow")
 
@@ -48,7 +50,7 @@ def test_version_and_models_are_printed():
 
 def test_help_names_the_commands_and_the_exit_codes():
     text = shell("--help").stdout
-    for word in ("demo", "run", "check", "models", "Exit codes", "130"):
+    for word in ("demo", "run", "check", "models", "Exit codes", "130", "143"):
         assert word in text
 
 
@@ -59,8 +61,14 @@ def test_help_names_the_commands_and_the_exit_codes():
         (["run", "employment_rate_by_birth", "--out", "o"], "--survey"),
         (["run", "nowhere.toml", "--survey", "s.csv", "--out", "o"], "nowhere.toml"),
         (["run", "employment_rate_by_brith", "--survey", "s.csv", "--out", "o"], "employment_rate_by_birth?"),
-        (["run", "employment_rate_by_birth", "--survey", "none.csv", "--out", "o"], "none.csv"),
+        (["run", "employment_rate_by_birth", "--survey", "none.csv", "--out", "o"], "--areas"),
+        (
+            ["run", "employment_rate_by_birth", "--survey", "none.csv", "--areas", "a.csv", "--out", "o"],
+            "none.csv",
+        ),
         (["check", "nowhere.toml"], "nowhere.toml"),
+        (["run", "plan_foreign_employment", "--survey", "s.csv", "--out", "o"], "sae plan makes its plan"),
+        (["plan", "employment_rate_by_birth", "--frame", "s.csv", "--out", "o"], "sae run estimates it"),
     ],
 )
 def test_bad_input_exits_2_with_one_message_and_writes_nothing(tmp_path, monkeypatch, capsys, words, said):
@@ -96,32 +104,126 @@ def test_every_shipped_model_passes_the_check():
     assert done.stdout.splitlines() == [f"{name}: ok" for name in shipped_models()]
 
 
-def test_an_interruption_exits_130_with_one_line(monkeypatch, capsys):
-    from sae.batch import demo
-
-    def interrupted(*args, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(demo, "run_demo", interrupted)
-    monkeypatch.setattr(sys, "argv", ["sae", "demo"])
+def end_of(monkeypatch, words):
+    """Run the command in this process and return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["sae", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    assert end.value.code == 130
+    return end.value.code
+
+
+def ends_by(number):
+    """Return a demo that writes half of its results when the signal comes."""
+
+    def demo(out, **options):
+        with staged(out) as stage:
+            (stage / "half.csv").write_text("half")
+            signal.raise_signal(number)
+
+    return demo
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_the_command_with_its_status_and_nothing_is_left(
+    tmp_path, monkeypatch, capsys, name, status
+):
+    if not hasattr(signal, name):
+        pytest.skip(f"{name} is not of this system")
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    monkeypatch.setattr("sae.batch.demo.run_demo", ends_by(number))
+    assert end_of(monkeypatch, ["demo", "--out", tmp_path / "out"]) == status
     assert capsys.readouterr().err == "Interrupted: nothing was written.\n"
+    assert not list(tmp_path.iterdir()) and signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="not of this system")
+def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr("sae.batch.demo.run_demo", ends_by(signal.SIGHUP))
+    try:
+        end_of(monkeypatch, ["demo", "--out", tmp_path])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "half.csv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+def test_a_run_that_is_terminated_while_it_works_leaves_nothing(tmp_path):
+    work = (
+        "import time\n"
+        "from sae.batch import demo\n"
+        "from sae.batch.staging import staged\n"
+        "from sae.cli import main\n"
+        "def slow(out, **options):\n"
+        "    with staged(out) as stage:\n"
+        "        print('at work', flush=True)\n"
+        "        time.sleep(60)\n"
+        "demo.run_demo = slow\n"
+        "main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", work, "demo", "--out", "out"], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"at work\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143 and not list(tmp_path.iterdir())
+    process.stdout.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of this kind")
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = "from sae import cli\nfrom sae.batch import demo\nimport sys, types\n"
+    code += "report = types.SimpleNamespace(text='x' * 10**6, outcome=types.SimpleNamespace(failed=()))\n"
+    code += "demo.run_demo = lambda *a, **o: report\ncli.main()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(30) == 141
+    process.stderr.close()
+
+
+def raises(error):
+    def broken(*args, **options):
+        raise error
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "Error: No space left on device"),
+        (PermissionError(13, "Permission denied", "a.csv"), "Error: a.csv: Permission denied"),
+        (OSError("no number"), "Error: no number"),
+        (MemoryError(), "Error: the data do not fit into the memory of this machine."),
+    ],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(monkeypatch, capsys, error, line):
+    monkeypatch.setattr("sae.batch.demo.run_demo", raises(error))
+    assert end_of(monkeypatch, ["demo"]) == 2
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_an_internal_fault_is_told_apart_from_bad_input(monkeypatch, capsys):
-    from sae.batch import demo
-
-    def broken(*args, **options):
-        raise RuntimeError("boom")
-
-    monkeypatch.setattr(demo, "run_demo", broken)
-    monkeypatch.setattr(sys, "argv", ["sae", "demo"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
+    monkeypatch.setattr("sae.batch.demo.run_demo", raises(RuntimeError("boom")))
+    assert end_of(monkeypatch, ["demo"]) == 2
     message = capsys.readouterr().err
-    assert end.value.code == 2 and "Unexpected RuntimeError: boom" in message and "--debug" in message
+    assert (
+        "Unexpected RuntimeError: boom" in message and "please report it" in message and "--debug" in message
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that is in use")
+def test_a_deleted_working_folder_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert end_of(monkeypatch, ["models"]) == 2
+    assert "current folder does not exist any more" in capsys.readouterr().err
 
 
 def test_names_that_the_terminal_cannot_show_do_not_stop_the_command(tmp_path):

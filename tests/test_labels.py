@@ -114,7 +114,9 @@ def test_a_plan_takes_domains_and_strata_by_label(expected, kind):
     frame = pd.DataFrame({"domain": domains, "population": 5000.0})
     targets = dict.fromkeys(domains, 0.1)
     plan = sae.planning.oversample(expected, frame, targets=targets)
-    of_text = sae.planning.oversample(expected, frame.assign(domain=LABELS[:10]), targets=0.1)
+    of_text = sae.planning.oversample(
+        expected, frame.assign(domain=LABELS[:10]), targets=dict.fromkeys(LABELS[:10], 0.1)
+    )
     assert set(plan.domains["domain"]) == set(LABELS[:10])
     pd.testing.assert_frame_equal(plan.domains, of_text.domains)
 

@@ -17,8 +17,9 @@ from sae.specs import Design, Specification
 from sae.specs.design import check_rank
 from sae.tables import label_text
 
-__all__ = ["AreaArrays"]
+__all__ = ["AreaArrays", "refuse_unit"]
 
+_ORDERS = 60  # of sampling variances whose squares are numbers in all that a likelihood needs
 _ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
 
 
@@ -235,6 +236,21 @@ def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.nd
             areas=rows.names[flat],
         )
     return z, D
+
+
+def refuse_unit(arrays: AreaArrays) -> None:
+    """Refuse variances whose squares, which a likelihood of structured effects needs, are no numbers."""
+    with np.errstate(divide="ignore"):
+        far = arrays.sampled & (np.abs(np.log10(arrays.D)) > _ORDERS)
+    if far.any():
+        names = arrays.names[far]
+        raise SaeInputError(
+            f"{int(far.sum())} sampling variances are below 1e-{_ORDERS} or above 1e{_ORDERS}, where "
+            f"likelihoods of structured effects cannot be computed: {name_some(names)}.",
+            hint="Give the direct estimates in another unit, and the variances in its square.",
+            areas=names,
+            column="vardir",
+        )
 
 
 def _values(names: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.multivariate.fit import BlockMse
 from sae.numerics.multivariate.importance import BlockPosterior
@@ -265,6 +266,13 @@ class FiniteBlockPosterior(BlockPosterior):
         known = np.einsum("dcr,dr->dc", contrasts, self.fraction * self.direct).ravel()
         more = np.einsum("dcr,drs,dcs->dc", rest, self.rest_covariance, rest).ravel()
         return Mixture(model.weights, model.means + known, np.sqrt(model.sds**2 + more))
+
+    def joint(self) -> JointMixture:
+        """Return the joint posterior of all rows, as `BlockPosterior.joint`."""
+        return super().joint().moved((1.0 - self.fraction).ravel(), (self.fraction * self.direct).ravel())
+
+    def _root(self, inside: np.ndarray) -> np.ndarray:
+        return super()._root(inside + self.rest_covariance)
 
 
 def _refuse(bad: np.ndarray, names: np.ndarray, what: str, column: str) -> None:

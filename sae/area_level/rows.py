@@ -17,6 +17,7 @@ from sae.tables import (
     joined_labels,
     label_text,
     labels,
+    pandas_frame,
     require,
     to_numbers,
 )
@@ -213,14 +214,11 @@ def read_rows(
     SaeInputError
         If a column, an indicator or an area's covariates are missing, or an area appears twice.
     """
+    if areas is not None:
+        areas = pandas_frame(areas, "The areas")
     if isinstance(data, DirectEstimates):
         return _from_direct(data, areas, outcome, per)
-    if not isinstance(data, pd.DataFrame):
-        raise SaeInputError(
-            f"Data of type {type(data).__name__} cannot be fitted.",
-            hint="Give the result of sae.direct(...), or a DataFrame with one row per area.",
-        )
-    return _from_frame(data, areas, outcome, domain, vardir, n_eff, per)
+    return _from_frame(pandas_frame(data, "The data"), areas, outcome, domain, vardir, n_eff, per)
 
 
 def _from_direct(
@@ -308,7 +306,10 @@ def _from_frame(
     require(rows, per, role="(of per=)")
     if not len(rows):
         raise SaeInputError("The data have no rows.")
-    empty = rows[[domain, *per]].isna().any(axis=1).to_numpy()
+    keys = rows[[domain, *per]]
+    empty = (
+        (keys.isna() | keys.map(lambda key: isinstance(key, str) and not key.strip())).any(axis=1).to_numpy()
+    )
     if empty.any():
         raise SaeInputError(
             f"{int(empty.sum())} of {len(rows)} rows have no label in {name_some([domain, *per])}: row "
@@ -339,7 +340,7 @@ def _from_frame(
         domain=names,
         geo=names,
         n_eff=to_numbers(rows, n_eff, names=names) if n_eff in rows else np.nan,
-        n=to_numbers(rows, "n", names=names) if "n" in rows else np.nan,
+        n=_counts(rows, names) if "n" in rows else np.nan,
         time=labels(rows["time"], keep_missing=True) if "time" in rows else "",
         definition="",
     )
@@ -355,6 +356,17 @@ def _from_frame(
         provenance={},
         from_direct=False,
     )
+
+
+def _counts(rows: pd.DataFrame, names: pd.Series) -> np.ndarray:
+    n = to_numbers(rows, "n", names=names)
+    if (n < 0).any():
+        raise SaeInputError(
+            f"n, the number of records, is negative in {name_some(names[n < 0])}.",
+            areas=names[n < 0],
+            column="n",
+        )
+    return n
 
 
 def _rows(
@@ -388,7 +400,7 @@ def _rows(
     fits = pd.DataFrame(index=range(1))
     fit = np.zeros(len(rows), dtype=np.int64)
     if per:
-        fits = rows[list(per)].drop_duplicates().sort_values(list(per), kind="stable").reset_index(drop=True)
+        fits = _fits(rows, per)
         place = {key: k for k, key in enumerate(fits.itertuples(index=False, name=None))}
         keys = rows[list(per)].itertuples(index=False, name=None)
         fit = np.array([place[key] for key in keys], dtype=np.int64)
@@ -419,6 +431,24 @@ def _rows(
         covariance,
         {"direct": dict(provenance)},
     )
+
+
+def _fits(rows: pd.DataFrame, per: Sequence[str]) -> pd.DataFrame:
+    """Return the values of the columns of `per`, each combination once, in their order."""
+    fits = rows[list(per)].drop_duplicates()
+    for name in per:
+        values = fits[name].drop_duplicates()
+        texts = labels(values)
+        twice = texts[texts.duplicated(keep=False)]
+        if len(twice):
+            raise SaeInputError(
+                f"{name} holds {name_some(list(twice.unique()))} as text and as numbers.",
+                hint=f"Make the column {name} all text or all numbers.",
+                column=name,
+            )
+        if {isinstance(value, str) for value in values} == {True, False}:
+            fits[name] = labels(fits[name]).astype("object")
+    return fits.sort_values(list(per), kind="stable").reset_index(drop=True)
 
 
 def _in_labels(domains: pd.Series, column: pd.Series) -> bool:

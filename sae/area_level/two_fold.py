@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sae.area_level.arrays import AreaArrays
+from sae.area_level.arrays import AreaArrays, refuse_unit
 from sae.area_level.rows import AreaRows, read_rows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import MomentMse
@@ -23,12 +23,16 @@ from sae.numerics.fay_herriot.two_fold import (
 )
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.linalg.basis import orthonormal_basis
+from sae.numerics.spacetime.posterior import AreaField, area_field
+from sae.numerics.spacetime.precision import independent
 from sae.results import (
     FEW_AREAS,
     AreaModel,
     Eblup,
     FitTables,
     Interval,
+    IntervalKind,
     NormalDraws,
     Result,
     RunRecord,
@@ -38,15 +42,19 @@ from sae.results import (
     coefficient_table,
     eblup_result,
     explained_share,
+    field_intervals,
+    no_interval,
     no_seed,
-    pooled_interval,
     residual_table,
+    same_source,
     t_interval,
 )
 from sae.specs import one_of, split_formula
 from sae.tables import labels, require
 
 __all__ = ["TwoFoldFayHerriot"]
+
+_WIDE = 120  # sub-areas of one area from which on the posterior of the intervals takes minutes
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,9 +77,8 @@ class TwoFoldFayHerriot(AreaModel[Result]):
     mse : {"auto", "analytical", "bootstrap"}
         "auto" is the analytical MSE, of second order. The parametric bootstrap needs a seed.
     level : float
-        Of the intervals: Student's t on the MSE from 50 sampled areas on; with fewer, pooled quantiles of
-        the bootstrap errors times √MSE, which needs a seed; if both variances are estimated 0, the posterior
-        of the model with independent effects.
+        Of the intervals: Student's t on the MSE with 50 sampled areas or more and both variances positive;
+        else the exact posterior with flat priors of the variances.
     replicates : int
         Of the bootstrap.
 
@@ -207,12 +214,14 @@ def fit_two_fold(
     few = int((sampled > 0).sum()) < FEW_AREAS
     if seed is None and bootstrap:
         raise no_seed("The MSE comes from a parametric bootstrap")
-    if seed is None and few:
-        raise no_seed(f"Intervals with fewer than {FEW_AREAS} areas come from a bootstrap")
-    problem = TwoFoldProblem(arrays.y, arrays.D, arrays.X, codes, arrays.sampled)
+    refuse_unit(arrays)
+    basis = orthonormal_basis(arrays.X[arrays.sampled], arrays.y[arrays.sampled])
+    taken_out = arrays.X @ basis.fitted
+    problem = TwoFoldProblem(arrays.y - taken_out, arrays.D, basis.of(arrays.X), codes, arrays.sampled)
     fit = fit_twofold(problem, method=method)
+    estimate, fitted = fit.eblup + taken_out, problem.X @ fit.beta + taken_out
     errors = None
-    if seed is not None and (few or bootstrap):
+    if seed is not None and bootstrap:
         errors = bootstrap_twofold(
             problem,
             fit,
@@ -231,23 +240,32 @@ def fit_two_fold(
         mse, name, joint = parts.mse, "analytical, Torabi–Rao", _joint(problem, fit, parts)
         streams = (*(f"area\x1f{label}" for label in arrays.rows.labels), *arrays.coefficient_labels)
     at_zero = fit.sigma2_v == 0.0 and fit.sigma2_u == 0.0
+    ends = _interval(arrays, problem, fit, estimate, mse, few, level)
+    normal = NormalDraws(estimate, joint, TRANSFORMS["identity"], arrays.rows.labels, streams)
+    joint, source = same_source([ends], [np.arange(len(mse))], estimate, joint, normal)
+    missing = np.full(len(mse), ends.kind is IntervalKind.NONE)
+    cov = basis.natural_covariance(fit.beta_cov)
     return Eblup.of(
-        fit.eblup,
+        estimate,
         mse,
-        _interval(arrays, fit, mse, errors if few else None, level),
+        ends,
         fit.gamma,
         name,
         joint,
-        NormalDraws(fit.eblup, joint, TRANSFORMS["identity"], arrays.rows.labels, streams),
+        source,
         FitTables(
             coefficient_table(
-                fit.beta, np.sqrt(np.diag(fit.beta_cov)), coefficient_index(arrays.design.columns)
+                basis.natural(fit.beta), np.sqrt(np.diag(cov)), coefficient_index(arrays.design.columns)
             ),
             _components(problem, fit, method),
-            _diagnostics(problem, fit),
-            _residuals(arrays, fit),
+            _diagnostics(problem, fit, fitted),
+            _residuals(arrays, problem, fit, fitted),
         ),
-        [*([boundary_all()] if at_zero else []), *arrays.messages()],
+        [
+            *([boundary_all()] if at_zero else []),
+            *arrays.messages(),
+            *no_interval(missing, arrays.rows.names, "so few areas"),
+        ],
     )
 
 
@@ -266,16 +284,45 @@ def _joint(problem: TwoFoldProblem, fit: TwoFoldFit, parts: TwoFoldMse) -> Joint
 
 
 def _interval(
-    arrays: AreaArrays, fit: TwoFoldFit, mse: np.ndarray, errors: np.ndarray | None, level: float
+    arrays: AreaArrays,
+    problem: TwoFoldProblem,
+    fit: TwoFoldFit,
+    estimate: np.ndarray,
+    mse: np.ndarray,
+    few: bool,
+    level: float,
 ) -> Interval:
-    if fit.sigma2_v == 0.0 and fit.sigma2_u == 0.0:
-        ends = area_intervals(
-            0.0, fit.eblup, mse, arrays.y, arrays.D, np.ascontiguousarray(arrays.X.T), arrays.sampled, level
+    wide = np.bincount(problem.area).max() > _WIDE
+    if (few or not (fit.sigma2_v and fit.sigma2_u)) and not wide:
+        return field_intervals(
+            lambda prior: _field(arrays, problem, prior), arrays.X, problem.area, arrays.sampled, level
         )
+    if not (fit.sigma2_v or fit.sigma2_u):
+        X = np.ascontiguousarray(arrays.X.T)
+        ends = area_intervals(0.0, estimate, mse, arrays.y, arrays.D, X, arrays.sampled, level)
         return ends.detailed("independent effects")
-    if errors is not None:
-        return pooled_interval(fit.eblup, mse, errors, level)
-    return t_interval(fit.eblup, mse, int(arrays.sampled.sum()) - arrays.X.shape[1], level)
+    return t_interval(estimate, mse, int(arrays.sampled.sum()) - arrays.X.shape[1], level)
+
+
+def _field(arrays: AreaArrays, problem: TwoFoldProblem, prior: tuple[int, float]) -> AreaField:
+    """Lay the sub-areas out as independent effects within areas, each at its place in its area."""
+    order = np.argsort(problem.area, kind="stable")
+    first = np.searchsorted(problem.area[order], problem.area[order])
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - first
+    n_areas, size = int(problem.area.max()) + 1, int(place.max()) + 1
+    psi = np.zeros((n_areas, size, size))
+    psi[problem.area, place, place] = np.where(problem.seen, problem.psi, 0.0)
+    return area_field(
+        independent(n_areas),
+        np.where(problem.seen, arrays.y, np.nan),
+        arrays.X,
+        psi,
+        problem.area,
+        place,
+        temporal="iid",
+        priors=(prior, prior),
+    )
 
 
 def _components(problem: TwoFoldProblem, fit: TwoFoldFit, method: str) -> pd.Series:
@@ -289,9 +336,9 @@ def _components(problem: TwoFoldProblem, fit: TwoFoldFit, method: str) -> pd.Ser
     return pd.Series(values)
 
 
-def _diagnostics(problem: TwoFoldProblem, fit: TwoFoldFit) -> pd.DataFrame:
+def _diagnostics(problem: TwoFoldProblem, fit: TwoFoldFit, fitted: np.ndarray) -> pd.DataFrame:
     sampled, k = problem.seen, len(fit.beta) + 2
-    explained = float(np.var(problem.X[sampled] @ fit.beta, ddof=1))
+    explained = float(np.var(fitted[sampled], ddof=1))
     values = {
         "areas": len(sampled),
         "sampled": int(sampled.sum()),
@@ -306,13 +353,14 @@ def _diagnostics(problem: TwoFoldProblem, fit: TwoFoldFit) -> pd.DataFrame:
     return pd.DataFrame([values])
 
 
-def _residuals(arrays: AreaArrays, fit: TwoFoldFit) -> pd.DataFrame:
+def _residuals(
+    arrays: AreaArrays, problem: TwoFoldProblem, fit: TwoFoldFit, fitted: np.ndarray
+) -> pd.DataFrame:
     """Regression residuals of the sampled sub-areas, each over its own standard deviation."""
     on = np.flatnonzero(arrays.sampled)
-    X, D = arrays.X[on], arrays.D[on]
-    fitted = X @ fit.beta
-    total = fit.sigma2_v + fit.sigma2_u + D
+    X = problem.X[on]
+    total = fit.sigma2_v + fit.sigma2_u + arrays.D[on]
     taken = np.einsum("mp,pq,mq->m", X, fit.beta_cov, X)
-    residual = arrays.y[on] - fitted
+    residual = arrays.y[on] - fitted[on]
     standardised = residual / np.sqrt(np.maximum(total - taken, 1e-12 * total))
-    return residual_table(on, arrays.rows.names[on], fitted, residual, standardised, taken / total)
+    return residual_table(on, arrays.rows.names[on], fitted[on], residual, standardised, taken / total)

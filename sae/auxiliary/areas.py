@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, SaeWarning, name_some
 from sae.tables import joined_labels, labels, require, to_numbers
+from sae.tables.parquet_files import read_parquet
+from sae.tables.text_files import (
+    CODE,
+    looks_missing,
+    missing_words,
+    read_cells,
+    refuse_other_formats,
+    typed_cells,
+)
 
-__all__ = ["AreaFile", "open_areas", "read_areas"]
+__all__ = ["AreaFile", "code_numbers", "code_texts", "open_areas", "read_areas"]
 
-_MISSING = {"", "NA", "NaN", "nan", ":"}  # in a column of numbers; in a code only the empty cell is missing
+_TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,54 +39,124 @@ class AreaFile:
     cells : DataFrame
         Every cell as text, missing where empty; numbers of a Parquet file stay numbers.
     text_columns : tuple of str
-        Columns that hold names or codes: nothing that parses, or numbers with leading zeros.
+        Columns that hold names or codes: nothing that parses, or numbers spelt as codes are (007, 1E1).
     sha256 : str
         Of the file's bytes, in hexadecimal.
+    numbers : mapping of str to Series
+        The columns that hold numbers and words for missing values only.
     """
 
     name: str
     cells: pd.DataFrame
     text_columns: tuple[str, ...]
     sha256: str
+    numbers: Mapping[str, pd.Series] = field(default_factory=dict)
 
     def table(self, codes: Sequence[str] = ()) -> pd.DataFrame:
-        """Return the codes as text and everything else as numbers; see `read_areas`."""
+        """Return the codes and other text as text and everything else as numbers; see `read_areas`."""
         require(self.cells, codes, f"{self.name} has", hint="codes= names it.")
-        keys = list(codes) or list(dict.fromkeys([str(self.cells.columns[0]), *self.text_columns]))
-        names = labels(self.cells[keys[0]], keep_missing=True).fillna("(empty)")
-        columns = {
-            name: _texts(column) if name in keys else _numbers(column, names, self.name)
-            for name, column in self.cells.items()
-        }
-        frame = pd.DataFrame(columns)
+        keys = list(codes) or self.keys([str(self.cells.columns[0])])
+        names = code_texts(self.cells[keys[0]]).fillna("(empty)")
+        frame = pd.DataFrame({name: self._column(name, keys, names) for name in map(str, self.cells)})
         _check_keys(frame[keys], self.name)
+        _announce(frame, self.name)
         return frame
 
+    def keys(self, codes: Sequence[str]) -> list[str]:
+        """Return `codes` and every column of text without a gap; flags and remarks have gaps."""
+        texts = [name for name in self.text_columns if self.cells[name].notna().all()]
+        return list(dict.fromkeys([*codes, *texts]))
 
-def read_areas(path: str | Path, *, codes: Sequence[str] = (), encoding: str = "utf-8") -> pd.DataFrame:
-    r"""Read a table of covariates, one row per area, from CSV, CSV.gz or Parquet.
+    def _column(self, name: str, keys: Sequence[str], names: pd.Series) -> pd.Series:
+        cells = self.cells[name]
+        if name in keys or (name in self.text_columns and name not in self.numbers):
+            return code_texts(cells).astype("object").where(cells.notna())
+        if name in self.numbers:
+            return self.numbers[name]
+        advice = "name the column in codes= if it holds codes; leave a missing value empty"
+        mend = 'decimal="," reads decimal commas' if cells.astype(str).str.contains(",").any() else ""
+        to_numbers(
+            cells.to_frame().astype("object"),
+            name,
+            names=names,
+            hint=f"In {self.name}: {'; '.join(filter(None, [mend, advice]))}.",
+        )
+        return pd.to_numeric(cells)
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; the ending says what it is.
-    codes : sequence of str
-        Columns that name the areas, groups and periods: read as text whatever they look like, so that
-        ``"01"`` stays ``"01"``; together they must tell the rows apart. Without it: the first column, and
-        every column that holds text or numbers with leading zeros.
-    encoding : str
-        Of a CSV file.
 
-    Returns
-    -------
-    DataFrame
-        Codes as text, everything else as numbers; an empty cell of a covariate is missing.
+def code_texts(column: pd.Series) -> pd.Series:
+    """Return codes as text by the rule for labels; whole numbers that a gap made floats lose their point."""
+    text = labels(column, keep_missing=True)
+    known = text.dropna()
+    if known.str.fullmatch(r"-?(0|[1-9][0-9]*)([.]0+)?").all():
+        return text.str.replace(r"[.]0+$", "", regex=True)
+    return text
+
+
+def code_numbers(codes: pd.Series, what: str) -> pd.Series:
+    """Return codes as the numbers that they are in another table; refuse those spelt as no number is.
 
     Raises
     ------
     SaeInputError
-        If the file is absent, empty, of another format or encoding, lacks a code column, has rows with an
-        empty code or rows that bear the same codes, or a column that is numbers except in some rows.
+        Beginning with `what`, for codes such as 010, 1E1 or A.
+
+    Examples
+    --------
+    >>> sae.auxiliary.code_numbers(pd.Series(["2", "11"]), "city is a number, but in areas.csv").tolist()
+    [2, 11]
+    """
+    numbers = pd.to_numeric(codes, errors="coerce")
+    odd = codes[numbers.isna() | codes.str.match(CODE)]
+    if len(odd):
+        raise SaeInputError(
+            f"{what} it does not: {name_some(map(repr, odd.unique()))}.",
+            hint="Write the codes alike in both files, as text with the same zeros in front.",
+            areas=odd,
+            column=str(codes.name),
+        )
+    return numbers
+
+
+def read_areas(
+    path: str | Path,
+    *,
+    codes: Sequence[str] = (),
+    encoding: str = "utf-8",
+    separator: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    missing: Sequence[str | float] = (),
+) -> pd.DataFrame:
+    r"""Read a table of covariates, one row per area, from a text file or Parquet.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.csv``, ``.tsv`` or ``.txt`` (also ``.gz``), or ``.parquet``; the ending says what it is.
+    codes : sequence of str
+        Columns that name the areas, groups and periods: read as text whatever they look like, so that
+        ``"01"`` stays ``"01"``; together they must tell the rows apart. Without it: the first column, and
+        every column of text (names, numbers spelt as codes are) that has no gap.
+    encoding : str
+        Of a text file.
+    separator : str, optional
+        Between the values of a text file; without it comma, semicolon, tab or bar, as its first lines show.
+    decimal : {".", ","}
+        Decimal sign of a text file.
+    missing : sequence of str or number
+        Words that mean a missing value in every column, besides the empty cell and, in a column of numbers,
+        the usual words such as ``NA`` and ``:``.
+
+    Returns
+    -------
+    DataFrame
+        Codes, names and remarks as text, everything else as numbers; an empty cell of a covariate is missing.
+
+    Raises
+    ------
+    SaeInputError
+        If the file is absent, empty, damaged, of another format or encoding, lacks a code column, has rows
+        with an empty code or rows that bear the same codes, or a column that is numbers except in some rows.
 
     Examples
     --------
@@ -88,82 +167,81 @@ def read_areas(path: str | Path, *, codes: Sequence[str] = (), encoding: str = "
     ...     sae.auxiliary.read_areas(file).to_dict("list")
     {'city': ['02', '13'], 'share': [0.25, 0.5]}
     """
-    return open_areas(path, encoding=encoding).table(codes)
+    file = open_areas(path, encoding=encoding, separator=separator, decimal=decimal, missing=missing)
+    return file.table(codes)
 
 
-def open_areas(path: str | Path, *, encoding: str = "utf-8") -> AreaFile:
-    """Read a CSV, CSV.gz or Parquet file in one pass.
+def open_areas(
+    path: str | Path,
+    *,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    missing: Sequence[str | float] = (),
+) -> AreaFile:
+    """Read a text file or Parquet in one pass; the arguments are those of `read_areas`.
 
     Raises
     ------
     SaeInputError
-        If the file is absent, empty, of another format or encoding, or repeats a column name.
+        If the file is absent, empty, damaged, of another format or encoding, or repeats a column name.
     """
     path = Path(path)
     if not path.is_file():
         raise SaeInputError(
             f"There is no file {path}.", hint="Check the path; it is read from the current folder."
         )
-    name, content = path.name, path.read_bytes()
-    if name.lower().endswith((".csv", ".csv.gz")):
-        plain = gzip.decompress(content) if name.lower().endswith(".gz") else content
-        cells = _parse_csv(plain, name, encoding)
-    elif path.suffix.lower() == ".parquet":
-        cells = pd.read_parquet(io.BytesIO(content))
+    content = path.read_bytes()
+    if not content:
+        raise SaeInputError(f"{path.name} is empty.", hint="Expected a header and one row per area.")
+    refuse_other_formats(path, content[:8])
+    if path.name.lower().endswith(_TEXT):
+        table, _ = read_cells(content, path, encoding=encoding, separator=separator)
+        typed = typed_cells(table, path.name, missing=missing, decimal=decimal)
+        numbers = {name: column.values.to_pandas() for name, column in typed if column.is_number}
+        cells = table.to_pandas()
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        cells = read_parquet(content, path.name)
+        numbers = {
+            str(name): cells[name] for name in cells if pd.api.types.is_numeric_dtype(cells[name].dtype)
+        }
     else:
         raise SaeInputError(
-            f"{name} is of no format that is read here.", hint="Save it as .csv, .csv.gz or .parquet."
+            f"{path.name} is of no format that is read here.",
+            hint="Save it as .csv, .csv.gz, .tsv, .txt or .parquet.",
         )
+    words = missing_words(missing)
+    if words:
+        cells = cells.apply(lambda column: column.mask(code_texts(column).isin(words)))
+        numbers = {name: column.mask(cells[name].isna()) for name, column in numbers.items()}
     if cells.empty:
-        raise SaeInputError(f"{name} has no rows.", hint="Expected a header and one row per area.")
-    texts = tuple(str(column) for column in cells if _holds_text(cells[column]))
-    return AreaFile(name, cells, texts, sha256(content).hexdigest())
+        raise SaeInputError(f"{path.name} has no rows.", hint="Expected a header and one row per area.")
+    texts = tuple(str(name) for name in cells if str(name) not in numbers and _holds_text(cells[name]))
+    return AreaFile(path.name, cells, texts, sha256(content).hexdigest(), numbers)
 
 
-def _parse_csv(content: bytes, name: str, encoding: str) -> pd.DataFrame:
-    wide = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    try:
-        cells = pd.read_csv(io.BytesIO(content), header=None, dtype=str, keep_default_na=False, encoding=wide)
-    except pd.errors.EmptyDataError:
-        raise SaeInputError(f"{name} is empty.", hint="Expected a header and one row per area.") from None
-    except UnicodeDecodeError as error:
-        raise SaeInputError(
-            f"{name} is not {encoding} text (byte {error.start}).",
-            hint='Name its encoding, for example encoding="latin-1" or encoding="cp1252".',
-        ) from None
-    except pd.errors.ParserError as error:
-        raise SaeInputError(
-            f"{name} is no proper CSV: {error}.", hint="Separate by commas, quote texts."
-        ) from None
-    header = cells.iloc[0].str.strip()
-    repeated = header[header.duplicated()]
-    if len(repeated):
-        raise SaeInputError(f"{name} repeats the columns {name_some(repeated)}.", hint="Rename one of each.")
-    frame = cells.iloc[1:].set_axis(header.to_list(), axis=1).reset_index(drop=True)
-    frame = frame.apply(lambda column: column.str.strip())
-    return frame.where(frame != "")
+def _announce(frame: pd.DataFrame, file: str) -> None:
+    """Warn of texts that look like words for a missing value, with their counts."""
+    counts = {
+        name: column[column.map(looks_missing, na_action="ignore").eq(True)].value_counts()
+        for name, column in frame.select_dtypes("object").items()
+    }
+    seen = [f"{name} {text!r} ({n:,})" for name, texts in counts.items() for text, n in texts.items()]
+    if seen:
+        warnings.warn(
+            f"{file}: texts that look like missing values are kept: {name_some(seen)}. "
+            'If they mean that nothing is known, say so: missing = ["NA"].',
+            SaeWarning,
+            stacklevel=3,
+        )
 
 
 def _holds_text(column: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(column):
-        return False
-    values = column.dropna().astype(str)
-    values = values[~values.isin(_MISSING)]
-    zeros = values.str.match(r"0\d").any()
-    return bool(len(values) and (zeros or pd.to_numeric(values, errors="coerce").isna().mean() > 0.5))
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    return labels(column, keep_missing=True).astype("object").where(column.notna())
-
-
-def _numbers(column: pd.Series, names: pd.Series, file: str) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    text = column.where(~column.isin(_MISSING))
-    advice = "use a decimal point, leave a missing value empty, or name the column in codes=."
-    to_numbers(text.to_frame(), str(column.name), names=names, hint=f"In {file}, {advice}")
-    return pd.to_numeric(text)  # whole numbers stay whole
+    """Whether a column that is no numbers is text: spelt as codes are, or hardly a number in it."""
+    values = labels(column.dropna(), keep_missing=True)
+    values = values[~values.map(looks_missing)]
+    codes = values.str.match(CODE).any()
+    return bool(not len(values) or codes or pd.to_numeric(values, errors="coerce").isna().mean() > 0.5)
 
 
 def _check_keys(keys: pd.DataFrame, file: str) -> None:

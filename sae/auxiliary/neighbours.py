@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae.auxiliary.areas import open_areas
+from sae.auxiliary.areas import code_texts, open_areas
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.tables import labels, require
+from sae.tables import labels, pandas_frame, require
 
 __all__ = ["Neighbours", "neighbours", "read_neighbours"]
 
@@ -72,6 +72,7 @@ def neighbours(edges: pd.DataFrame, areas: Iterable[object] | None = None) -> Ne
     >>> sae.auxiliary.neighbours(pd.DataFrame({"a": ["N", "S"], "b": ["S", "W"]}), areas=["N", "S", "W", "I"])
     Neighbours: 4 areas, 2 pairs; 1 islands: I
     """
+    edges = pandas_frame(edges, "The edges")
     if edges.shape[1] < 2:
         raise SaeInputError(
             "The edge list has fewer than two columns.", hint="Expected the codes of two neighbours."
@@ -109,8 +110,10 @@ def read_neighbours(
     *,
     between: Sequence[str] = (),
     encoding: str = "utf-8",
+    separator: str | None = None,
+    missing: Sequence[str | float] = (),
 ) -> Neighbours:
-    """Read an edge list (CSV, CSV.gz or Parquet) and return the map it describes.
+    """Read an edge list (a text file or Parquet) and return the map it describes.
 
     Parameters
     ----------
@@ -120,14 +123,15 @@ def read_neighbours(
         See `neighbours`.
     between : sequence of str
         The two columns that hold the codes; the first two without it.
-    encoding : str
-        Of a CSV file.
+    encoding, separator, missing
+        See `read_areas`.
     """
-    file = open_areas(path, encoding=encoding)
+    file = open_areas(path, encoding=encoding, separator=separator, missing=missing)
     require(file.cells, between, f"{file.name} has", hint="between= names it.")
     if len(between) not in (0, 2):
         raise SaeSpecError(f"between= names {len(between)} columns, not two.")
-    return neighbours(file.cells[list(between)] if between else file.cells, areas)
+    ends = file.cells[list(between)] if between else file.cells.iloc[:, :2]
+    return neighbours(ends.apply(code_texts), areas)
 
 
 def _check_directions(i: np.ndarray, j: np.ndarray, names: tuple[str, ...]) -> None:

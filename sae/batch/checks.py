@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
-from formulaic import Formula
 
-from sae.auxiliary import open_areas
 from sae.batch.estimate import estimator, evaluated
-from sae.batch.runner import covariates_of, read_records
-from sae.batch.spec import ModelFile, parse_spec, read_text
+from sae.batch.hints import speaks_of_files
+from sae.batch.runner import covariates_of, read_areas, read_records
+from sae.batch.spec import ModelFile, parse_spec, read_text, toml_tables
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
 from sae.indicators import Indicator
 from sae.quality import load_policy
+from sae.specs import parse_terms, split_formula
 from sae.survey.expressions import names_in
 from sae.survey.layouts import resolve_layout
 
 __all__ = ["check", "check_file"]
 
 
-def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Path | None = None) -> None:
-    """Check a model file, or a planning file, which is one with targets.
+@speaks_of_files
+def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Path | None = None) -> str:
+    """Check a model file, or a planning file, which is one with targets; return the design of the survey.
 
     Raises
     ------
@@ -32,26 +32,21 @@ def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Pat
         At the first fault, named.
     """
     text = read_text(path, what="model file")
-    if not _has_targets(text):
-        return check(parse_spec(text, path.stem), survey=survey, areas=areas)
+    if "target" not in toml_tables(text, path.name):
+        return check(parse_spec(text, path.stem, path.parent), survey=survey, areas=areas)
     from sae.batch.planning import check_inputs
     from sae.batch.planning_spec import parse_planning
 
-    plan = parse_planning(text, path.stem)
+    plan = parse_planning(text, path.stem, path.parent)
     if plan.model is not None:
         return check(plan.model, survey=survey, areas=areas)
     given = {"survey": survey, "areas": areas}
     check_inputs(plan, {name: Path(file) for name, file in given.items() if file is not None})
+    return ""
 
 
-def _has_targets(text: str) -> bool:
-    try:
-        return "target" in tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return False  # the parser of model files says where
-
-
-def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Path | None = None) -> None:
+@speaks_of_files
+def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Path | None = None) -> str:
     """Check that a model file can run: its layout, expressions, model options and policy, then its columns.
 
     Parameters
@@ -59,6 +54,11 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
     spec : ModelFile
     survey, areas : path, optional
         The data that it is meant for; without them only the file itself is checked.
+
+    Returns
+    -------
+    str
+        The design of the survey as it was understood; empty without one.
 
     Raises
     ------
@@ -75,8 +75,9 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
         cross_domains(records, spec.estimate.domains)
         evaluated(spec, records)
     if areas is not None:
-        file = open_areas(areas, encoding=spec.areas.encoding)
+        file = read_areas(spec, Path(areas))
         _check_columns(spec, file.table() if records is None else covariates_of(spec, file, records))
+    return "" if records is None else records.design
 
 
 def _check_expressions(spec: ModelFile) -> None:
@@ -91,7 +92,7 @@ def _check_expressions(spec: ModelFile) -> None:
 
 def _check_columns(spec: ModelFile, covariates: pd.DataFrame) -> None:
     known = [*covariates, *spec.estimate.domains]
-    wanted = {name: "[model] formula" for name in sorted(Formula(spec.model.formula).rhs.required_variables)}
+    wanted = {name: "[model] formula" for name in parse_terms(split_formula(spec.model.formula)[1]).variables}
     wanted |= {spec.model.area: "[model] area"} if spec.model.area else {}
     if spec.benchmark:
         within, weights, targets = spec.benchmark.within, spec.benchmark.weights, spec.benchmark.targets

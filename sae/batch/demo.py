@@ -12,8 +12,8 @@ import pandas as pd
 
 from sae.batch.estimate import Outcome, Step, silent
 from sae.batch.models import find_spec
-from sae.batch.outputs import staged
 from sae.batch.runner import produce
+from sae.batch.staging import staged
 from sae.datasets import Country, country
 from sae.survey import Survey
 from sae.tables import join_by_name, write_table
@@ -111,7 +111,7 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         If `out` cannot be written or the seed is negative.
     """
     out = Path(out)
-    with staged(out) as stage:
+    with staged(out, MODEL) as stage:
         step("drawing a country")
         land = country(seed)
         survey = land.lfs(seed)
@@ -119,7 +119,7 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         write_table(country_areas(land), stage / AREAS)
         write_table(land.truth, stage / TRUTH)
         write_table(country_strata(land, survey), stage / STRATA)
-        outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, out, step)
+        outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, step)
         names = sorted(path.name for path in stage.iterdir())
     outcome = replace(outcome, files=tuple(out / name for name in names))
     persons, regions = len(land.population), land.areas["region"].nunique()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sae.area_level.effects.spatial import SpatialEffect
 from sae.area_level.multivariate.result import MultivariateResult
+from sae.area_level.rows import read_rows
+from sae.batch.hints import collected_warnings, file_error
 from sae.batch.kinds import KINDS
+from sae.batch.outputs import hash_file
+from sae.batch.paths import beside, policy_files
 from sae.batch.spec import ModelFile
 from sae.batch.targets import benchmarked
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
-from sae.errors import SaeInputError, SaeWarning, name_some
+from sae.errors import SaeError, SaeInputError, name_some
 from sae.indicators import Indicator, IndicatorArrays, arrays, resolve
 from sae.quality import assess
 from sae.results import AreaModel, Result
+from sae.specs import parse_terms, split_formula
 from sae.survey import Survey
 from sae.tables import DirectEstimates, EstimateTable, label_text
+from sae.tables.columns import DIRECT_COLUMNS
 
-__all__ = ["Outcome", "Step", "estimate", "estimator", "evaluated", "silent"]
+__all__ = [
+    "Outcome",
+    "Step",
+    "estimate",
+    "estimator",
+    "evaluated",
+    "named_files",
+    "numbered",
+    "refuse_without_areas",
+    "silent",
+]
 
 Step = Callable[[str], None]
 
@@ -55,6 +71,8 @@ class Outcome:
         Of a multivariate model: the difference of every two components, such as the gap between groups.
     files : tuple of Path
         What was written, in alphabetical order.
+    design : str
+        Of the survey, as it was understood.
     """
 
     spec: ModelFile
@@ -65,6 +83,7 @@ class Outcome:
     warnings: tuple[str, ...]
     contrasts: EstimateTable | None = None
     files: tuple[Path, ...] = field(default=())
+    design: str = ""
 
     @property
     def text(self) -> str:
@@ -73,6 +92,7 @@ class Outcome:
         sampled = int(frame["in_sample"].fillna(False).sum())
         method = "/".join(filter(None, (model.kind, model.transform)))
         lines = [f"{self.spec.id}: {len(frame)} domains, {sampled} with a sample; {method}"]
+        lines.append(f"design of the survey: {self.design}")
         both = frame["direct_cv"].gt(0) & frame["cv"].notna()
         if both.any():
             before, after = (frame.loc[both, name].median() for name in ("direct_cv", "cv"))
@@ -111,8 +131,48 @@ def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
 
 
 def estimator(spec: ModelFile) -> AreaModel[Any]:
-    """Return the specification of the model; options that contradict each other are refused here."""
-    return KINDS[spec.model.kind].from_dict(spec.model.options)
+    """Return the specification of the model, a map with its full path.
+
+    Raises
+    ------
+    SaeSpecError
+        If options contradict each other.
+    SaeInputError
+        If the file of a map does not exist.
+    """
+    model = KINDS[spec.model.kind].from_dict(spec.model.options)
+    effect = getattr(model, "spatial", None)
+    if not isinstance(effect, SpatialEffect) or not isinstance(effect.map, str | Path):
+        return model
+    path = beside(effect.map, spec.folder, f"{spec.id}.toml: [model] spatial")
+    placed: dict[str, Any] = {"spatial": replace(effect, map=path)}
+    return replace(model, **placed)
+
+
+def refuse_without_areas(spec: ModelFile) -> None:
+    """Refuse a run without a file of the areas, if the formula needs covariates that only it can have."""
+    known = {*spec.estimate.domains, *DIRECT_COLUMNS}
+    lost = [name for name in parse_terms(split_formula(spec.model.formula)[1]).variables if name not in known]
+    if lost:
+        raise SaeInputError(
+            f"{spec.id}.toml: [model] formula uses {name_some(lost)}, and no file of the areas is given.",
+            hint="Give it with --areas.",
+            column=lost[0],
+        )
+
+
+def named_files(spec: ModelFile, model: AreaModel[Any]) -> dict[str, dict[str, str]]:
+    """Return name and hash of each file that the model file names and that decides a figure."""
+    effect = getattr(model, "spatial", None)
+    path = effect.map if isinstance(effect, SpatialEffect) else None
+    files = {"map": path} if isinstance(path, Path) else {}
+    files |= numbered("policy", policy_files(spec.publish.policy))
+    return {role: {"file": path.name, "sha256": hash_file(path)} for role, path in files.items()}
+
+
+def numbered(role: str, paths: Iterable[Path]) -> dict[str, Path]:
+    """Return paths under the name of their role: "policy", "policy 2"."""
+    return {f"{role} {k}" if k > 1 else role: path for k, path in enumerate(paths, 1)}
 
 
 def estimate(
@@ -149,8 +209,7 @@ def estimate(
     model = estimator(spec)
     data = evaluated(spec, survey)
     domains = cross_domains(survey, spec.estimate.domains)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SaeWarning)
+    with collected_warnings() as messages:
         step("direct estimates")
         table = direct_estimates(
             survey,
@@ -164,15 +223,16 @@ def estimate(
         )
         step("model")
         fit, errors = model.fit_each(table, areas=areas, seed=spec.publish.seed)
-        refused = {key: error.what for key, error in errors.items()}
+        refused = {key: file_error(error) for key, error in errors.items()}
         if fit is not None and spec.benchmark is not None:
             step("benchmark")
             fit = benchmarked(fit, spec, survey, data, domains, partial=bool(refused))
         step("flags")
-        result, failed = _table(fit, table, refused, spec)
-    messages = dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, SaeWarning))
+        lost = _refused_rows(refused, table, areas, spec)
+        result, failed = _table(fit, table, lost, spec)
     result = result.assign(model=spec.id, run=run or result["run"])
-    return Outcome(spec, table, result, fit, failed, tuple(messages), _contrasts(fit, result))
+    contrasts = _contrasts(fit, result)
+    return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=survey.design)
 
 
 def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | None:
@@ -184,8 +244,36 @@ def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | Non
     return EstimateTable(frame.assign(model=result["model"][0], run=result["run"][0]), tables[0].groups)
 
 
+def _refused_rows(
+    refused: Mapping[tuple[Any, ...], SaeError],
+    direct_table: DirectEstimates,
+    areas: pd.DataFrame | None,
+    spec: ModelFile,
+) -> list[tuple[str, SaeError, pd.DataFrame]]:
+    """Return each refused fit: its name, its reason, and all of its rows, those without a sample too."""
+    if not refused:
+        return []
+    rows = read_rows(
+        direct_table,
+        areas,
+        outcome=spec.estimate.indicator_id,
+        domain="domain",
+        vardir="vardir",
+        n_eff="n_eff",
+        per=spec.model.per if any(refused) else (),
+    )
+    fits = list(rows.fits.itertuples(index=False, name=None))
+    return [
+        (" / ".join(map(label_text, key)) or spec.id, error, rows.keep([fits.index(key)]).table)
+        for key, error in refused.items()
+    ]
+
+
 def _table(
-    fit: Result | None, direct_table: DirectEstimates, refused: dict[tuple[Any, ...], str], spec: ModelFile
+    fit: Result | None,
+    direct_table: DirectEstimates,
+    refused: Sequence[tuple[str, SaeError, pd.DataFrame]],
+    spec: ModelFile,
 ) -> tuple[EstimateTable, tuple[str, ...]]:
     """Return all rows, judged; those of a refused fit follow with their direct estimate and the reason."""
     frames, failed = [], []
@@ -194,12 +282,13 @@ def _table(
         frames.append(fit.estimates.frame)
         lost = fit.estimates.frame.loc[fit.estimates["estimate"].isna(), ["domain", "reason"]]
         failed += [f"{domain}: {reason}" for domain, reason in lost.itertuples(index=False)]
-    for key, reason in refused.items():
-        rows = direct_table.frame
-        for name, value in zip(spec.model.per, key, strict=False):
-            rows = rows[rows[name] == value]
-        frames.append(_without_estimate(rows, reason, direct_table, spec))
-        failed.append(f"{' / '.join(map(label_text, key)) or spec.id}: {reason}")
+    for name, error, rows in refused:
+        frames.append(_without_estimate(rows, error.what, direct_table, spec))
+        unsampled = int(rows["direct"].isna().sum())
+        failed.append(
+            f"{name}: {error.what} ({len(rows)} domains without an estimate, {unsampled} of them without a "
+            "sample)"
+        )
     groups = tuple(direct_table.by)
     return EstimateTable(pd.concat(frames, ignore_index=True), groups), tuple(failed)
 
@@ -207,16 +296,7 @@ def _table(
 def _without_estimate(
     rows: pd.DataFrame, reason: str, direct_table: DirectEstimates, spec: ModelFile
 ) -> pd.DataFrame:
-    shared = ["indicator", "definition", "geo", "time", *direct_table.by, "domain", "n", "n_eff"]
-    frame = rows[list(dict.fromkeys(shared))].assign(
-        unit=direct_table.units.get(spec.estimate.indicator_id, ""),
-        direct=rows["estimate"],
-        direct_se=rows["se"],
-        direct_cv=rows["cv"],
-        in_sample=rows["estimate"].notna(),
-        estimate=np.nan,
-        se=np.nan,
-    )
+    frame = rows.assign(in_sample=rows["direct"].notna(), estimate=np.nan, se=np.nan)
     verdict = assess(frame, spec.publish.policy)
     frame = frame.assign(**{str(name): verdict[name] for name in verdict})
     frame["reason"] = f"no model estimate: {reason}"

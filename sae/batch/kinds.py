@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
 from sae import area_level
+from sae.batch.values import shown
 from sae.results import AreaModel
 
 __all__ = ["KINDS", "option_complaints", "options"]
@@ -20,11 +21,14 @@ KINDS: dict[str, type[AreaModel[Any]]] = {
 
 # columns of a plain frame; in a run the direct estimates bring their own
 _OF_FRAMES = ("domain", "vardir", "n_eff")
-_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
-    str: ((str,), "text"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
+# what an option takes in a file, by the annotation of its field; a component such as AR1 stands there as text
+_TAKEN: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
 }
+_TEXT: tuple[tuple[type, ...], str] = ((str,), "text, in quotes")
+_LISTS = ("Sequence", "tuple", "Mapping", "Any")  # annotations of options that take lists or tables
 
 
 def options(kind: str) -> list[str]:
@@ -35,20 +39,40 @@ def options(kind: str) -> list[str]:
 def option_complaints(model: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
     """Yield what is wrong with the keys of ``[model]``: (unknown key, "") or (None, complaint)."""
     kind = model.get("kind", "fay_herriot")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         near = get_close_matches(str(kind), KINDS, n=1)
         meant = f'; did you mean "{near[0]}"?' if near else "."
         known = ", ".join(f'"{name}"' for name in KINDS)
-        yield None, f'[model] kind = "{kind}" is not known{meant} It takes {known}.'
+        yield None, f"[model] kind = {shown(kind)} is not known{meant} It takes {known}."
         return
     known_keys = options(kind)
     for key in model:
         if key not in known_keys:
             yield key, ""
     for field in fields(KINDS[kind]):
-        value, default = model.get(field.name), field.default
-        if value is None or default is None or default is MISSING or type(default) not in _TYPES:
-            continue
-        accepted, words = _TYPES[type(default)]
-        if not isinstance(value, accepted) or isinstance(value, bool):
-            yield None, f"[model] {field.name} = {value!r} cannot be used: it takes {words}."
+        if field.name in model and not _fits(model[field.name], str(field.type)):
+            wanted = _taken(str(field.type))[1]
+            yield (
+                None,
+                f"[model] {field.name} = {shown(model[field.name])} cannot be used: it takes {wanted}.",
+            )
+
+
+def _taken(annotation: str) -> tuple[tuple[type, ...], str]:
+    if "Sequence[Sequence" in annotation:
+        return (dict, list), "a table of texts, or a list of lists of texts"
+    if any(name in annotation for name in _LISTS):
+        return (str, list), "text, or a list of texts"
+    return _TAKEN.get(annotation.removesuffix(" | None"), _TEXT)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    types = _taken(annotation)[0]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        return False
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if dict in types and isinstance(value, list):
+        return all(
+            isinstance(part, list) and part and all(isinstance(p, str) for p in part) for part in parts
+        )
+    return all(isinstance(part, str) for part in parts)

@@ -55,6 +55,8 @@ def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
         if not found:
             raise SaeInputError(f"The folder {path} holds no model file (*.toml).")
         return found
+    if str(name) in shipped_plans():
+        raise SaeInputError(f"{name} is a planning file, not a model file.", hint="sae plan makes its plan.")
     near = get_close_matches(path.stem, shipped, n=1)
     raise SaeInputError(
         f"There is no model file {path}, and no shipped model of that name.",
@@ -87,6 +89,8 @@ def find_plan(name: str | Path) -> PlanningFile:
     path, shipped = Path(name), shipped_plans()
     if not path.is_file() and str(name) in shipped:
         return read_planning(shipped[str(name)])
+    if not path.exists() and str(name) in shipped_models():
+        raise SaeInputError(f"{name} is a model file, not a planning file.", hint="sae run estimates it.")
     if not path.exists():
         near = get_close_matches(path.stem, shipped, n=1)
         raise SaeInputError(

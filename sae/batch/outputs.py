@@ -1,24 +1,34 @@
-"""Writing a run: everything arrives together or nothing does, and the record says where it came from."""
+"""The record of a run: where its results came from, what they are, and whose they are."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from hashlib import file_digest, sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sae._version import __version__
-from sae.errors import SaeInputError
+from sae.errors import SaeInputError, name_some
+from sae.tables import CSV_GUARD
 
-__all__ = ["hash_file", "run_id", "staged", "versions", "write_json", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "hash_file",
+    "merge_manifest",
+    "refuse_folder",
+    "refuse_taken",
+    "run_id",
+    "versions",
+    "write_json",
+    "write_manifest",
+]
 
 MANIFEST = "manifest.json"
+_RUN = (".csv", ".parquet", ".xlsx", ".png", ".direct.csv", ".contrasts.csv")
+_PLAN = (".html", ".domains.csv", ".domains.parquet")
 _RECORDED = ("numpy", "scipy", "pandas", "numba", "pyarrow")  # what the numbers and the bytes depend on
 
 
@@ -42,96 +52,90 @@ def run_id(origin: Mapping[str, Any]) -> str:
     return sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
 
 
-@contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """Give a folder to build in; what lies there moves into `out` at the end, or disappears on any error.
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that is the same bytes on every system: sorted keys, UTF-8, plain line ends."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_bytes(f"{text}\n".encode(errors="backslashreplace"))  # bytes of a name that are no text
 
-    The folder stands on the same disk as `out`, so that moving is renaming. Files of `out` with other
-    names stay. An interruption while files move puts the old ones back.
+
+def write_manifest(stage: Path, identifier: str, entry: Mapping[str, Any]) -> Path:
+    """Write the record of one model beside its outputs in `stage`."""
+    files = sorted(path for path in stage.iterdir() if path.name.startswith(f"{identifier}."))
+    outputs = {path.name: hash_file(path) for path in files}
+    write_json(
+        stage / MANIFEST,
+        {"manifest": 1, "models": {identifier: {**entry, "csv": CSV_GUARD, "outputs": outputs}}},
+    )
+    return stage / MANIFEST
+
+
+def merge_manifest(stage: Path, out: Path) -> None:
+    """Add to the record in `stage` those of the other models of `out`.
 
     Raises
     ------
     SaeInputError
-        At once, before any work, if `out` cannot be written.
+        If a file of `stage` would replace one of theirs.
     """
-    out = Path(os.path.abspath(out))
-    home = out if out.is_dir() else out.parent
-    stage = home / f".sae-partial-{os.getpid()}"
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
-    try:
-        if out.exists() and not out.is_dir():
-            raise NotADirectoryError(0, "it is a file")
-        shutil.rmtree(stage, ignore_errors=True)
-        stage.mkdir(parents=True)
-    except OSError as error:
-        raise SaeInputError(
-            f"The output folder {out} cannot be written: {error.strerror or error}.",
-            hint="Name another folder with --out.",
-        ) from None
-    try:
-        yield stage
-        _move(stage, out)
-        made = []
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        with suppress(OSError):  # someone else put a file there meanwhile
-            for folder in made:
-                folder.rmdir()
-
-
-def _move(stage: Path, out: Path) -> None:
-    if not out.exists():
-        os.replace(stage, out)
+    if not (stage / MANIFEST).is_file():
         return
-    old = stage / ".old"
-    names = sorted(path.name for path in stage.iterdir())
-    old.mkdir()
-    try:
-        for name in names:
-            if (out / name).exists():
-                os.replace(out / name, old / name)
-            os.replace(stage / name, out / name)
-    except BaseException as error:
-        for name in names:
-            if (old / name).exists():
-                os.replace(old / name, out / name)
-            elif not (stage / name).exists():
-                (out / name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
+    models = _models(stage / MANIFEST)
+    for identifier in models:
+        _refuse_others(out, identifier, {path.name for path in stage.iterdir()} - {MANIFEST})
+    earlier = {name: entry for name, entry in _models(out / MANIFEST).items() if _all_there(out, entry)}
+    write_json(stage / MANIFEST, {"manifest": 1, "models": {**earlier, **models}})
+
+
+def refuse_taken(out: Path, identifier: str, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a folder in which the results of a model would replace what is not theirs to replace.
+
+    Raises
+    ------
+    SaeInputError
+        If results of another model, an input or a folder bear the name of one of its files.
+    """
+    names = {f"{identifier}{ending}" for ending in (*_RUN, *_PLAN)} if identifier else set()
+    _refuse_others(out, identifier, names)
+    for name in sorted({*names, MANIFEST}):
+        place = out / name
+        refuse_folder(place)
+        if any(place.exists() and file.exists() and place.samefile(file) for file in inputs):
             raise SaeInputError(
-                f"The results in {out} cannot be replaced: {error.strerror or error}.",
-                hint="The old ones are untouched. Close the programs that have them open.",
-            ) from None
-        raise
+                f"The input {place} would be replaced by a result of the same name.",
+                hint="Name another output folder.",
+            )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON that is the same bytes on every system: sorted keys, UTF-8, plain line ends."""
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_bytes(f"{text}\n".encode())
+def refuse_folder(place: Path) -> None:
+    """Refuse to put a file where a folder stands."""
+    if place.is_dir():
+        raise SaeInputError(
+            f"{place} is a folder, where a result of that name is to be written.",
+            hint="Rename it, or name another output folder.",
+        )
 
 
-def write_manifest(stage: Path, out: Path, identifier: str, entry: Mapping[str, Any]) -> Path:
-    """Write the record of one model into `stage`, with those of the other models in `out`."""
-    models = {
-        identifier: {
-            **entry,
-            "outputs": {path.name: hash_file(path) for path in sorted(stage.glob(f"{identifier}.*"))},
-        }
-    }
-    for name, earlier in _earlier_models(out / MANIFEST).items():
-        models.setdefault(name, earlier)
-    write_json(stage / MANIFEST, {"manifest": 1, "models": models})
-    return stage / MANIFEST
+def _refuse_others(out: Path, identifier: str, names: set[str]) -> None:
+    """Refuse names that another model's results have, in any case: some systems do not tell them apart."""
+    plain = {name.casefold() for name in names}
+    for other, entry in _models(out / MANIFEST).items():
+        theirs = sorted(name for name in entry["outputs"] if name.casefold() in plain)
+        if other != identifier and theirs:
+            raise SaeInputError(
+                f"The results of {identifier} would replace those of another model, {other}, in {out}: "
+                f"{name_some(theirs)}.",
+                hint="Rename one of the model files, or name another output folder.",
+            )
 
 
-def _earlier_models(path: Path) -> dict[str, Any]:
+def _models(path: Path) -> dict[str, Any]:
+    """Return the records of a manifest by model; none where there is no manifest of ours."""
     try:
         models = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return {name: entry for name, entry in models.items() if _all_there(path.parent, entry["outputs"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # none yet, or not one of ours: it is replaced
+        return {name: entry for name, entry in models.items() if isinstance(entry["outputs"], dict)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
-def _all_there(folder: Path, outputs: Mapping[str, str]) -> bool:
-    return all((folder / name).is_file() for name in outputs)
+def _all_there(folder: Path, entry: Mapping[str, Any]) -> bool:
+    return all((folder / name).is_file() for name in entry["outputs"])

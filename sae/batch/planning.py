@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.batch.estimate import Step, estimator, silent
-from sae.batch.outputs import staged, versions, write_manifest
+from sae.batch.estimate import Step, estimator, named_files, numbered, refuse_without_areas, silent
+from sae.batch.hints import collected_warnings, speaks_of_files
+from sae.batch.outputs import hash_file, run_id, versions, write_manifest
+from sae.batch.paths import policy_files
 from sae.batch.planning_inputs import PlanInputs, read_inputs
 from sae.batch.planning_spec import PlanningFile
 from sae.batch.spec import ModelFile
-from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
+from sae.batch.staging import staged
+from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.planning import Report, ReportDetails, allocate, confirm, national_check, oversample, report
 from sae.planning.precision import PrecisionRule
 from sae.planning.with_model.arrays import Reach
-from sae.results import Result
-from sae.tables import joined_labels, to_numbers
+from sae.quality import load_policy
+from sae.results import AreaModel, Result
+from sae.tables import joined_labels, labels, to_numbers
 
 __all__ = ["Planned", "check_inputs", "plan"]
 
@@ -39,6 +43,8 @@ class Planned:
         Domains that no budget makes precise enough.
     warnings : tuple of str
     files : tuple of Path
+    design : str
+        Of the survey, as it was understood.
     """
 
     spec: PlanningFile
@@ -46,17 +52,21 @@ class Planned:
     unreachable: tuple[str, ...]
     warnings: tuple[str, ...]
     files: tuple[Path, ...] = field(default=())
+    design: str = ""
 
     @property
     def text(self) -> str:
         """The plan in a few lines."""
         lines = [self.report.title, *self.report.lead]
         lines += list(self.report.quotations[-1:])
+        if self.design:
+            lines.append(f"design of the survey: {self.design}")
         if self.files:
             lines.append(f"wrote to {self.files[0].parent}: {', '.join(path.name for path in self.files)}")
         return "\n".join(lines)
 
 
+@speaks_of_files
 def plan(
     spec: PlanningFile,
     *,
@@ -94,36 +104,52 @@ def plan(
     given = {"frame": frame, "survey": survey, "direct": direct, "areas": areas}
     paths = {name: Path(path) for name, path in given.items() if path is not None}
     check_inputs(spec, paths)
+    model = None if spec.model is None else estimator(spec.model)
+    named = _named_files(spec, model)
     out = Path(out)
-    with staged(out) as stage:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SaeWarning)
+    with staged(out, spec.id, paths.values()) as stage:
+        with collected_warnings() as messages:
             read = read_inputs(spec, paths, step)
             libraries = versions()
-            details = _details(spec, read.origin, libraries)
+            inputs = {**read.origin, **named}
+            details = _details(spec, inputs, libraries)
             if spec.model is None:
                 plan_report, unreachable = _direct_only(spec, read, details, step)
             else:
                 plan_report, unreachable = _with_model(
                     spec, spec.model, read, paths["frame"].name, details, step
                 )
-        messages = dict.fromkeys(
-            str(item.message) for item in caught if issubclass(item.category, SaeWarning)
-        )
         step("writing the report")
         plan_report.write(stage, spec.id)
-        record = {
+        origin = {
             "spec": spec.text,
-            "inputs": read.origin,
+            "inputs": inputs,
             "versions": libraries,
             "seed": spec.publish.seed,
+        }
+        record = {
+            **origin,
+            "run": run_id(origin),
             "title": spec.title,
-            "warnings": list(messages),
+            "design": read.design,
+            "warnings": messages,
             "unreachable": list(unreachable),
         }
-        write_manifest(stage, out, spec.id, record)
+        write_manifest(stage, spec.id, record)
         names = sorted(path.name for path in stage.iterdir())
-    return Planned(spec, plan_report, unreachable, tuple(messages), tuple(out / name for name in names))
+    files = tuple(out / name for name in names)
+    return Planned(spec, plan_report, unreachable, tuple(messages), files, read.design)
+
+
+def _named_files(spec: PlanningFile, model: AreaModel[Any] | None) -> dict[str, dict[str, str]]:
+    """Return name and hash of each file that the planning file names and that decides a figure."""
+    rules = [*spec.targets, *([spec.national] if spec.national else [])]
+    paths = dict.fromkeys(path for rule in rules for path in policy_files(rule.policy))
+    files = {
+        role: {"file": path.name, "sha256": hash_file(path)}
+        for role, path in numbered("target policy", paths).items()
+    }
+    return files if model is None or spec.model is None else {**named_files(spec.model, model), **files}
 
 
 def check_inputs(spec: PlanningFile, paths: Mapping[str, Path]) -> None:
@@ -142,6 +168,8 @@ def check_inputs(spec: PlanningFile, paths: Mapping[str, Path]) -> None:
             "(direct estimates)"
             f"{', not both' if given else ''}."
         )
+    elif "survey" in paths and "areas" not in paths:
+        refuse_without_areas(spec.model)
 
 
 def _details(
@@ -162,7 +190,7 @@ def _details(
         costs=sources.costs,
         response=sources.response,
         calibration=sources.calibration,
-        policy=str(spec.publish.policy) if spec.model is not None else "",
+        policy=load_policy(spec.publish.policy).name if spec.model is not None else "",
         seed=spec.publish.seed,
         versions=libraries,
         inputs={f"{name}: {entry['file']}": entry["sha256"] for name, entry in files.items()},
@@ -196,7 +224,8 @@ def _with_model(
     fit = fit.flag(model.publish.policy)
     strata = _keep_today(spec, _with_domains(read.strata, fit, model.estimate.by, file))
     step("plan")
-    sample = oversample(fit, strata, targets=_targets(spec, strata), assurance=spec.plan.assurance or None)
+    targets = _targets(spec, strata, fit)
+    sample = oversample(fit, strata, targets=targets, assurance=spec.plan.assurance or None)
     confirmed = None
     if spec.plan.confirm:
         step("simulating the planned survey")
@@ -221,7 +250,7 @@ def _keep_today(spec: PlanningFile, strata: pd.DataFrame) -> pd.DataFrame:
     """
     if not (spec.plan.keep_today and "n_now" in strata):
         return strata
-    now = pd.Series(to_numbers(strata, "n_now"))
+    now = pd.Series(to_numbers(strata, "n_now")).fillna(0.0)  # not known: nothing to keep
     least = np.maximum(now, to_numbers(strata, "minimum")) if "minimum" in strata else now
     if spec.model is not None:
         sampled = now.groupby(strata["domain"].to_numpy()).transform("sum") > 0
@@ -232,7 +261,7 @@ def _keep_today(spec: PlanningFile, strata: pd.DataFrame) -> pd.DataFrame:
 def _with_domains(frame: pd.DataFrame, fit: Result, by: list[str], file: str) -> pd.DataFrame:
     """Give each row of the frame the name that its domain has in the fit, by the columns that make it."""
     if "domain" in frame:
-        return frame
+        return frame.drop(columns=[name for name in by if name in frame and name != "stratum"])
     absent = [name for name in by if name not in frame]
     if absent:
         raise SaeInputError(
@@ -253,12 +282,26 @@ def _with_domains(frame: pd.DataFrame, fit: Result, by: list[str], file: str) ->
             areas=lost,
             column=by[0],
         )
-    return frame.assign(domain=domain)
+    return frame.assign(domain=domain).drop(columns=[name for name in by if name != "stratum"])
 
 
-def _targets(spec: PlanningFile, frame: pd.DataFrame) -> dict[str, float | PrecisionRule]:
-    """Rule by domain; a later target replaces an earlier one where both apply."""
-    domains = list(dict.fromkeys(frame["domain"].astype(str)))
+def _targets(spec: PlanningFile, frame: pd.DataFrame, fit: Result) -> dict[str, float | PrecisionRule]:
+    """Rule by domain; a later target replaces an earlier one where both apply.
+
+    A target that names no domains is for all of the fit: those without strata are refused.
+    """
+    domains = list(dict.fromkeys(labels(frame["domain"])))
+    if any(not target.only for target in spec.targets):
+        known = set(domains)
+        lost = [name for name in fit.estimates.frame["domain"].astype(str) if name not in known]
+        if lost:
+            raise SaeInputError(
+                f"{len(lost)} of {len(fit.estimates.frame)} domains of the fit have no strata in the frame: "
+                f"{name_some(lost)}.",
+                hint='Add their strata, or name the domains of each target: only = {domain = ["..."]}.',
+                areas=lost,
+                column="domain",
+            )
     rules: dict[str, float | PrecisionRule] = {}
     for target in spec.targets:
         chosen = target.only.get("domain", domains)

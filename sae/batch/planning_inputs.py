@@ -10,9 +10,10 @@ import pandas as pd
 
 from sae.auxiliary import AreaFile, open_areas
 from sae.batch.estimate import Step, evaluated
+from sae.batch.hints import reading
 from sae.batch.outputs import hash_file
 from sae.batch.planning_spec import PlanningFile
-from sae.batch.runner import covariates_of, read_records
+from sae.batch.runner import covariates_of, read_areas, read_records
 from sae.batch.spec import ModelFile
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
@@ -21,6 +22,7 @@ from sae.indicators import Indicator
 from sae.indicators.registry import REGISTRY
 from sae.survey import Survey
 from sae.tables import DirectEstimates, joined_labels, labels, read_table, require
+from sae.tables.text_files import CODE, looks_missing
 
 __all__ = ["PlanInputs", "read_inputs"]
 
@@ -39,12 +41,15 @@ class PlanInputs:
         What the model is fitted to.
     origin : mapping of str to mapping
         Name and sha256 of each file.
+    design : str
+        Of the survey, as it was understood.
     """
 
     strata: pd.DataFrame
     areas: pd.DataFrame | None
     estimates: DirectEstimates | pd.DataFrame | None
     origin: Mapping[str, Mapping[str, str]]
+    design: str = ""
 
 
 def read_inputs(spec: PlanningFile, paths: Mapping[str, Path], step: Step) -> PlanInputs:
@@ -56,7 +61,8 @@ def read_inputs(spec: PlanningFile, paths: Mapping[str, Path], step: Step) -> Pl
         If one of them cannot be used; it is named.
     """
     step(f"reading {', '.join(path.name for path in paths.values())}")
-    frame = open_areas(paths["frame"], encoding=spec.frame.encoding)
+    with reading("[frame]"):
+        frame = open_areas(paths["frame"], **spec.frame.reading)
     origin: dict[str, Mapping[str, str]] = {"frame": {"file": frame.name, "sha256": frame.sha256}}
     strata = _strata(spec, frame)
     if spec.model is None:
@@ -66,7 +72,7 @@ def read_inputs(spec: PlanningFile, paths: Mapping[str, Path], step: Step) -> Pl
         records = read_records(model, paths["survey"])
         origin["survey"] = dict(records.source)
     if "areas" in paths:
-        file = open_areas(paths["areas"], encoding=model.areas.encoding)
+        file = read_areas(model, paths["areas"])
         origin["areas"] = {"file": file.name, "sha256": file.sha256}
         areas = _only(_covariates(model, file, records), spec, file.name)
     step("direct estimates")
@@ -83,7 +89,7 @@ def read_inputs(spec: PlanningFile, paths: Mapping[str, Path], step: Step) -> Pl
         smoothing=model.estimate.smoothing,
         seed=model.publish.seed,
     )
-    return PlanInputs(strata, areas, estimates, origin)
+    return PlanInputs(strata, areas, estimates, origin, records.design)
 
 
 def _strata(spec: PlanningFile, file: AreaFile) -> pd.DataFrame:
@@ -94,9 +100,9 @@ def _strata(spec: PlanningFile, file: AreaFile) -> pd.DataFrame:
         keys = ["stratum", "domain", *spec.model.estimate.by]
     require(file.cells, list(spec.frame.columns.values()), f"{file.name} has", "(of [frame] columns)")
     own = [spec.frame.columns.get(name, name) for name in keys]
-    codes = dict.fromkeys([*(name for name in own if name in file.cells), *file.text_columns])
+    codes = file.keys([name for name in own if name in file.cells])
     names = {there: here for here, there in spec.frame.columns.items()}
-    frame = file.table(list(codes)).rename(columns=names)
+    frame = file.table(codes).rename(columns=names)
     return frame.assign(**{name: value for name, value in spec.costs.columns.items() if name not in frame})
 
 
@@ -104,7 +110,7 @@ def _covariates(model: ModelFile, file: AreaFile, records: Survey | None) -> pd.
     if records is not None:
         return covariates_of(model, file, records)
     by = [name for name in (*model.estimate.domains, "domain") if name in file.cells]
-    return file.table(list(dict.fromkeys([*by, *file.text_columns])))
+    return file.table(file.keys(by))
 
 
 def _only(covariates: pd.DataFrame, spec: PlanningFile, file: str) -> pd.DataFrame:
@@ -147,7 +153,9 @@ def _numbers(frame: pd.DataFrame, texts: set[str]) -> pd.DataFrame:
     for name in [
         name for name in frame if name not in texts and not pd.api.types.is_numeric_dtype(frame[name])
     ]:
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        if numbers.notna().sum() == (frame[name].fillna("") != "").sum():
+        cells = frame[name].fillna("").astype("string")
+        known = ~cells.map(looks_missing).astype(bool)
+        numbers = pd.to_numeric(cells.where(known), errors="coerce")
+        if (numbers.notna() == known).all() and not cells.str.match(CODE).any():
             frame = frame.assign(**{str(name): numbers.astype(float)})
     return frame.reset_index(drop=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
+from sae.batch.paths import placed_policy
 from sae.batch.spec import (
     AreasSection,
     EstimateSection,
@@ -85,6 +87,10 @@ class TargetSection(Section):
             return Published(self.policy, self.grade)
         return Regulation(str(self.regulation), self.table)
 
+    def placed(self, folder: Path, where: str) -> Self:
+        """Return the section with the full path of a policy file."""
+        return self.model_copy(update={"policy": placed_policy(self.policy, folder, where)})
+
     def target(self) -> Target:
         """Return the target for `sae.planning.allocate`."""
         return Target(str(self.indicator), self.rule, tuple(self.by), self.group, self.only or None)
@@ -115,10 +121,9 @@ class PlanSection(Section):
     minimum: int = Field(default=2, ge=0)
 
 
-class FrameSection(Section):
+class FrameSection(AreasSection):
     """``[frame]``: how the file of the strata is read; `columns` gives names to columns that bear others."""
 
-    encoding: str = "utf-8"
     columns: dict[str, str] = Field(default_factory=dict)
 
 

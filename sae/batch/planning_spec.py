@@ -79,11 +79,13 @@ def read_planning(path: str | Path) -> PlanningFile:
         known key.
     """
     path = Path(path)
-    return parse_planning(read_text(path, what="planning file"), path.stem)
+    return parse_planning(read_text(path, what="planning file"), path.stem, path.parent)
 
 
-def parse_planning(text: str, identifier: str) -> PlanningFile:
+def parse_planning(text: str, identifier: str, folder: Path = Path()) -> PlanningFile:
     """Check the text of a planning file; `identifier` is the name that its outputs will bear.
+
+    The paths that it names are taken from `folder`.
 
     Examples
     --------
@@ -104,12 +106,13 @@ def parse_planning(text: str, identifier: str) -> PlanningFile:
     except ValidationError as error:
         faults += [_numbered(line) for line in complaints(error, _Numbered(TABLES))]
     if faults:
-        raise SaeSpecError("\n".join(f"{file}: {line}" for line in faults))
+        raise SaeSpecError("\n".join(f"{file}: {line}" for line in dict.fromkeys(faults)))
+    contents = _placed(contents, folder, file)
     check_together(contents, file)
     title = title_from(tables, text, identifier)
     model = None
     if contents.model is not None and contents.estimate is not None:
-        areas = AreasSection(encoding=contents.areas.encoding)
+        areas = AreasSection(**contents.areas.reading)
         model = ModelFile(
             identifier,
             title,
@@ -120,6 +123,7 @@ def parse_planning(text: str, identifier: str) -> PlanningFile:
             contents.model,
             None,
             contents.publish,
+            folder,
         )
     return PlanningFile(
         identifier,
@@ -136,6 +140,17 @@ def parse_planning(text: str, identifier: str) -> PlanningFile:
         contents.national,
         contents.publish,
     )
+
+
+def _placed(contents: Contents, folder: Path, file: str) -> Contents:
+    """Return the tables with the full paths of their policies."""
+    targets = [
+        target.placed(folder, f"{file}: [[target]] number {k} policy")
+        for k, target in enumerate(contents.target, 1)
+    ]
+    publish = contents.publish.placed(folder, f"{file}: [publish] policy")
+    national = contents.national and contents.national.placed(folder, f"{file}: [national] policy")
+    return contents.model_copy(update={"target": targets, "publish": publish, "national": national})
 
 
 class _Numbered(dict[tuple[str, ...], type[Section]]):

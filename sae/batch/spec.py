@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from sae.batch.paths import placed_policy
+from sae.batch.values import LONGEST, check_values, shown
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import LonelyPolicy, Smoothing
 
@@ -30,6 +33,20 @@ __all__ = [
 ]
 
 
+_WANTED = {
+    "string_type": "it takes text, in quotes",
+    "int_type": "it takes a whole number",
+    "float_type": "it takes a number",
+    "bool_type": "it takes true or false, without quotes",
+    "list_type": "it takes a list",
+    "dict_type": "it takes a table",
+    "model_type": "it takes a table",
+}
+
+
+_MOST_BRACKETS = 200  # open at once
+
+
 class Section(BaseModel):
     """A table of a model or planning file: strict about types, deaf to no key."""
 
@@ -45,24 +62,31 @@ def _kind_of(value: Any) -> str:
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list)]
+Words = Annotated[list[str | int | float], BeforeValidator(_as_list)]
 
 
 class SurveySection(Section):
-    """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins."""
+    """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins.
+
+    `missing` lists words that mean a missing value, besides the empty cell.
+    """
 
     layout: str | None = None
     columns: dict[str, Any] = Field(default_factory=dict)
     codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    missing: Words = Field(default_factory=list)
     lonely_psu: LonelyPolicy = "fail"
     nest: bool = False
     encoding: str = "utf-8"
+    separator: str | None = None
+    decimal: Literal[".", ","] = "."
 
     @property
     def as_layout(self) -> dict[str, Any] | None:
         """The mapping that `sae.read_survey` takes as its layout; None where the file says nothing."""
-        parts = {"layout": self.layout, "columns": self.columns, "codes": self.codes, "derive": self.derive}
-        return {name: part for name, part in parts.items() if part} or None
+        names = ("layout", "columns", "codes", "derive", "missing")
+        return {name: getattr(self, name) for name in names if getattr(self, name)} or None
 
 
 class IndicatorSection(Section):
@@ -130,16 +154,28 @@ class ModelSection(Section):
 
 
 class AreasSection(Section):
-    """``[areas]``: how the file of the areas is read."""
+    """``[areas]``: how the file of the areas is read.
+
+    `missing` lists words that mean a missing value, besides the empty cell.
+    """
 
     encoding: str = "utf-8"
+    separator: str | None = None
+    decimal: Literal[".", ","] = "."
+    missing: Words = Field(default_factory=list)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `sae.auxiliary.open_areas` takes of it."""
+        return {name: getattr(self, name) for name in ("encoding", "separator", "decimal", "missing")}
 
 
 class BenchmarkSection(Section):
     """``[benchmark]``: the known figures that the estimates must meet.
 
     Without `targets` they are the survey's own direct estimates for each value of `within`; without
-    `weights`, a domain weighs what the survey says its universe counts.
+    `weights`, a domain weighs what the survey says its universe counts. A group that would move by a factor
+    outside `factor_range` stops the run: its target is of another scale or of another group.
     """
 
     within: str | None = None
@@ -152,6 +188,13 @@ class BenchmarkSection(Section):
         | None
     ) = None
     weights: str | None = None
+    factor_range: list[float] = Field(default=[0.5, 2.0], min_length=2, max_length=2)
+
+    @property
+    def plausible(self) -> tuple[float, float]:
+        """The factors by which a group may move."""
+        low, high = self.factor_range
+        return low, high
 
 
 class PublishSection(Section):
@@ -160,7 +203,11 @@ class PublishSection(Section):
     policy: Annotated[
         Annotated[str, Tag("~value")] | Annotated[dict[str, Any], Tag("~table")], Discriminator(_kind_of)
     ] = "eurostat_lfs"
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0)
+
+    def placed(self, folder: Path, where: str) -> PublishSection:
+        """Return the section with the full path of a policy file."""
+        return self.model_copy(update={"policy": placed_policy(self.policy, folder, where)})
 
 
 class _Contents(Section):
@@ -198,7 +245,9 @@ class ModelFile:
     text : str
         The TOML as it was written.
     survey, areas, estimate, model, benchmark, publish
-        The tables of the file.
+        The tables of the file; a policy with its full path.
+    folder : Path
+        From which the paths of the file are taken: its own.
     """
 
     id: str
@@ -210,6 +259,7 @@ class ModelFile:
     model: ModelSection
     benchmark: BenchmarkSection | None
     publish: PublishSection
+    folder: Path = Path()
 
     @property
     def sha256(self) -> str:
@@ -245,11 +295,13 @@ def read_spec(path: str | Path) -> ModelFile:
         the file, the table and the key, and the nearest known key.
     """
     path = Path(path)
-    return parse_spec(read_text(path), path.stem)
+    return parse_spec(read_text(path), path.stem, path.parent)
 
 
-def parse_spec(text: str, identifier: str) -> ModelFile:
+def parse_spec(text: str, identifier: str, folder: Path = Path()) -> ModelFile:
     """Check the text of a model file; `identifier` is the name that its outputs will bear.
+
+    The paths that it names are taken from `folder`.
 
     Examples
     --------
@@ -271,7 +323,7 @@ def parse_spec(text: str, identifier: str) -> ModelFile:
     except ValidationError as error:
         found += complaints(error, _TABLES)
     if found:
-        raise SaeSpecError("\n".join(f"{file}: {line}" for line in found))
+        raise SaeSpecError("\n".join(f"{file}: {line}" for line in dict.fromkeys(found)))
     _check_together(contents, file)
     return ModelFile(
         identifier,
@@ -282,7 +334,8 @@ def parse_spec(text: str, identifier: str) -> ModelFile:
         contents.estimate,
         contents.model,
         contents.benchmark,
-        contents.publish,
+        contents.publish.placed(folder, f"{file}: [publish] policy"),
+        folder,
     )
 
 
@@ -298,14 +351,31 @@ def title_from(tables: dict[str, Any], text: str, identifier: str) -> str:
 
 
 def toml_tables(text: str, file: str, needs: str = "[estimate] and [model]") -> dict[str, Any]:
-    """Return the tables of a TOML file that is not empty."""
+    """Return the tables of a TOML file that is not empty and holds texts, numbers, lists and tables only.
+
+    Raises
+    ------
+    SaeSpecError
+        If it is no TOML, or an entry is a date, is not finite, or is larger or deeper than any use of it.
+    """
+    if _brackets(text) > _MOST_BRACKETS:  # the parser's own limit is Python's, which packages move
+        raise SaeSpecError(f"{file} has lists or tables in each other, hundreds deep.")
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SaeSpecError(f"{file} is not valid TOML: {error}.") from None
+    except ValueError as error:  # of Python itself: a whole number of thousands of digits
+        raise SaeSpecError(f"{file} holds a number that cannot be read: {error}.") from None
     if not tables:
         raise SaeSpecError(f"{file} is empty.", hint=f"It needs at least {needs}.")
+    check_values(tables, file)
     return tables
+
+
+def _brackets(text: str) -> int:
+    """Return the most brackets that are open at once, those in texts counted too."""
+    steps = (1 if sign in "[{" else -1 for sign in text if sign in "[]{}")
+    return max(accumulate(steps), default=0)
 
 
 def model_complaints(model: object, tables: Mapping[tuple[str, ...], type[Section]]) -> Iterator[str]:
@@ -358,8 +428,11 @@ def _check_together(contents: _Contents, file: str) -> None:
 def complaints(error: ValidationError, tables: Mapping[tuple[str, ...], type[Section]]) -> Iterator[str]:
     """Yield what a file says wrong, in words; `tables` are the sections that it may hold, by path."""
     for item in error.errors():
-        path = tuple(str(part) for part in item["loc"] if not str(part).startswith("~"))
-        table, key = path[:-1], path[-1]
+        parts = [part for part in item["loc"] if not str(part).startswith("~")]
+        place = ""
+        while len(parts) > 1 and isinstance(parts[-1], int):  # an entry of a list stands under its name
+            place = f", entry {int(parts.pop()) + 1}{place}"
+        table, key = tuple(map(str, parts[:-1])), str(parts[-1])
         where = f"[{'.'.join(table)}] " if table else ""
         if item["type"] == "extra_forbidden":
             yield unknown_key(table, key, tables)
@@ -367,10 +440,11 @@ def complaints(error: ValidationError, tables: Mapping[tuple[str, ...], type[Sec
             yield f"{where}lacks {key}." if table else f"the table [{key}] is missing."
         elif item["type"] == "literal_error":
             allowed = item["ctx"]["expected"].replace("'", '"')
-            yield f'{where}{key} = "{item["input"]}" is not known; it takes {allowed}.'
+            yield f"{where}{key}{place} = {shown(item['input'])} is not known; it takes {allowed}."
         else:
-            message = item["msg"][0].lower() + item["msg"][1:]
-            yield f"{where}{key} = {item['input']!r} cannot be used: {message}."
+            message = item["msg"].replace("Input should be", "it is to be")
+            message = next((text for kind, text in _WANTED.items() if item["type"] == kind), message)
+            yield f"{where}{key}{place} = {shown(item['input'])} cannot be used: {message}."
 
 
 def unknown_key(
@@ -382,6 +456,7 @@ def unknown_key(
     """Return the complaint on a key that its table does not know, with the nearest one that it does."""
     known = list(known) or list(tables[table].model_fields)
     where = f"[{'.'.join(table)}]" if table else "the file"
+    key = key if key.isidentifier() and len(key) <= LONGEST else shown(key)
     near = get_close_matches(key, known, n=1)
     homes = [path for path, model in tables.items() if key in model.model_fields and path != table]
     if near:

@@ -17,7 +17,7 @@ from sae.errors import SaeInputError, SaeWarning, name_some
 from sae.indicators import IndicatorArrays
 from sae.results import Result
 from sae.survey import Survey
-from sae.tables import label_text
+from sae.tables import label_text, to_numbers
 
 __all__ = ["benchmarked"]
 
@@ -66,11 +66,18 @@ def benchmarked(
         columns = pd.DataFrame({name: fit.column(name).astype("object") for name in within})
         fitted = set(_labels(columns, within))
         targets = {label: target for label, target in targets.items() if label in fitted}
-    weights = section.weights
-    if weights is None:
+    weights, total = section.weights, data.indicator.kind == "total"
+    if weights is None and not total:
         fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, survey, data, domains)}))
         weights = COUNTED
-    return fit.benchmark(targets, within=within or None, weights=weights, method=section.method)
+    return fit.benchmark(
+        targets,
+        within=within or None,
+        weights=weights,
+        method=section.method,
+        total=total,
+        factor_range=section.plausible,
+    )
 
 
 def _targets(
@@ -79,18 +86,21 @@ def _targets(
     given = section.targets
     if given is None:
         table = direct_estimates(survey, [data], cross_domains(survey, within)).frame
-        return (
-            dict(zip(_labels(table, within), table["estimate"], strict=True))
-            if within
-            else table["estimate"][0]
-        )
+        if not within:
+            return float(table["estimate"][0])
+        known = table["estimate"].notna()  # a group without an estimate of its own has no target
+        return dict(zip(_labels(table[known], within), table["estimate"][known], strict=True))
     if isinstance(given, str):
         return _column_targets(fit, given, within)
     return given
 
 
 def _column_targets(fit: Result, column: str, within: Sequence[str]) -> float | Mapping[Any, float]:
-    values = pd.to_numeric(fit.column(column))
+    given = fit.column(column).rename(column)
+    names = fit.estimates.frame["domain"]
+    values = pd.Series(
+        to_numbers(given.to_frame(), column, names=names, hint="[benchmark] targets names it.")
+    )
     groups = fit.column(within[0]).astype("object") if within else pd.Series("all", index=values.index)
     figures = values.groupby(groups.to_numpy()).nunique()
     several = list(figures.index[figures != 1])

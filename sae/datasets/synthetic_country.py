@@ -14,7 +14,7 @@ from sae.datasets.persons import LEVELS, effects_of, persons_of
 from sae.datasets.samples import Design, two_stage
 from sae.datasets.truth import census_and_registers, truth
 from sae.errors import SaeInputError, name_some
-from sae.numerics.random.streams import generator
+from sae.numerics.random.streams import generator, seed_of
 from sae.survey import Survey
 
 __all__ = ["Country", "country", "lfs_like", "lfs_like_areas"]
@@ -137,7 +137,7 @@ class Country:
         first = 0
         for region, psus in self.frame.groupby("region", observed=True, sort=False):
             if psus["covered"].iloc[0]:
-                rng = generator(self.seed, f"{name} {seed}", region)
+                rng = generator(self.seed, f"{name} {seed_of(seed)}", region)
                 chosen, weight = two_stage(
                     rng, design, psus["size"].to_numpy(), psus["households"].to_numpy()
                 )

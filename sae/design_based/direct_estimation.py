@@ -200,8 +200,8 @@ def _method(
             f"domain_sizes belongs to variance='poisson', but the variance is {method!r}.",
             hint="Leave it out, or post-stratify the survey to the known sizes.",
         )
-    if not 0.0 < level < 1.0:
-        raise SaeSpecError(f"The confidence level lies between 0 and 1, but level={level}.")
+    if not isinstance(level, int | float | np.number) or not 0.0 < level < 1.0:
+        raise SaeSpecError(f"The confidence level lies between 0 and 1, but level={level!r}.")
     return method
 
 
@@ -223,11 +223,24 @@ def _indicators(survey: Survey, indicator: str | Indicator | Sequence[str | Indi
 
 def _known_sizes(domain_sizes: Any, domains: Domains) -> np.ndarray:
     """Domain sizes matched by label, in the order of the domains."""
-    pairs: dict[Any, Any] = {"all": domain_sizes} if np.isscalar(domain_sizes) else dict(domain_sizes)
-    known = {
-        tuple(map(label_text, key if isinstance(key, tuple) else (key,))): float(value)
-        for key, value in pairs.items()
-    }
+    if not isinstance(domain_sizes, Mapping | pd.Series):
+        domain_sizes = {"all": domain_sizes}
+    known: dict[tuple[str, ...], float] = {}
+    for (
+        label,
+        value,
+    ) in domain_sizes.items():  # of a Series one by one: a dict keeps the last of two like labels
+        key = tuple(map(label_text, label if isinstance(label, tuple) else (label,)))
+        if key in known:
+            raise SaeInputError(
+                f"domain_sizes has two sizes for {' / '.join(key)}.",
+                hint="Give each domain once.",
+                areas=[key],
+            )
+        try:
+            known[key] = float(value)
+        except (TypeError, ValueError):
+            raise SaeInputError(f"The size of {' / '.join(key)} is {value!r}, not a number.") from None
     parts = [labels(domains.labels[name]) for name in domains.by]
     keys = list(zip(*parts, strict=True)) if parts else [("all",)]
     names = [" / ".join(key) for key in keys]

@@ -46,12 +46,15 @@ def distribution_estimates(
         "srs_variance": srs,
         "share": data.share,
         "unit": data.unit,
+        "centred": indicator.kind != "threshold",
         "notes": statistic.notes,
     }
     if replicates is None:
         variance = np.where(np.isfinite(statistic.estimates), design.variance(scores), np.nan)
         return PlainEstimates(**shared, scores=scores, variance=variance)
-    theta = poverty.replicate(indicator, income, replicates.weights, *domains, groups=data.groups).T
+    theta = poverty.replicate(
+        indicator, income, replicates.weights, *domains, groups=data.groups, full=design.weights
+    ).T
     return PlainEstimates(**shared, **replicate_variance(theta, statistic.estimates, replicates))
 
 

@@ -67,7 +67,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     SaeSpecError
         If a column is unknown or named twice, or the crossing has more than 2 million rows.
     """
-    by = (by,) if isinstance(by, str) else tuple(by)
+    by = (by,) if isinstance(by, str) or not isinstance(by, Sequence) else tuple(by)
     frame = survey.frame
     _check(by, frame)
     used = np.ones(len(frame), dtype=bool) if survey.mask is None else survey.mask
@@ -96,6 +96,9 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
 
 
 def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
+    odd = [name for name in by if not isinstance(name, str)]
+    if odd:
+        raise SaeSpecError(f"by names columns of the survey, not {name_some(map(repr, odd))}.")
     require(frame, by, "The survey has", "to group by", error=SaeSpecError)
     if len(set(by)) < len(by):
         raise SaeSpecError(f"A grouping column is named twice: {name_some(by)}.")
@@ -127,7 +130,8 @@ def _unmet(survey: Survey, by: tuple[str, ...], parts: list[tuple[np.ndarray, pd
         _, whole = _levels(survey.frame[name], np.ones(len(survey.frame), dtype=bool))
         gone = [label_text(level) for level in whole.difference(levels)]
         if gone:
-            what = f"{len(gone)} of {len(whole)} levels have no record in the subset"
+            where = "in the subset" if survey.is_subset else "of a weight above 0"
+            what = f"{len(gone)} of {len(whole)} levels have no record {where}"
             lines.append(f"by {name}: {what}: {name_some(gone)}")
     return tuple(lines)
 

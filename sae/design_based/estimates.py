@@ -33,6 +33,9 @@ class PlainEstimates:
     share : bool
         The estimates are shares.
     unit : str
+    centred : bool
+        The variance is made of deviations from the domain's own estimate: one record, or one cluster, shows
+        none. (A total varies with the number of records, a threshold is the whole population's.)
     scores : UnitScores or None
         Unit totals of the linearised variable: what covariances of linearised estimates are made of.
     factors : dense or sparse matrix F of shape (n_domains, m), or None
@@ -52,6 +55,7 @@ class PlainEstimates:
     srs_variance: np.ndarray
     share: bool
     unit: str
+    centred: bool = True
     scores: UnitScores | None = None
     factors: np.ndarray | sparse.csr_matrix | None = None
     notes: tuple[str, ...] = ()
@@ -105,6 +109,8 @@ def assess_domains(estimates: PlainEstimates, design: Design, data: IndicatorArr
             flat |= (estimates.estimate == 0) | (estimates.estimate == 1)
     single = (n == 1) | (clusters == 1)
     variance = np.where(flat, np.where(single, np.nan, 0.0), estimates.variance)
+    if estimates.centred:  # what is left would be the error of a threshold, or of a calibration, alone
+        variance = np.where(single, np.nan, variance)
     unanswered = np.bincount(
         design.domain[data.item_missing & (design.domain >= 0)], minlength=design.n_domains
     )
@@ -150,7 +156,7 @@ def _effects(estimates: PlainEstimates, variance: np.ndarray) -> tuple[np.ndarra
     with np.errstate(divide="ignore", invalid="ignore"):
         usable = (variance > 0) & (estimates.srs_variance > 0)
         deff = np.where(usable, variance / estimates.srs_variance, np.nan)
-        n_eff = n / deff
+        n_eff = np.where(deff > 0, n / deff, np.nan)
         if estimates.share:
             p = estimates.estimate
             n_eff = np.where((p > 0) & (p < 1) & (variance > 0), p * (1 - p) / variance, np.nan)

@@ -62,6 +62,7 @@ def linear_estimates(design: Design, data: IndicatorArrays, replicates: Replicat
         "srs_variance": srs,
         "share": data.share,
         "unit": data.unit,
+        "centred": not total,
     }
     if replicates is None:
         scores = _scores(design, data, sums, ratio, scale)
@@ -177,4 +178,5 @@ def poisson_estimates(design: Design, data: IndicatorArrays, sizes: np.ndarray |
         factors=factors,
         share=data.share,
         unit=data.unit,
+        centred=False,
     )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.design_based.poverty_statistics import LOCAL, THRESHOLDED, point_of
+from sae.design_based.poverty_statistics import LOCAL, THRESHOLDED, point_of, quintile_shares
 from sae.errors import SaeInputError
 from sae.indicators import Indicator
-from sae.numerics.design.quantiles import bandwidths, densities, quantiles, sort_segments
+from sae.numerics.design.quantiles import income_densities, quantiles, sort_segments
 
 __all__ = ["PovertyEstimates", "estimate", "replicate"]
 
@@ -121,8 +121,7 @@ def estimate(
     share = np.full(n_groups, 0.5)
     medians = quantiles(lines.values, w, lines.offsets, share)
     thresholds = _positive(indicator.threshold_share * medians)
-    width = bandwidths(lines.values, w, lines.offsets)
-    at_median = densities(lines.values, w, lines.offsets, medians, width)
+    at_median = income_densities(lines.values, w, lines.offsets, medians)
     common = np.zeros((income.size, n_groups))
     for g in range(n_groups):
         mine = known & (groups == g)
@@ -151,6 +150,7 @@ def replicate(
     n_domains: int,
     *,
     groups: np.ndarray | None = None,
+    full: np.ndarray | None = None,
 ) -> np.ndarray:
     """Recompute the estimates, threshold included, with every column of replicate weights; sorts once.
 
@@ -160,6 +160,8 @@ def replicate(
         As for `estimate`.
     weights : ndarray of float, shape (n, n_replicates)
         Replicate weights; 0 takes a record out.
+    full : ndarray of float, shape (n,), optional
+        The weights themselves: they decide where tied incomes are split.
 
     Returns
     -------
@@ -175,8 +177,13 @@ def replicate(
     out = np.full((weights.shape[1], n_domains), np.nan)
     if indicator.kind not in THRESHOLDED:
         segments = sort_segments(income, codes, n_domains, np.isfinite(income))
+        split = None
+        if full is not None and indicator.kind == "qsr":  # ties are treated alike in all replicates
+            split = quintile_shares(segments.values, full[segments.order], segments.offsets).split
         for r, w in enumerate(weights.T):
-            out[r] = point_of(indicator.kind, segments.values, w[segments.order], segments.offsets)
+            out[r] = point_of(
+                indicator.kind, segments.values, w[segments.order], segments.offsets, split=split
+            )
         return out
     known, groups, n_groups = _reference(income, groups)
     codes = np.where(groups >= 0, codes, -1)

@@ -28,6 +28,9 @@ class Indicator:
         "mean" is "ratio" without a denominator. The thresholds of "arpr", "poverty_gap" and "threshold" are
         `threshold_share` of the national median: over all records of the survey with a known income, whatever
         the universe, the subset or the domain, and within each period where the survey has a time column.
+        "qsr" is Eurostat's S80/S20: the income of those above q80 over that of those up to q20, quintiles of
+        the domain; where several records with more than 1 % of the weight tie at a quintile, the tied weight
+        is split there, so that both sides hold a fifth, and the log says so.
     id, version, label, unit, source : str
         Name in the tables; version of the definition; words for people; unit ("share", "persons", ...; found
         from the data when empty); where the definition comes from.

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.indicators.definition import Indicator
 from sae.indicators.registry import LEVELS, REGISTRY
 from sae.survey import Survey
@@ -16,6 +16,8 @@ from sae.survey.expressions import evaluate, names_in
 from sae.tables import label_text
 
 __all__ = ["IndicatorArrays", "arrays", "item_nonresponse", "resolve"]
+
+LARGEST = 1e100  # of a value: variances sum weighted squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +263,15 @@ def _part(expression: str, frame: pd.DataFrame, role: str) -> tuple[np.ndarray, 
     result = evaluate(expression, frame)
     if result.values.dtype == bool:
         return result.values, result.missing
+    huge = np.flatnonzero(np.abs(result.values) > LARGEST)  # a missing value is nan, and not among them
+    if huge.size:
+        raise SaeInputError(
+            f"The {role} {expression!r} is beyond {LARGEST:.0e} in {huge.size:,} of {len(frame):,} records "
+            f"(rows {name_some(huge + 1)}): their squares cannot be summed.",
+            hint="Choose a larger unit, or leave a value empty that is not known.",
+            areas=huge[:5] + 1,
+            column=expression if expression in frame else None,
+        )
     flags = _as_flags(result.values, result.missing)
     return result.values if flags is None else flags, result.missing
 

@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
-from sae.plots.figures import DIRECT, MODEL, QUIET, UNSAMPLED, note, rows_of, tidy, unit_words, value_axis
+from sae.plots.figures import (
+    DIRECT,
+    MODEL,
+    QUIET,
+    UNSAMPLED,
+    as_written,
+    note,
+    rows_of,
+    tidy,
+    unit_words,
+    value_axis,
+)
 from sae.tables import EstimateTable, labels
 
 if TYPE_CHECKING:
@@ -23,6 +34,7 @@ _NAME_HEIGHT = 0.15  # inches
 _LONGEST = 46  # characters of a name
 
 
+@as_written
 def caterpillar(
     table: EstimateTable | pd.DataFrame,
     *,

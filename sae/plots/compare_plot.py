@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
-from sae.plots.figures import DIRECT, MODEL, QUIET, UNSAMPLED, note, rows_of, tidy, unit_words, value_axis
+from sae.plots.figures import (
+    DIRECT,
+    MODEL,
+    QUIET,
+    UNSAMPLED,
+    as_written,
+    note,
+    rows_of,
+    tidy,
+    unit_words,
+    value_axis,
+)
 from sae.tables import EstimateTable
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
+@as_written
 def compare(table: EstimateTable | pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     """Draw direct against model estimates: a scatter with the line y = x, and both by sample size.
 

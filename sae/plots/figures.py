@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,28 @@ UNSAMPLED = "#CC79A7"
 QUIET = "#777777"
 GRID = "#E4E4E4"
 
+Options = ParamSpec("Options")
+Chart = TypeVar("Chart")
+
 # The same bytes every time: no clock, no version, fixed names of the parts of an SVG
 _METADATA: Mapping[str, dict[str, Any]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
 }
+
+
+def as_written(draw: Callable[Options, Chart]) -> Callable[Options, Chart]:
+    """Show the texts of a chart as they are written: "US$ 10 to US$ 20" is no mathematics."""
+
+    @wraps(draw)
+    def drawn(*arguments: Options.args, **options: Options.kwargs) -> Chart:
+        import matplotlib
+
+        with matplotlib.rc_context({"text.parse_math": False}):
+            return draw(*arguments, **options)
+
+    return drawn
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:

@@ -21,13 +21,14 @@ __all__ = ["read_rings", "to_paths"]
 Rings = list[tuple[np.ndarray, bool]]  # coordinates, shape (n, 2), and whether the ring is a hole
 
 
-def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, Rings]:
+def read_rings(geometry: Any, key: str) -> dict[str, Rings]:
     """Return the rings of every area by its code.
 
     Parameters
     ----------
-    geometry : str, Path or mapping
-        A GeoJSON FeatureCollection of polygons and multipolygons, or a file of one (``.gz`` too).
+    geometry : str, Path, mapping or GeoDataFrame
+        A GeoJSON FeatureCollection of polygons and multipolygons, a file of one (``.gz`` too), or any object
+        that gives itself as one by ``__geo_interface__``.
     key : str
         The property that holds the code of the area.
 
@@ -37,6 +38,12 @@ def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, 
         If the file is missing or no such collection, the property is not there, a code comes twice, or a
         geometry is no polygon.
     """
+    geometry = getattr(geometry, "__geo_interface__", geometry)
+    if not isinstance(geometry, (str, File, Mapping)):
+        raise SaeInputError(
+            f"A geometry of type {type(geometry).__name__} cannot be drawn.",
+            hint="Give a GeoJSON FeatureCollection, the path of its file, or a GeoDataFrame.",
+        )
     if not isinstance(geometry, Mapping):
         file = File(geometry)
         if not file.is_file():
@@ -48,11 +55,13 @@ def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, 
             )
         except (OSError, ValueError) as error:
             raise SaeInputError(f"{file.name} is not GeoJSON in UTF-8: {error}.") from error
-    features: list[Any] | None = geometry.get("features") if isinstance(geometry, Mapping) else None
-    if not features:
+    features: Any = geometry.get("features") if isinstance(geometry, Mapping) else None
+    if not features or not isinstance(features, (list, tuple)):
         raise SaeInputError("The geometry holds no features.", hint="Give a GeoJSON FeatureCollection.")
     areas: dict[str, Rings] = {}
     for feature in features:
+        if not isinstance(feature, Mapping):
+            raise SaeInputError("A feature of the geometry is no GeoJSON object.")
         properties: dict[str, Any] = feature.get("properties") or {}
         if key not in properties:
             raise SaeInputError(
@@ -65,12 +74,24 @@ def read_rings(geometry: str | File | Mapping[str, Any], key: str) -> dict[str, 
             raise SaeInputError(f"The area {code} is a {kind}, not a polygon.", areas=[code])
         if code in areas:
             raise SaeInputError(f"The area {code} comes twice in the geometry.", areas=[code])
-        areas[code] = [
+        areas[code] = _rings([coordinates] if kind == "Polygon" else coordinates, code)
+    return areas
+
+
+def _rings(polygons: Any, code: str) -> Rings:
+    try:
+        rings = [
             (np.array([point[:2] for point in ring], dtype=float), hole > 0)
-            for polygon in ([coordinates] if kind == "Polygon" else coordinates)
+            for polygon in polygons
             for hole, ring in enumerate(polygon)
         ]
-    return areas
+    except (TypeError, ValueError):
+        rings = []
+    if not rings or not all(
+        ring.ndim == 2 and len(ring) > 2 and np.isfinite(ring).all() for ring, _ in rings
+    ):
+        raise SaeInputError(f"The coordinates of the area {code} are no polygon.", areas=[code])
+    return rings
 
 
 def to_paths(areas: Mapping[str, Rings], wanted: list[str]) -> tuple[dict[str, Path], np.ndarray, list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.plots.figures import is_share, note, rows_of, unit_words
+from sae.plots.figures import as_written, is_share, note, rows_of, unit_words
 from sae.plots.geometry import read_rings, to_paths
 from sae.tables import EstimateTable, labels, to_numbers
 
@@ -25,9 +25,10 @@ _CLASSES = 6
 _WORDS = {"cv": "Coefficient of variation", "se": "Standard error"}
 
 
+@as_written
 def area_map(
     table: EstimateTable | pd.DataFrame,
-    geometry: str | Path | Mapping[str, Any],
+    geometry: str | Path | Mapping[str, Any] | Any,
     *,
     key: str,
     column: str = "geo",
@@ -44,9 +45,9 @@ def area_map(
     ----------
     table : EstimateTable or DataFrame
         Rows of one indicator, one per area, with the code of the area in `column`.
-    geometry : str, Path or mapping
-        GeoJSON FeatureCollection of polygons, or a file of one (``.gz`` too), in longitude and latitude or in
-        any plane coordinates.
+    geometry : str, Path, mapping or GeoDataFrame
+        GeoJSON FeatureCollection of polygons, a file of one (``.gz`` too) or an object with
+        ``__geo_interface__``, in longitude and latitude or in any plane coordinates.
     key : str
         Property of the geometry with the code, such as "NUTS_ID".
     column : str

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
-from sae.plots.figures import DIRECT, MODEL, QUIET, tidy
+from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, tidy
 from sae.tables import labels, require, to_numbers
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _LONGEST = 28  # characters of a name
 _QQ = {"standardised": "Standardised residuals", "random_effect": "Predicted random effects, standardised"}
 
 
+@as_written
 def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     """Draw standardised residuals against fitted values and against leverage.
 
@@ -64,6 +65,7 @@ def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figu
     return figure
 
 
+@as_written
 def qq(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     """Draw residuals, and random effects where given, against the quantiles of a normal distribution.
 

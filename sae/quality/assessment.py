@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri, stdtrit
 
-from sae.errors import SaeInputError
+from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.quality.policy import Policy, Rule, load_policy
 from sae.tables import require, to_numbers
 
@@ -17,14 +19,29 @@ __all__ = ["assess"]
 
 _GOOD, _FLAGGED, _OPEN, _SUPPRESSED = range(4)
 _ANSWER = {"suppress": _SUPPRESSED, "open": _OPEN, "note": _GOOD}
+_ROUNDING = 1e-9  # two routes to the same number
+_LEVEL = 0.95  # at which a policy reads the width of an interval
+_REPLICATES = re.compile(r"bootstrap.* (\d+) replicates(?:, se to ([\d.]+)%)?")
+_EXACT = "t on the MSE"  # intervals that are a quantile times the standard error, whatever the quantile
 
 
-def assess(frame: pd.DataFrame, policy: str | Path | Mapping[str, Any] | Policy) -> pd.DataFrame:
+def assess(
+    frame: pd.DataFrame,
+    policy: str | Path | Mapping[str, Any] | Policy,
+    *,
+    level: float = _LEVEL,
+    doubts: Sequence[str] = (),
+) -> pd.DataFrame:
     """Judge every row of a table of estimates by `policy`.
 
     A row is direct when its ``method`` is "direct" or the table has no ``method`` (a table of direct
     estimates); every other row, aggregates of model estimates included, is model-based. What a policy asks of
     model-based rows stands in its file.
+
+    A CV is judged by the larger of ``se`` and the half-width of the interval over its quantile (Student's t
+    where the table has ``df``), and the reason says so; the columns stay as they are. A row whose cells
+    contradict each other (half an interval, an estimate outside it, a negative variance) is not publishable,
+    nor is a direct estimate from one record.
 
     Parameters
     ----------
@@ -34,6 +51,11 @@ def assess(frame: pd.DataFrame, policy: str | Path | Mapping[str, Any] | Policy)
         ``unit`` tells the shares, ``in_sample`` the areas without a sample.
     policy : str, Path, mapping or Policy
         As in `load_policy`.
+    level : float
+        Of the intervals.
+    doubts : sequence of str
+        Diagnostics that the model fails; they stand in the reason of every model-based row and change no
+        answer.
 
     Returns
     -------
@@ -46,7 +68,10 @@ def assess(frame: pd.DataFrame, policy: str | Path | Mapping[str, Any] | Policy)
     Raises
     ------
     SaeInputError
-        If the table has no estimates or standard errors, or a share of non-response is not between 0 and 1.
+        If the table has no estimates or standard errors, a column twice, a number of records that is none, or
+        a share of non-response is not between 0 and 1.
+    SaeSpecError
+        If the policy cannot be loaded, or limits the width of a share's interval in percent.
 
     Examples
     --------
@@ -55,8 +80,20 @@ def assess(frame: pd.DataFrame, policy: str | Path | Mapping[str, Any] | Policy)
     [['', True], [':u', False]]
     """
     policy = load_policy(policy)
+    if not isinstance(frame, pd.DataFrame):
+        raise SaeInputError(
+            f"A policy judges a DataFrame, not a {type(frame).__name__}.",
+            hint="Give the frame of a table: fit.estimates.frame; or call fit.flag(policy).",
+        )
+    twice = list(dict.fromkeys(frame.columns[frame.columns.duplicated()]))
+    if twice:
+        raise SaeInputError(
+            f"The table has the columns {name_some(twice)} more than once.", hint="Keep one of each."
+        )
     require(frame, ["estimate", "se"], "The table has", "(that a policy needs)")
-    rows = _Rows(frame)
+    if not 0 < level < 1:
+        raise SaeSpecError(f"level = {level!r} is no level of intervals.", hint="Give one such as 0.95.")
+    rows = _Rows(frame, level)
     verdict = _Verdict(len(frame))
     verdict.judge(rows.absent & (rows.n == 0), _SUPPRESSED, "no estimate: no record in the sample")
     verdict.judge(rows.absent & (rows.n != 0), _SUPPRESSED, "no estimate")
@@ -64,25 +101,89 @@ def assess(frame: pd.DataFrame, policy: str | Path | Mapping[str, Any] | Policy)
     verdict.judge(
         outside, _SUPPRESSED, lambda row: f"a share of {rows.estimate[row]:.3g} lies outside 0 to 1"
     )
+    _contradictions(rows, verdict)
     for rule in policy.rules:
         _apply(rule, policy.limits, rows, verdict)
     unsampled = ~rows.absent & ~rows.direct & rows.out_of_sample
     answer = {"publish": _GOOD, "flag": _FLAGGED, "suppress": _SUPPRESSED}[policy.out_of_sample]
     verdict.judge(unsampled, answer, "no record in the sample: predicted by the model alone")
+    alone = ~rows.absent & rows.direct & (rows.n <= 1) & (verdict.status < _SUPPRESSED)
+    verdict.judge(alone & (rows.n == 0), _SUPPRESSED, "an estimate without any record in the sample")
+    verdict.judge(alone & (rows.n == 1), _SUPPRESSED, "one record tells nothing of its own error")
+    _notes(rows, verdict, doubts)
     return verdict.table(rows, policy).set_axis(frame.index)
+
+
+def _contradictions(rows: _Rows, verdict: _Verdict) -> None:
+    """Suppress the rows whose cells cannot all be true."""
+    here = ~rows.absent
+    for name, values in (("standard error", rows.se), ("mse", rows.mse)):
+        verdict.judge(here & (values < 0), _SUPPRESSED, f"the {name} is negative")
+        verdict.judge(here & np.isinf(values), _SUPPRESSED, f"the {name} is infinite")
+    ends = np.isfinite(rows.low).astype(int) + np.isfinite(rows.high)
+    verdict.judge(here & (ends == 1), _SUPPRESSED, "the interval has one end only")
+    # a method without intervals leaves the whole column empty
+    given = (ends == 2).any() | np.char.startswith(rows.interval, "none")
+    verdict.judge(
+        here & (ends == 0) & (rows.se > 0) & given,
+        _SUPPRESSED,
+        "a standard error without an interval: too little is known of the error",
+    )
+    slack = _ROUNDING * (np.abs(rows.estimate) + np.abs(rows.low) + np.abs(rows.high))
+    turned = here & (rows.low > rows.high)
+    verdict.judge(turned, _SUPPRESSED, "the ends of the interval are turned round")
+    outside = (rows.estimate < rows.low - slack) | (rows.estimate > rows.high + slack)
+    verdict.judge(
+        here & (ends == 2) & ~turned & outside,
+        _SUPPRESSED,
+        lambda row: f"the estimate lies outside its interval {rows.low[row]:.3g} to {rows.high[row]:.3g}",
+    )
+
+
+def _notes(rows: _Rows, verdict: _Verdict, doubts: Sequence[str]) -> None:
+    """Name what a reader of a model-based row should know; it changes no answer."""
+    model = ~rows.absent & ~rows.direct
+    above = model & (rows.direct_se > 0) & (rows.se > rows.direct_se * (1 + _ROUNDING))
+
+    def why(row: int) -> str:
+        bootstrap = "bootstrap" in rows.mse_method[row]
+        because = (
+            "the bootstrap averages over samples" if bootstrap else "the direct one is itself an estimate"
+        )
+        return f"se {rows.se[row]:.3g} above the direct {rows.direct_se[row]:.3g} ({because})"
+
+    verdict.judge(above, _GOOD, why)
+    for doubt in doubts:
+        verdict.judge(model, _GOOD, doubt)
+
+
+def _simulation_error(match: re.Match[str] | None) -> float:
+    """Return the relative error of a bootstrap's standard error: as it is stated, else 1 in √(2B)."""
+    if match is None:
+        return 0.0
+    return 0.01 * float(match[2]) if match[2] else 1.0 / np.sqrt(2.0 * float(match[1]))
 
 
 class _Rows:
     """The columns of a table of estimates as arrays; what the table lacks is missing."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, level: float) -> None:
         self._frame = frame
+        self._normal = float(ndtri(0.5 + 0.5 * level))
         self.estimate, self.se, self.n = (self.number(name) for name in ("estimate", "se", "n"))
+        self.low, self.high, self.mse = (self.number(name) for name in ("ci_low", "ci_high", "mse"))
+        self.direct_se = self.number("direct_se")
+        self.interval, self.mse_method = self.text("interval"), self.text("mse_method")
+        matches = [_REPLICATES.search(text) for text in self.mse_method]
+        self.simulated = np.array([_simulation_error(match) for match in matches])
+        self._check_records()
         self.absent = ~np.isfinite(self.estimate)
         self.share = self.text("unit") == "share"
         self.direct = (
             self.text("method") == "direct" if "method" in frame else np.ones(len(frame), dtype=bool)
         )
+        self.error = self._error(level)
+        self.widened = self.error > self.se
         self.out_of_sample = self.n == 0
         if "in_sample" in frame:
             self.out_of_sample |= frame["in_sample"].eq(False).fillna(False).to_numpy(dtype=bool)
@@ -93,6 +194,29 @@ class _Rows:
                 hint="Give the share of item non-response as a fraction between 0 and 1.",
                 column="pcmiss",
             )
+
+    def _check_records(self) -> None:
+        bad = ~np.isnan(self.n) & ~((self.n >= 0) & (self.n == np.floor(self.n)) & np.isfinite(self.n))
+        if bad.any():
+            domains = self.text("domain")[bad] if "domain" in self._frame else self._frame.index[bad]
+            raise SaeInputError(
+                f"n is no number of records in {int(bad.sum())} of {len(bad)} rows: {self.n[bad][0]:g} "
+                f"({name_some(domains)}).",
+                hint="Give whole numbers of 0 or more; the effective sample size is n_eff.",
+                areas=domains,
+                column="n",
+            )
+
+    def _error(self, level: float) -> np.ndarray:
+        """Return the larger of the standard error and what the interval says it is."""
+        quantile = np.full(len(self.se), self._normal)
+        df = self.number("df")
+        few = (df > 0) & np.isfinite(df)
+        quantile[few] = stdtrit(df[few], 0.5 + 0.5 * level)
+        own = np.array([text.replace(", benchmarked", "") == _EXACT for text in self.interval], dtype=bool)
+        by_interval = np.where(own, np.nan, 0.5 * (self.high - self.low) / quantile)
+        wider = (self.se > 0) & (by_interval > self.se * (1 + _ROUNDING)) & np.isfinite(by_interval)
+        return np.where(wider, by_interval, self.se)
 
     def number(self, name: str) -> np.ndarray:
         if name not in self._frame:
@@ -108,13 +232,19 @@ class _Rows:
         """Value of the rule's measure in every row, missing where it cannot be known."""
         if rule.measure == "cv":
             # a standard error of 0 says that the few records are alike, not that the figure is certain
-            se = np.where(self.se > 0, self.se, np.nan)
+            se = np.where(self.se > 0, self.error, np.nan)
             size = np.abs(self.estimate)
             if rule.smaller_side:
                 size = np.where(self.share, np.minimum(self.estimate, 1 - self.estimate), size)
-            return np.divide(se, size, out=np.full_like(se, np.nan), where=size > 0)
+            return np.divide(se, size, out=np.full_like(se, np.nan), where=(size > 0) & np.isfinite(size))
         if rule.measure == "ci_width":
-            return self.number("ci_high") - self.number("ci_low")
+            if max(rule.flag_above or 0.0, rule.suppress_above or 0.0) > 1 and self.share.any():
+                raise SaeSpecError(
+                    "The policy limits ci_width by more than 1, but the table holds shares.",
+                    hint="Give the width of a share's interval as a fraction: 0.10 for ten points.",
+                    column="ci_width",
+                )
+            return (self.high - self.low) * (float(ndtri(0.5 + 0.5 * _LEVEL)) / self._normal)
         values = self.number(rule.measure)
         if rule.measure == "population" and rule.smaller_side:
             return np.where(self.share, values * self.estimate, values)
@@ -206,9 +336,17 @@ def _apply(rule: Rule, limits: Any, rows: _Rows, verdict: _Verdict) -> None:
 
         def words(row: int, bound: np.ndarray = bound, sign: str = sign) -> str:
             side = " of 1 − p" if other_side[row] else ""
+            side += " by its interval" if rule.measure == "cv" and rows.widened[row] else ""
             return f"{name}{side} {_compare(rule.measure, value[row], sign, bound[row], rows.share[row])}"
 
         verdict.judge(judged & beyond, answer, words)
+        if rule.measure == "cv":
+            near = judged & known & (np.abs(value - bound) < 2.0 * bound * rows.simulated)
+            verdict.judge(
+                near & ~rows.widened,
+                _GOOD,
+                f"CV within the simulation error of {100 * limit:.1f} %: another seed may judge otherwise",
+            )
         if rule.purpose == "confidentiality" and answer == _SUPPRESSED:
             verdict.secret |= judged & beyond
             # a model-based row may stand, but the table shows the direct estimate beside it

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.quality.adjust import linear_gain, link_gain, moved, rake
 from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
 from sae.specs import one_of
-from sae.tables import label_text
+from sae.tables import label_text, to_numbers
 
 __all__ = ["Benchmark", "benchmark_estimates"]
 
 _LINKS = ("ratio", "logit")
+_NAMED = 12  # groups that a message names
+PLAUSIBLE = (0.5, 2.0)  # factors that a known figure moves an estimate by
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,8 @@ class Benchmark:
         Derivative of each link-shifted estimate by its own old value; 1 for the linear methods.
     gain : sparse array of float, shape (n_areas, K)
         G: change of the estimates by a change of the targets.
+    groups : DataFrame
+        One row per label: rows, the figure before and after, and the factor between them.
     soft : bool
         Whether targets are weighed by their variance, not met.
     """
@@ -60,7 +65,29 @@ class Benchmark:
     constraints: Constraints
     scale: np.ndarray
     gain: sparse.csr_array
+    groups: pd.DataFrame
     soft: bool = False
+
+    @property
+    def moved_text(self) -> str:
+        """Which groups were moved, by what factor, and how many rows each has."""
+        named = [
+            f"{label} × {factor:.4g} ({rows} rows)"
+            for label, rows, factor in zip(
+                self.groups.index, self.groups["rows"], self.groups["factor"], strict=True
+            )
+        ]
+        spread = ""
+        if len(named) > _NAMED:
+            low, high = self.groups["factor"].min(), self.groups["factor"].max()
+            spread = f", factors {low:.4g} to {high:.4g}"
+        return f"Benchmarked by {self.method}: {name_some(named, _NAMED)}{spread}."
+
+    @property
+    def left_text(self) -> str:
+        """Which groups have no target and stay as they are; empty where all have one."""
+        named = [f"{label} ({rows} rows)" for label, rows in self.constraints.left.items()]
+        return f"No target is given for {name_some(named, _NAMED)}: left as estimated." if named else ""
 
     @property
     def target_variance(self) -> np.ndarray:
@@ -167,6 +194,7 @@ def benchmark_estimates(
     mse: np.ndarray | None = None,
     target_variance: Mapping[Any, Any] | pd.Series | None = None,
     soft: bool = False,
+    factor_range: tuple[float, float] = PLAUSIBLE,
 ) -> Benchmark:
     """Adjust estimates so that their weighted means, or sums, equal known figures.
 
@@ -174,13 +202,14 @@ def benchmark_estimates(
     ----------
     estimate : ndarray of float, shape (n_areas,)
     weights : ndarray of float, shape (n_areas,)
-        w: population of each area for means and rates; 1 for totals. Strictly positive.
+        w: population of each area for means and rates; 1 for totals. Strictly positive in every group with a
+        figure.
     groups : sequence, or mapping or DataFrame of several columns
         Label of the group of each area, such as its region. With several columns, such as region, country and
         sex, all their targets are met at once.
     targets : mapping of label to float, or Series
-        The known figure of every group: exactly the labels of `groups`. With several columns a mapping of
-        column to such a mapping.
+        The known figures by labels of `groups`. With several columns a mapping of column to such a mapping.
+        The areas of a group without a figure stay as they are; see `Benchmark.left_text`.
     domains : sequence, shape (n_areas,)
         Names of the areas, for messages.
     method : {"ratio", "difference", "mse", "optimal", "logit"}
@@ -199,13 +228,16 @@ def benchmark_estimates(
     soft : bool
         Weigh the figures by their variance against the MSE instead of meeting them ("optimal" only); a figure
         with variance 0 is met.
+    factor_range : (float, float)
+        What the figure of a group may be multiplied by: beyond it a target is taken for one of another scale
+        or group, and refused. Widen it where such a change is meant.
 
     Raises
     ------
     SaeInputError
-        If an estimate, weight, label or target is missing, a weight is not positive, a group has no target or
-        a target no group, figures contradict each other or cannot be met, or a result leaves `bounds`; names
-        what is at fault.
+        If an estimate, weight, label or target is missing or no number, a weight is not positive, a target
+        has no group, figures contradict each other or cannot be met, a figure would change by a factor
+        outside `factor_range`, or a result leaves `bounds`; names what is at fault.
     SaeSpecError
         If the method is unknown or options do not belong together.
 
@@ -223,40 +255,94 @@ def benchmark_estimates(
     >>> round(float(final.estimate @ [0.25, 0.75]), 12)
     0.583
     """
-    _check_options(method, mse, target_variance, soft)
-    estimate, weights = np.asarray(estimate, dtype=float), np.asarray(weights, dtype=float)
+    _check_options(method, mse, target_variance, soft, factor_range)
     names = np.asarray([label_text(domain) for domain in domains], dtype=object)
+    estimate, weights = _vector(estimate, "estimate", names), _vector(weights, "weight", names)
+    everything = constraints_of(weights, groups, targets, target_variance, names, mean=mean)
+    touched = everything.touched
     _refuse(
-        ~np.isfinite(estimate),
+        touched & ~np.isfinite(estimate),
         names,
         "have no estimate",
         "Give every area of a benchmarked group an estimate.",
     )
-    _refuse(~np.isfinite(weights), names, "have no weight", "Give every area its population.")
-    _refuse(weights <= 0, names, "have a weight that is not positive", "Benchmarking needs weights > 0.")
-    everything = constraints_of(weights, groups, targets, target_variance, names, mean=mean)
+    _refuse(touched & ~np.isfinite(weights), names, "have no weight", "Give every area its population.")
+    _refuse(
+        touched & (weights <= 0),
+        names,
+        "have a weight that is not positive",
+        "Benchmarking needs weights > 0.",
+    )
     kept = independent(everything, soft=soft)
     if method in _LINKS:
         result, adjustment, scale, gain = _by_link(estimate, kept, names, method)
     else:
         result, adjustment, scale, gain = _by_line(estimate, weights, kept, names, method, mse, soft)
     if bounds is not None:
-        worst = result.max() if result.max() > bounds[1] else result.min()
+        beyond = touched & ((result < bounds[0]) | (result > bounds[1]))
+        worst = max(result[beyond], key=lambda value: abs(value - sum(bounds) / 2), default=0.0)
         _refuse(
-            (result < bounds[0]) | (result > bounds[1]),
+            beyond,
             names,
             f"would leave the range {bounds[0]:g} to {bounds[1]:g} (reaching {worst:.4g})",
             'Use method="logit", or check that the target is on the same scale.'
             if bounds == (0, 1)
             else "Check that the target is on the same scale.",
         )
+    moves = _moves(everything, estimate, result, by_factor=method == "ratio")
+    _check_factors(moves, factor_range, mean)
     return Benchmark(
-        result, adjustment, method, everything.labels, everything.target, kept, scale, gain, soft
+        result, adjustment, method, everything.labels, everything.target, kept, scale, gain, moves, soft
     )
 
 
+def _moves(
+    constraints: Constraints, estimate: np.ndarray, result: np.ndarray, *, by_factor: bool
+) -> pd.DataFrame:
+    """Return the figure of each group before and after, and the factor between them.
+
+    Where a group holds estimates of both signs its figure may be near 0: the change then counts by the mean
+    size of the estimates, which is the same where all have one sign.
+    """
+    S = sparse.csc_array(constraints.weights)
+    before, after, size = S.T @ estimate, S.T @ result, S.T @ np.abs(estimate)
+    whole = np.abs(before) if by_factor else size
+    change = np.sign(before) * (after - before)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.where(change == 0.0, 1.0, 1.0 + change / whole)
+    columns = {"rows": np.diff(S.indptr), "before": before, "after": after, "factor": factor}
+    return pd.DataFrame(columns, index=pd.Index(constraints.labels, name="group"))
+
+
+def _check_factors(moves: pd.DataFrame, factor_range: tuple[float, float], mean: bool) -> None:
+    bad = moves[~moves["factor"].between(*factor_range)]
+    if bad.empty:
+        return
+    named = [
+        f"{label} from {before:.4g} to {after:.4g} (× {factor:.3g}, {rows} rows)"
+        for label, rows, before, after, factor in bad.itertuples(name=None)
+    ]
+    what = "weighted mean" if mean else "sum"
+    raise SaeInputError(
+        f"The targets would move the {what} of {len(bad)} of {len(moves)} groups by a factor outside "
+        f"{factor_range[0]:g} to {factor_range[1]:g}: {name_some(named)}.",
+        hint="Check that targets and estimates are of the same scale and groups"
+        + ("" if mean else ", and that the figures are totals: a mean needs weights")
+        + ". If the change is meant, give factor_range=(low, high).",
+        areas=bad.index,
+    )
+
+
+def _vector(values: Any, what: str, names: np.ndarray) -> np.ndarray:
+    """Return one number per area, missing ones as nan."""
+    column = pd.Series(values).reset_index(drop=True)
+    if len(column) != len(names):
+        raise SaeInputError(f"There are {len(names)} areas, but {len(column)} values of the {what}.")
+    return to_numbers(column.to_frame(what), what, names=names)
+
+
 def _disjoint(S: sparse.csr_array) -> bool:
-    return bool((np.diff(S.indptr) == 1).all())
+    return bool((np.diff(S.indptr) <= 1).all())
 
 
 def _link_moved(
@@ -264,9 +350,11 @@ def _link_moved(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rake each row; one factor per group has a closed form, which takes estimates of any sign."""
     if method == "ratio" and _disjoint(S):
-        factor = (target / (S.T @ theta.T).T)[:, S.indices]
+        factor = np.ones_like(theta)
+        factor[:, np.diff(S.indptr) > 0] = (target / (S.T @ theta.T).T)[:, S.indices]
         return theta * factor, factor
-    allowed = theta > 0 if method == "ratio" else (theta >= 0) & (theta <= 1)
+    still = np.diff(S.indptr) == 0
+    allowed = still | (theta > 0 if method == "ratio" else (theta >= 0) & (theta <= 1))
     if not allowed.all():
         raise SaeInputError(
             f"{int((~allowed).any(axis=1).sum())} of {len(theta)} draws hold values "
@@ -274,6 +362,7 @@ def _link_moved(
             hint="Fit on a transformed scale, whose draws keep the range, or benchmark by another method.",
         )
     result, shift = rake(theta, S, target, method)
+    result[:, still] = theta[:, still]
     return result, np.exp(shift) if method == "ratio" else shift
 
 
@@ -281,7 +370,7 @@ def _by_link(
     estimate: np.ndarray, constraints: Constraints, names: np.ndarray, method: BenchmarkMethod
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, sparse.csr_array]:
     """Return estimates, adjustments, derivatives by the old estimates, and the gain."""
-    S, target = constraints.weights, constraints.target
+    S, target, touched = constraints.weights, constraints.target, constraints.touched
     if method == "ratio" and _disjoint(S):
         bad = [
             label
@@ -296,14 +385,14 @@ def _by_link(
             )
     elif method == "ratio":
         _refuse(
-            estimate <= 0,
+            touched & (estimate <= 0),
             names,
             "have an estimate that is not positive",
             'Use method="difference" or "optimal".',
         )
     else:
         _refuse(
-            (estimate < 0) | (estimate > 1),
+            touched & ((estimate < 0) | (estimate > 1)),
             names,
             "have an estimate outside 0 to 1",
             "The logit needs shares.",
@@ -321,7 +410,7 @@ def _by_link(
     try:
         gain = link_gain(S, result if method == "ratio" else result * (1 - result))
     except np.linalg.LinAlgError:
-        fixed = (result == 0) | (result == 1)
+        fixed = touched & ((result == 0) | (result == 1))
         raise SaeInputError(
             f"Shares of exactly 0 or 1 cannot be shifted: {name_some(names[fixed])}.",
             hint='Use method="difference" or "optimal".',
@@ -332,7 +421,7 @@ def _by_link(
     # d/dθ of θ f / (1 - θ + θ f), which holds at 0 and 1 too
     half = np.exp(-0.5 * np.abs(adjustment))
     other = np.where(adjustment >= 0, (1 - estimate) * half**2 + estimate, 1 - estimate + estimate * half**2)
-    return result, adjustment, (half / other) ** 2, gain
+    return result, adjustment, np.where(touched, (half / other) ** 2, 1.0), gain
 
 
 def _by_line(
@@ -345,7 +434,8 @@ def _by_line(
     soft: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, sparse.csr_array]:
     """As `_by_link`, for the methods that add amounts."""
-    S = constraints.weights
+    S, touched = constraints.weights, constraints.touched
+    weights = np.where(touched, weights, 1.0)
     if method == "difference":
         direction = S.multiply(1 / weights[:, None])
     else:
@@ -355,9 +445,9 @@ def _by_line(
             raise SaeInputError(
                 f"The MSE has shape {mse.shape}, but there are {len(estimate)} areas.", column="mse"
             )
-        _refuse(~(own >= 0), names, "have no MSE, or a negative one", "Give every area its MSE.")
+        _refuse(touched & ~(own >= 0), names, "have no MSE, or a negative one", "Give every area its MSE.")
         if method == "optimal" and mse.ndim == 2:
-            direction = (S.T @ mse).T
+            direction = np.where(touched[:, None], (S.T @ mse).T, 0.0)
         else:
             direction = S.multiply((own if method == "optimal" else own / weights)[:, None])
     try:
@@ -374,8 +464,20 @@ def _by_line(
     return result[0], result[0] - estimate, np.ones_like(estimate), gain
 
 
-def _check_options(method: BenchmarkMethod, mse: object, target_variance: object, soft: bool) -> None:
+def _check_options(
+    method: BenchmarkMethod,
+    mse: object,
+    target_variance: object,
+    soft: bool,
+    factor_range: tuple[float, float],
+) -> None:
     one_of("method", method, BenchmarkMethod)
+    pair = factor_range if isinstance(factor_range, list | tuple) and len(factor_range) == 2 else (2, 0)
+    if not all(isinstance(end, Real) for end in pair) or not 0 <= pair[0] <= 1 <= pair[1]:
+        raise SaeSpecError(
+            f"factor_range = {factor_range!r} is no range of factors.",
+            hint="Give two numbers around 1, such as (0.5, 2): the smallest and the largest factor.",
+        )
     if method in ("mse", "optimal") and mse is None:
         raise SaeSpecError(f"method={method!r} spreads the adjustment by MSE, but mse= is not given.")
     if soft and (method != "optimal" or target_variance is None):

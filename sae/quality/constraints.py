@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.tables import label_text, labels
+from sae.tables import labels
 
-__all__ = ["Constraints", "constraints_of", "independent", "unreachable"]
+__all__ = ["Constraints", "constraints_of", "figure", "figures_by_label", "independent", "unreachable"]
 
 # Figures that follow from others must agree with them as well as the estimates will meet them.
 AGREEMENT = 1e-12
@@ -33,12 +34,20 @@ class Constraints:
     variance : ndarray of float, shape (K,)
         Variances of the figures' own errors, 0 where they are known.
     labels : tuple of str
+    left : mapping of str to int
+        The groups without a figure, and how many areas each has; they have no column in S.
     """
 
     weights: sparse.csr_array
     target: np.ndarray
     variance: np.ndarray
     labels: tuple[str, ...]
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def touched(self) -> np.ndarray:
+        """Whether an area belongs to a group with a figure, shape (n_areas,)."""
+        return np.asarray(np.diff(self.weights.indptr) > 0)
 
     def take(self, kept: np.ndarray) -> Constraints:
         """Return the constraints at the positions `kept`."""
@@ -83,6 +92,7 @@ def constraints_of(
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.variance for part in parts]),
         tuple(label for part in parts for label in part.labels),
+        {label: size for part in parts for label, size in part.left.items()},
     )
 
 
@@ -106,42 +116,90 @@ def _of_column(
             hint=f"Give every area the label of its group{f' in {lead.strip()}' if lead else ''}.",
             areas=names[outside],
         )
-    known = list(levels)
-    target = _figures(known, targets, "target")
-    error = np.zeros(len(known)) if variance is None else _figures(known, variance, "target variance")
+    figures = figures_by_label(targets, "target")
+    known = [level for level in levels if level in figures]
+    target = _figures(known, list(levels), figures, "target")
+    error = (
+        np.zeros(len(known))
+        if variance is None
+        else _figures(known, known, figures_by_label(variance, "target variance"), "target variance")
+    )
     if (error < 0).any():
         raise SaeInputError(
             f"The target variance of {name_some(np.array(known, object)[error < 0])} is negative."
         )
-    used = weights / np.bincount(codes, weights)[codes] if mean else weights
-    shape = (len(codes), len(known))
-    matrix = sparse.csr_array((used, (np.arange(len(codes)), codes)), shape=shape)
-    return Constraints(matrix, target, error, tuple(f"{lead}{label}" for label in known))
+    sizes = np.bincount(codes, minlength=len(levels))
+    left = {f"{lead}{level}": int(n) for level, n in zip(levels, sizes, strict=True) if level not in figures}
+    place = np.array([known.index(level) if level in figures else -1 for level in levels], dtype=np.intp)
+    codes = place[codes]
+    rows = np.flatnonzero(codes >= 0)
+    used, codes = weights[rows], codes[rows]
+    if mean:
+        with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 are named by whoever asked
+            used = used / np.bincount(codes, used, minlength=len(known))[codes]
+    matrix = sparse.csr_array((used, (rows, codes)), shape=(len(names), len(known)))
+    return Constraints(matrix, target, error, tuple(f"{lead}{label}" for label in known), left)
 
 
-def _figures(groups: list[str], figures: Mapping[Any, float] | pd.Series, what: str) -> np.ndarray:
-    if not isinstance(figures, Mapping | pd.Series):
+def figures_by_label(figures: Any, what: str) -> dict[str, Any]:
+    """Return figures by the text of their label.
+
+    Raises
+    ------
+    SaeSpecError
+        If they are no mapping, or there are none.
+    SaeInputError
+        If a label stands twice, as 1 and "1" do.
+    """
+    if not isinstance(figures, Mapping | pd.Series) or not len(figures):
         raise SaeSpecError(
-            f"The {what}s are {figures!r}, not figures by label.", hint="Give a mapping of label to figure."
+            f"The {what}s are {str(figures)[:60]!r}, not figures by label.",
+            hint="Give a mapping of label to figure.",
         )
-    figures = {label_text(label): value for label, value in dict(figures).items()}
+    column = labels(pd.Series(list(figures.keys()), dtype="object"), keep_missing=True)
+    if column.isna().any():
+        raise SaeInputError(
+            f"A label of the {what}s is missing.", hint=f"Give every {what} the label of its group or domain."
+        )
+    twice = list(column[column.duplicated()])
+    if twice:
+        raise SaeInputError(
+            f"A {what} is given twice for {name_some(dict.fromkeys(twice))}.",
+            hint="Give one figure for each label.",
+            areas=twice,
+        )
+    values = figures.values() if isinstance(figures, Mapping) else figures.array
+    return dict(zip(column, values, strict=True))
+
+
+def _figures(groups: list[str], levels: list[str], figures: Mapping[str, Any], what: str) -> np.ndarray:
+    """Return the figures of `groups`, of the `levels` that there are."""
+    unused = [label for label in figures if label not in set(levels)]
     without = [group for group in groups if group not in figures]
-    unused = [label for label in figures if label not in set(groups)]
     if without or unused:
         parts = [f"no {what} is given for {name_some(without)}"] if without else []
         parts += [f"no area belongs to {name_some(unused)}"] if unused else []
         raise SaeInputError(
             f"{what.capitalize()}s and groups do not match: {'; '.join(parts)}.",
-            hint=f"Give one {what} for each group, by its label: {name_some(groups)}.",
+            hint=f"The groups are {name_some(levels, 15)}: give a {what} by these labels.",
             areas=without or unused,
         )
-    values = np.array([figures[group] for group in groups], dtype=float)
-    missing = [group for group, value in zip(groups, values, strict=True) if not np.isfinite(value)]
-    if missing:
+    return np.array([figure(figures[group], f"The {what} of {group}") for group in groups], dtype=float)
+
+
+def figure(value: Any, what: str) -> float:
+    """Return a finite number, or name what it should be: "The target of AT"."""
+    if value is None or value is pd.NA or (isinstance(value, Real) and value != value):
+        raise SaeInputError(f"{what} is missing.", hint="Give its figure.")
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
+    except OverflowError:
+        number = np.nan
+    if not np.isfinite(number):
         raise SaeInputError(
-            f"The {what} of {name_some(missing)} is missing.", hint="Give its figure.", areas=missing
+            f"{what} is {str(value)[:40]!r}, which is no finite number.", hint="Give a number, such as 0.583."
         )
-    return values
+    return number
 
 
 def independent(constraints: Constraints, *, soft: bool = False) -> Constraints:
@@ -156,8 +214,8 @@ def independent(constraints: Constraints, *, soft: bool = False) -> Constraints:
         If a figure that follows from others differs from what they say; names it, them, and the difference.
     """
     S = sparse.csc_array(constraints.weights)
-    if S.nnz == S.shape[0] and (np.diff(constraints.weights.indptr) == 1).all():
-        return constraints  # every area in one group: nothing follows from anything
+    if (np.diff(constraints.weights.indptr) <= 1).all():
+        return constraints  # no area in two groups: nothing follows from anything
     sizes = np.sqrt(np.asarray(S.multiply(S).sum(axis=0)))
     gram = (S.T @ S).toarray() / np.outer(sizes, sizes)
     weighed = (constraints.variance > 0) & soft

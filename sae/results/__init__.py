@@ -1,15 +1,16 @@
 """What every fitted result shares: estimates, data, provenance, summary, benchmark, draws, plots."""
 
 from sae.results.data import FittedData
-from sae.results.draws import Draws, DrawSource, NormalDraws, PosteriorDraws
+from sae.results.draws import Draws, DrawSource, NormalDraws, PosteriorDraws, same_source
 from sae.results.eblup import Eblup, eblup_result
 from sae.results.intervals import (
     FEW_AREAS,
     Interval,
     IntervalKind,
     area_intervals,
+    field_intervals,
     interval_name,
-    pooled_interval,
+    posterior_intervals,
     t_interval,
 )
 from sae.results.messages import (
@@ -71,16 +72,18 @@ __all__ = [
     "eblup_result",
     "explained_share",
     "extrapolation",
+    "field_intervals",
     "interval_name",
     "no_interval",
     "no_seed",
     "parameter_columns",
     "parameter_row",
-    "pooled_interval",
+    "posterior_intervals",
     "posterior_joint",
     "posterior_result",
     "residual_table",
     "run_id",
+    "same_source",
     "t_interval",
     "weighted_summary",
 ]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import ndtri
 
 from sae.errors import SaeInputError, name_some
-from sae.numerics.inference.joint_error import JointError
-from sae.tables import EstimateTable, joined_labels, label_text, labels, to_numbers
+from sae.quality.constraints import figures_by_label
+from sae.results.draws import SumEnds
+from sae.tables import EstimateTable, joined_labels, labels, to_numbers
 
 __all__ = ["aggregate_table", "row_weights"]
 
@@ -30,7 +30,7 @@ def row_weights(
     if isinstance(weights, str):
         return to_numbers(pd.DataFrame({weights: column(weights)}), weights, names=frame["domain"])
     domains = frame["domain"]
-    given = {label_text(name): value for name, value in dict(weights).items()}
+    given = figures_by_label(weights, "weight")
     absent = [name for name in domains if name not in given]
     if absent:
         raise SaeInputError(
@@ -38,7 +38,8 @@ def row_weights(
             hint="Give one weight per domain, by its name.",
             areas=absent,
         )
-    return np.array([float(given[name]) for name in domains])
+    chosen = pd.DataFrame({"weights": pd.Series([given[name] for name in domains], dtype="object")})
+    return to_numbers(chosen, "weights", names=domains)
 
 
 def aggregate_table(
@@ -46,10 +47,8 @@ def aggregate_table(
     columns: Mapping[str, Any],
     by: list[str],
     weights: np.ndarray | None,
-    joint: JointError,
+    combine: Callable[[sparse.csr_array], tuple[np.ndarray, np.ndarray, SumEnds]],
     *,
-    joint_name: str,
-    level: float,
     share: bool,
 ) -> EstimateTable:
     """Return one row per unit: weighted means, or sums without weights.
@@ -62,12 +61,8 @@ def aggregate_table(
         What makes the units, on its rows: the columns `by`, and the period.
     by : list of str
     weights : ndarray of float, shape (M,), or None
-    joint : JointError
-        Of the rows.
-    joint_name : str
-        What the joint error is called.
-    level : float
-        Of the intervals.
+    combine : callable
+        Weights of sums, one per row, to their estimates, mean squared errors and intervals: `Result.sums`.
     share : bool
         Whether the intervals end at 0 and 1.
     """
@@ -79,9 +74,7 @@ def aggregate_table(
     shape = (len(units), len(frame))
     sums = sparse.csr_array((values, (codes, np.arange(len(frame)))), shape=shape)
     ones = sparse.csr_array((np.ones(len(frame)), (codes, np.arange(len(frame)))), shape=shape)
-    estimate, mse = sums @ frame["estimate"].to_numpy(), joint.mse_of(sums)
-    half = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(mse)
-    low, high = estimate - half, estimate + half
+    estimate, mse, (low, high, interval, joint) = combine(sums)
     if share:
         low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
     n = to_numbers(frame, "n")
@@ -101,8 +94,8 @@ def aggregate_table(
         mse=mse,
         ci_low=low,
         ci_high=high,
-        interval=f"normal on the {joint_name}",
+        interval=interval,
         in_sample=(ones @ frame["in_sample"].to_numpy(dtype=float)) > 0,
-        mse_method=f"{joint_name} matrix",
+        mse_method=[f"{name} matrix" for name in joint],
     )
     return EstimateTable.from_mse(table, tuple(name for name in columns if name != "time"))

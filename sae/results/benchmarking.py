@@ -2,67 +2,168 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeSpecError
+from sae.errors import SaeSpecError, name_some
 from sae.quality import Benchmark
-from sae.tables import EstimateTable, cv_of
+from sae.quality.constraints import figure, figures_by_label
+from sae.tables import EstimateTable, cv_of, label_text, labels
 
-__all__ = ["benchmarked_table", "target_groups"]
+__all__ = ["benchmarked_table", "check_kind", "column_names", "target_groups"]
+
+_NO_SUMS = ("share", "ratio")  # units of what cannot be added
 
 
 def target_groups(
-    size: int, column: Callable[[str], pd.Series], within: Any, targets: Any
+    frames: Sequence[pd.DataFrame],
+    column: Callable[[str], pd.Series],
+    within: Any,
+    targets: Any,
+    what: str = "target",
 ) -> tuple[Any, dict[Any, Any]]:
     """Return the labels of the groups (a list, or one list per column) and the figures by label.
 
     Parameters
     ----------
-    size : int
-        Number of rows.
+    frames : sequence of DataFrame
+        The estimates and the areas, for what a message proposes.
     column : callable
         A column of the estimates or of the areas, by name.
     within, targets
         As of `Result.benchmark`.
+    what : str
+        What the figures are, for messages: "target variance".
     """
-    many = isinstance(targets, Mapping | pd.Series)
-    nested = many and all(isinstance(figures, Mapping | pd.Series) for figures in dict(targets).values())
-    if nested and len(targets):
+    if not isinstance(targets, Mapping | pd.Series):
+        return _one_figure(len(frames[0]), column, within, targets, what)
+    nested = [isinstance(figures, Mapping | pd.Series) for figures in dict(targets).values()]
+    if any(nested):
         if within is not None:
             raise SaeSpecError(
-                "The targets name their columns themselves; within= has no meaning with them.",
+                f"The {what}s name their columns themselves; within= has no meaning with them.",
                 hint='Call benchmark({"country": {...}, "birth": {...}}, weights=...).',
+            )
+        if not all(nested):
+            plain = [name for name, many in zip(targets.keys(), nested, strict=True) if not many]
+            raise SaeSpecError(
+                f"Some {what}s are figures by label, those of {name_some(plain)} are not.",
+                hint='Give each column its figures: {"country": {"AT": ...}, "birth": {"foreign": ...}}.',
             )
         columns = {name: column(name).astype("object").tolist() for name in dict(targets)}
         return columns, {name: dict(figures) for name, figures in dict(targets).items()}
+    given = figures_by_label(targets, what)
     if within is None:
-        goals = dict(targets) if many else {"all": float(targets)}
-        if len(goals) != 1:
-            raise SaeSpecError(
-                f"There are {len(goals)} targets, but within= does not name the column of their groups.",
-                hint='Call benchmark(targets, within="country", ...).',
-            )
-        return [next(iter(goals))] * size, goals
-    names = [within] if isinstance(within, str) else list(within)
-    labels = [column(name).astype("object").tolist() for name in names]
-    groups = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))
-    return groups, dict(targets) if many else dict.fromkeys(groups, float(targets))
+        near = [
+            f'within="{name}"'
+            for frame in frames
+            for name in frame
+            if pd.api.types.infer_dtype(frame[name]) in ("string", "categorical")
+            and set(given) <= set(labels(frame[name], keep_missing=True).dropna())
+        ]
+        advice = f"Did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+        raise SaeSpecError(
+            f"The {what}s name {name_some(given)}, but within= does not name the column of their groups.",
+            hint=f'{advice}Call benchmark(targets, within="country", ...); one figure for all rows is a '
+            "number: benchmark(0.7, ...).",
+        )
+    return _groups(column, within), dict(given)
 
 
-def benchmarked_table(table: EstimateTable, done: Benchmark, mse: np.ndarray, share: bool) -> EstimateTable:
-    """Put the benchmarked estimates into the table; interval ends keep their standard errors."""
-    frame = table.frame
+def _one_figure(
+    size: int, column: Callable[[str], pd.Series], within: Any, target: Any, what: str
+) -> tuple[list[Any], dict[Any, float]]:
+    if target is None or isinstance(target, str) or not np.isscalar(target):
+        raise SaeSpecError(
+            f"A benchmark needs its {what}s, not {str(target)[:60]!r}.",
+            hint='Give one number for all rows, or figures by label: benchmark({"AT": 0.58}, '
+            'within="country", weights="population").',
+        )
+    value = figure(target, f"The {what}")
+    if within is None:
+        return ["all rows"] * size, {"all rows": value}
+    groups = _groups(column, within)
+    names = list(dict.fromkeys(map(label_text, groups)))
+    if len(names) > 1:
+        raise SaeSpecError(
+            f"There is one {what}, but within= makes {len(names)} groups: {name_some(names)}.",
+            hint=f"Give a {what} for each of them by its label, or leave within= out.",
+        )
+    return groups, {names[0]: value}
+
+
+def _groups(column: Callable[[str], pd.Series], within: Any) -> list[Any]:
+    members = [column(name).astype("object").tolist() for name in column_names(within, "within")]
+    return members[0] if len(members) == 1 else list(zip(*members, strict=True))
+
+
+def column_names(given: Any, option: str) -> list[str]:
+    """Return the names of columns that an option holds: one, or several, each once."""
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise SaeSpecError(
+            f"{option} = {str(given)[:60]!r} names no column.",
+            hint=f'Give a name, or a list: {option}="country".',
+        )
+    return list(dict.fromkeys(names))
+
+
+def check_kind(frame: pd.DataFrame, share: bool, *, weighted: bool, total: bool) -> None:
+    """Refuse the sum of what does not add up, and the mean of what does.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The estimate table.
+    share : bool
+        Whether the estimates are shares.
+    weighted : bool
+        Whether the benchmark has weights, and so is about means.
+    total : bool
+        Whether the user says that the estimates are totals.
+    """
+    if not isinstance(total, bool):
+        raise SaeSpecError(f"total = {total!r} is no truth value.", hint="Write total=True, or leave it out.")
+    totals = bool(frame["definition"].str.startswith("total of ").any())
+    units = sorted(set(frame["unit"]) & set(_NO_SUMS)) or (["share"] if share else [])
+    if weighted and (total or totals):
+        raise SaeSpecError(
+            "Totals add up to their target; weights, which make a mean, have no meaning with them.",
+            hint="Leave weights= out." if totals else "Leave out total=True or weights=.",
+        )
+    if not weighted and units:
+        raise SaeSpecError(
+            f"{units[0].capitalize()}s do not add up; a benchmark of {units[0]}s needs weights.",
+            hint='Name the column that counts whom a rate is about: benchmark(..., weights="population").',
+        )
+    if not (weighted or total or totals):
+        raise SaeSpecError(
+            "The benchmark has no weights, and nothing says that its target is a total.",
+            hint='A mean or rate needs weights: benchmark(..., weights="population"); estimates that add up '
+            "to the target need benchmark(..., total=True).",
+        )
+
+
+def benchmarked_table(
+    table: EstimateTable, done: Benchmark, before: np.ndarray, mse: np.ndarray, share: bool
+) -> EstimateTable:
+    """Put the benchmarked estimates into the table; interval ends keep their standard errors.
+
+    The mean squared errors before and after are those of the joint error: where the intervals come from a
+    posterior, its own. The rows of groups without a target stay as they are.
+    """
+    frame, touched = table.frame, done.constraints.touched
     old, new = frame["estimate"].to_numpy(), done.estimate
-    stretch = np.sqrt(mse / frame["mse"].to_numpy())
+    stretch = np.sqrt(mse / before)
+    mse = np.where(touched, mse, frame["mse"].to_numpy())
     low = new - (old - frame["ci_low"].to_numpy()) * stretch
     high = new + (frame["ci_high"].to_numpy() - old) * stretch
     if share:
         low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
-    se = np.sqrt(mse)
+    se = np.where(touched, np.sqrt(mse), frame["se"].to_numpy())
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(old != 0, new / old, np.nan) * frame["benchmark_factor"].fillna(1.0).to_numpy()
     return table.assign(
@@ -70,11 +171,11 @@ def benchmarked_table(table: EstimateTable, done: Benchmark, mse: np.ndarray, sh
         mse=mse,
         se=se,
         cv=cv_of(se, new),
-        ci_low=low,
-        ci_high=high,
-        benchmark_factor=factor,
-        interval=frame["interval"] + ", benchmarked",
-        mse_method=frame["mse_method"] + ", benchmarked",
+        ci_low=np.where(touched, low, frame["ci_low"].to_numpy()),
+        ci_high=np.where(touched, high, frame["ci_high"].to_numpy()),
+        benchmark_factor=np.where(touched, factor, frame["benchmark_factor"].to_numpy()),
+        interval=frame["interval"] + np.where(touched, ", benchmarked", ""),
+        mse_method=frame["mse_method"] + np.where(touched, ", benchmarked", ""),
         reliability="",
         flag="e",
         publishable=pd.NA,

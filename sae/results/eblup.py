@@ -11,7 +11,7 @@ import numpy as np
 from sae.numerics.inference.joint_error import JointError
 from sae.results.data import FittedData
 from sae.results.draws import DrawSource
-from sae.results.intervals import Interval
+from sae.results.intervals import Interval, holding
 from sae.results.record import FitTables, Message, ResultRows, RunRecord, provenance_of
 from sae.results.result import Result
 from sae.specs import Specification
@@ -108,12 +108,13 @@ def eblup_result(
     eblup : Eblup
     record : RunRecord
     """
+    low, high, interval = holding(eblup.estimate, eblup.low, eblup.high, eblup.interval)
     table = rows.table.assign(
         estimate=eblup.estimate,
         mse=eblup.mse,
-        ci_low=eblup.low,
-        ci_high=eblup.high,
-        interval=eblup.interval,
+        ci_low=low,
+        ci_high=high,
+        interval=interval,
         prior=eblup.prior,
         gamma=eblup.gamma,
         in_sample=data.sampled,

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.special import chdtr
 
 from sae.errors import (
     BoundaryVarianceWarning,
     CollinearityWarning,
     ConvergenceWarning,
     ExtrapolationWarning,
+    SaeWarning,
     SmallSampleWarning,
     name_some,
 )
+from sae.results.data import FittedData
 from sae.results.record import Message
 from sae.specs.design import outside_range
 
@@ -24,9 +28,15 @@ __all__ = [
     "collinearity",
     "covariate_messages",
     "extrapolation",
+    "few_cases",
     "no_interval",
+    "variance_messages",
 ]
 
+_TOO_GOOD = 1e-3  # chance of residuals so small, over all fits, if the sampling variances were right
+_FAR_TOO_GOOD = 0.25  # of what the sampling variances alone lead to expect
+_FEW_CASES = 2.0  # expected in the median area, below which the arcsine's estimates come out too small
+_NOTHING = 1e-3  # of the variance between areas: the model leaves such direct estimates as they are
 _INFLATION = 100.0  # a coefficient's variance this many times that with uncorrelated covariates
 
 
@@ -148,7 +158,7 @@ def boundary_all() -> Message:
     """Say that all variances of a model with several were estimated exactly 0."""
     text = (
         "All model variances are estimated exactly 0: the predictions rest on the covariates alone. "
-        "Intervals come from the posterior with independent effects, which knows that they may be larger."
+        "Intervals come from a posterior, which knows that they may be larger."
     )
     return Message(text, BoundaryVarianceWarning)
 
@@ -169,3 +179,90 @@ def no_interval(
 def chains_apart(doubt: str) -> list[Message]:
     """Say that chains hardly agree, where there is such a doubt: see `sae.samplers.pymc.Chains`."""
     return [Message(doubt, ConvergenceWarning)] if doubt else []
+
+
+def variance_messages(residuals: pd.DataFrame, data: FittedData) -> list[Message]:
+    """Say where known sampling variances cannot belong to the direct estimates, as standard errors do not.
+
+    Too large: the sum of squares of the residuals over the variances is that of no chi-square, to which the
+    model's own variance could only add. Too small: the median is a thousandth of the variance between areas,
+    so that the weight of the direct estimates is 1. Or the median CV is above 100 %.
+
+    Parameters
+    ----------
+    residuals : DataFrame
+        Of the regression, by row of the table: see `residual_table`.
+    data : FittedData
+        Of an area-level model; without known variances nothing is said.
+    """
+    rows = residuals.index.to_numpy(dtype=np.intp)
+    if len(data.row) != len(data.sampled) or not len(rows):
+        return []  # a unit-level model
+    vardir, y, residual = data.vardir[rows], data.outcome[rows], residuals["residual"].to_numpy(dtype=float)
+    known = (vardir > 0) & np.isfinite(residual) & np.isfinite(y)
+    vardir, y, residual, fit = vardir[known], y[known], residual[known], data.fit[rows][known]
+    if not len(vardir):
+        return []
+    many = int(fit.max()) + 1
+    spare = np.maximum(np.bincount(fit, minlength=many) - data.X.shape[1], 0)
+    squares = np.bincount(fit, residual**2 / vardir, minlength=many)
+    between = np.bincount(fit, residual**2, minlength=many) / np.maximum(spare, 1)
+    ratio = squares / np.maximum(spare, 1)
+    small = (ratio < _FAR_TOO_GOOD) & (chdtr(np.maximum(spare, 1), squares) < _TOO_GOOD / many) & (spare > 0)
+    share = float(np.median(vardir / np.where(between[fit] > 0, between[fit], np.inf)))
+    texts = []
+    if small.any():
+        where = f" in {int(small.sum())} of {many} fits" if many > 1 else ""
+        texts.append(
+            f"the estimates vary{where} by {float(np.median(np.sqrt(ratio[small]))):.2g} times what sampling "
+            "errors alone would make them vary by, so that the model sees no difference between areas"
+        )
+    elif 0 < share < _NOTHING:
+        texts.append(
+            f"in the median area it is {share:.1g} of the variance between areas, so that the model leaves "
+            "the direct estimates as they are"
+        )
+    one_sign = (y > 0).all() or (y < 0).all()
+    if data.scale == "identity" and one_sign:
+        cv = float(np.median(np.sqrt(vardir) / np.abs(y)))
+        if cv > 1.0:
+            texts.append(f"by it the median CV of the direct estimates is {cv:.0%}")
+    if not texts:
+        return []
+    text = (
+        f"The sampling variance does not go with the direct estimates: {'; '.join(texts)}. It is a variance "
+        "in squared units of the estimate: check that it is no standard error, and that both are shares or "
+        "both percentages."
+    )
+    return [Message(text, SaeWarning)]
+
+
+def few_cases(data: FittedData) -> list[Message]:
+    """Say where the arcsine is used on so few cases that it is biased, and which family is not.
+
+    With 40 areas of 40 persons and one case expected in each, its shares come out a sixth too small, and its
+    95 % intervals cover three in four of the areas without a case; binomial counts with area effects hold.
+
+    Parameters
+    ----------
+    data : FittedData
+        Of an area-level model.
+    """
+    if data.scale != "arcsin":
+        return []
+    rows = np.flatnonzero(data.sampled)
+    n_eff, share, fit = 0.25 / data.vardir[rows], np.sin(data.outcome[rows]) ** 2, data.fit[rows]
+    size = np.bincount(fit, n_eff)
+    mean = np.divide(np.bincount(fit, n_eff * share), size, out=np.full(len(size), 0.5), where=size > 0)
+    cases = n_eff * np.minimum(mean, 1.0 - mean)[fit]
+    few = [k for k in np.unique(fit) if np.median(cases[fit == k]) < _FEW_CASES]
+    if not few:
+        return []
+    least = min(float(np.median(cases[fit == k])) for k in few)
+    where = f" in {len(few)} of {len(np.unique(fit))} fits" if len(np.unique(fit)) > 1 else ""
+    text = (
+        f"The arcsine is no scale for so few cases{where}: in the median area n_eff × p is {least:.2g}, p "
+        "being the smaller of share and complement. Below 2 its estimates of that side come out too small, "
+        "and its intervals miss in areas without a case; BinomialMixed holds."
+    )
+    return [Message(text, SmallSampleWarning)]

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from sae.errors import SaeConvergenceError, SaeError, SaeSpecError
 from sae.numerics.random.streams import seed_of
+from sae.results.messages import few_cases, variance_messages
 from sae.results.result import Result
 from sae.specs import Specification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import pandas as pd
 
     from sae.survey import Survey
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["AreaModel", "UnitModel", "no_seed"]
 
 ResultT = TypeVar("ResultT", bound=Result)
+
+# of numerics; bad input is refused before
+_FAULTS = (ArithmeticError, LookupError, ValueError, TypeError, np.linalg.LinAlgError)
 
 
 def no_seed(what: str) -> SaeSpecError:
@@ -51,7 +56,18 @@ class _Model(Specification, Generic[ResultT]):
         """Call `fit` with a seed that is checked, and emit what it has to say where `self.fit` was called."""
         if seed is None and self._random_step:
             raise no_seed(self._random_step)
-        result = fit(None if seed is None else seed_of(seed))
+        try:
+            result = fit(None if seed is None else seed_of(seed))
+        except SaeError:
+            raise
+        except _FAULTS as error:
+            raise SaeError(
+                f"{type(self).__name__} ended in a fault of sae itself, {type(error).__name__}: {error}.",
+                hint="Please report it, with the formula and, where you may, the data.",
+            ) from error
+        result = result.with_messages(
+            [*variance_messages(result.residuals, result.data), *few_cases(result.data)]
+        )
         for message in result.messages:
             if message.category is not None:
                 warnings.warn(message.text, message.category, stacklevel=3)

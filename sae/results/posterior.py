@@ -11,7 +11,7 @@ import numpy as np
 from sae.numerics.inference.joint_error import JointError
 from sae.results.data import FittedData
 from sae.results.draws import PosteriorDraws
-from sae.results.intervals import IntervalKind
+from sae.results.intervals import IntervalKind, holding
 from sae.results.record import FitTables, Message, ResultRows, RunRecord, provenance_of
 from sae.results.result import Result
 from sae.samplers import Posterior
@@ -89,12 +89,13 @@ def posterior_result(
     posterior, tables, tail = fit.posterior, fit.tables, 0.5 * (1.0 - spec.level)
     estimate, sd = posterior.moments()
     low, high = posterior.quantiles(np.array([tail, 1.0 - tail]))
+    low, high, interval = holding(estimate, low, high, IntervalKind.CREDIBLE.value)
     table = rows.table.assign(
         estimate=estimate,
         mse=sd**2,
         ci_low=low,
         ci_high=high,
-        interval=IntervalKind.CREDIBLE.value,
+        interval=interval,
         prior=fit.prior,
         gamma=np.nan if fit.gamma is None else fit.gamma,
         in_sample=data.sampled,

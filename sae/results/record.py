@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -103,10 +104,19 @@ def run_id(spec: Specification, seed: int | None, texts: Iterable[str], arrays: 
     arrays : iterable of ndarray
         The numbers that were fitted.
     """
-    digest = hashlib.sha256("\0".join((__version__, spec.to_toml(), str(seed), *texts, "")).encode())
+    digest = hashlib.sha256("\0".join((__version__, _content(spec), str(seed), *texts, "")).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
+
+
+def _content(spec: Specification) -> str:
+    """Return the text of a specification, in which a file is what it holds and not where it lies."""
+    text = spec.to_toml()
+    path = getattr(getattr(spec, "spatial", None), "map", None)
+    if not isinstance(path, str | Path):
+        return text
+    return text.replace(Path(path).as_posix(), hashlib.sha256(Path(path).read_bytes()).hexdigest())
 
 
 def provenance_of(

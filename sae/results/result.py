@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.auxiliary import Neighbours
+from sae.errors import ConvergenceWarning, SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.literals import BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.random.streams import seed_of
 from sae.quality import Benchmark, assess, benchmark_estimates
+from sae.quality.benchmark import PLAUSIBLE
 from sae.results.aggregation import aggregate_table, row_weights
-from sae.results.benchmarking import benchmarked_table, target_groups
+from sae.results.benchmarking import benchmarked_table, check_kind, column_names, target_groups
 from sae.results.data import FittedData
-from sae.results.draws import Draws, DrawSource
-from sae.results.posterior_checks import arviz_of, loo_table, predictive_table
+from sae.results.draws import Draws, DrawSource, SumEnds, normal_ends
+from sae.results.posterior_checks import (
+    arviz_of,
+    loo_table,
+    neighbour_weights,
+    predictive_doubts,
+    predictive_table,
+)
 from sae.results.record import FitTables, Message
-from sae.results.summary import summary_lines
+from sae.results.summary import failed_checks, summary_lines
 from sae.samplers import Posterior
 from sae.specs import Specification
-from sae.tables import EstimateTable
+from sae.tables import EstimateTable, to_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +109,8 @@ class Result:
     joint : JointError
         Joint error of all predictions on the reported scale.
     source : DrawSource
-        What `draws` draws from: `NormalDraws`, or `PosteriorDraws` of a Bayesian fit.
+        What `draws`, `aggregate` and changes rest on, the same that makes the intervals: `NormalDraws`,
+        `IntervalDraws` where they come from a posterior, or `PosteriorDraws` of a Bayesian fit.
     messages : tuple of Message
         Warnings and notes of the fit; their texts stand in the provenance too.
     benchmarks : tuple of Benchmark
@@ -175,7 +187,7 @@ class Result:
         if seed is None:
             raise SaeSpecError("draws(...) needs a seed.", hint="Call draws(1000, seed=1), with any number.")
         number = seed_of(seed)
-        values = self.source.draw(n, number)
+        values = self.source.draw(_draws_of(n), number)
         for benchmark in self.benchmarks:
             values = benchmark.draws(values, number)
         words = f"{self.source.source}, each benchmarked" if self.benchmarks else self.source.source
@@ -203,7 +215,7 @@ class Result:
             self.estimates.frame,
             self.row_names(),
             self.coefficients,
-            n,
+            _draws_of(n),
             seed,
         )
 
@@ -229,37 +241,81 @@ class Result:
         return loo_table(self._unbenchmarked("loo"), self.estimates.frame, self.row_names())
 
     def predictive_check(
-        self, n: int = 2000, *, seed: int | np.random.Generator | None = None
+        self,
+        n: int = 2000,
+        *,
+        seed: int | np.random.Generator | None = None,
+        neighbours: Neighbours | pd.DataFrame | None = None,
     ) -> pd.DataFrame:
-        """Return whether the model would have produced such data: a posterior predictive check.
+        """Return whether the model would have produced such data.
+
+        Each direct estimate is placed among those that the model gives to other areas with its covariates and
+        sampling, their area effects drawn anew: replicates around the area's own posterior follow any data.
+        The distances from their means, in standard deviations, are compared with those of whole sets of such
+        figures. It sees areas far
+        from all others, effects that are not normal, and sampling variances that are wrong where these differ
+        between areas; variances too small by one factor everywhere are taken for area effects, by any model.
+        Of a model over a map each figure is placed in its distribution given all others.
 
         Parameters
         ----------
         n : int
-            Number of sets of direct estimates drawn.
+            Number of replicates.
         seed : int or Generator
+        neighbours : Neighbours or DataFrame, optional
+            A map or edge list, as `sae.auxiliary.neighbours` takes it: whether neighbours are more alike than
+            the model says. Without it a spatial structure that was left out is not seen.
 
         Returns
         -------
         DataFrame
-            Rows mean, sd, min and max of the direct estimates: `observed`, predictive `low`, `median` and
-            `high` (95 % interval), `p_value` (near 0 or 1 where the model cannot produce such data). Row
-            `outside`: the share of direct estimates outside their own predictive 95 % interval, near 0.05.
+            Rows spread of the distances, outlying (whether some areas lie apart to one side), tails, noise
+            (correlation of their size with the sampling variance) and neighbours (Moran's I): `observed`,
+            predictive `low`, `median` and `high` (95 % interval), `p_value` (two-sided for spread and noise).
+            Row `outside`: the share of direct
+            estimates outside their own predictive 95 % interval. Row `overall`: the p-value of all statistics
+            together, below 0.05 in about 5 % of data sets that the model made.
 
         Raises
         ------
         SaeSpecError
             If the fit is not Bayesian or there is no seed.
+        SaeInputError
+            If the map lacks a domain.
 
         References
         ----------
-        Gelman, Meng and Stern (1996), Statistica Sinica 6, 733-807.
+        Marshall and Spiegelhalter (2007), Bayesian Analysis 2, 409-444.
         """
-        return predictive_table(self._unbenchmarked("predictive_check"), self.estimates.frame, n, seed)
+        posterior, frame = self._unbenchmarked("predictive_check"), self.estimates.frame
+        near = None if neighbours is None else neighbour_weights(neighbours, frame, self.row_names())
+        return predictive_table(posterior, frame, self._noise, near, _draws_of(n), seed)
+
+    def with_messages(self, messages: Sequence[Message]) -> Self:
+        """Return the result with more to say, in its record too."""
+        if not messages:
+            return self
+        texts = [*self.provenance.get("warnings", ()), *(message.text for message in messages)]
+        record = {**self.provenance, "warnings": texts}
+        return replace(self, messages=(*self.messages, *messages), provenance=record)
 
     def flag(self, policy: str | Path | Mapping[str, Any]) -> Self:
-        """Return the result with every row judged by a publication policy: see `sae.quality.assess`."""
-        verdict = assess(self.estimates.frame, policy)
+        """Return the result with every row judged by a publication policy: see `sae.quality.assess`.
+
+        The checks of the summary that the fit fails, the predictive check of a posterior, and chains that
+        hardly agree, stand in the reasons.
+        """
+        unsure = [message.text for message in self.messages if message.category is ConvergenceWarning]
+        verdict = assess(
+            self.estimates.frame,
+            policy,
+            level=self.spec.level,
+            doubts=[
+                *failed_checks(self.residuals),
+                *predictive_doubts(self.posterior, self.estimates.frame, self._noise),
+                *unsure,
+            ],
+        )
         columns = {str(name): verdict[name] for name in verdict}
         return replace(self, estimates=self.estimates.assign(**columns))
 
@@ -271,25 +327,36 @@ class Result:
         weights: str | Mapping[Any, float] | pd.Series | None = None,
         method: BenchmarkMethod = "ratio",
         target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
+        total: bool = False,
+        factor_range: tuple[float, float] = PLAUSIBLE,
     ) -> Self:
         """Return a result whose estimates meet known figures exactly.
+
+        The groups that move, with their factors and rows, are named in ``Result.messages``.
 
         Parameters
         ----------
         targets : float, mapping or Series
-            One figure for all rows, or one per value of `within`, by label. Several constraints at once,
-            nested or crossed: column to such a mapping, ``{"country": {...}, "birth": {...}}``.
+            One figure for all rows, or one per value of `within`, by label; groups without a figure stay as
+            they are. Several constraints at once, nested or crossed: column to such a mapping,
+            ``{"country": {...}, "birth": {...}}``.
         within : str or sequence of str, optional
             Columns of the estimates or of the areas that make the groups, crossed where there are several.
         weights : str, mapping or Series, optional
-            A column of the estimates or of the areas, or values by domain: the weighted mean of the estimates
-            meets the target. Without weights the plain sum does, which has no meaning for shares.
+            A column of the estimates or of the areas, or values by domain: how many a domain's estimate is
+            about, for a rate those of its denominator. The weighted mean of the estimates meets the target.
         method : {"ratio", "difference", "mse", "optimal", "logit"}
             Multiply a group's estimates by one factor; add one amount; add amounts in proportion to the MSEs;
             move along the joint MSE matrix (the smallest loss); shift the logits (shares stay inside [0, 1]).
         target_variance : float, mapping or Series, optional
             Variances of the targets, in the form of `targets`; carried into MSE and draws. By default the
             targets are known without error.
+        total : bool
+            Say that the estimates are totals, whose plain sum meets the target; no weights then. An indicator
+            of kind "total" is known to be one.
+        factor_range : (float, float)
+            What a group's figure may be multiplied by; a target beyond it is refused as one of another scale
+            or group.
 
         Returns
         -------
@@ -300,27 +367,33 @@ class Result:
         Raises
         ------
         SaeInputError
-            If groups and targets do not match, or an estimate of a share would leave [0, 1]; names are given.
+            If groups and targets do not match, a figure would change by a factor outside `factor_range`, or
+            an estimate of a share would leave [0, 1]; names are given.
+        SaeSpecError
+            If targets by name have no `within`, or means no weights.
+
+        Warns
+        -----
+        SaeWarning
+            Of groups without a target.
 
         References
         ----------
         Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84; Datta, Ghosh, Steorts and Maples (2011),
         Test 20, 574–588.
         """
-        frame = self.estimates.frame
-        groups, goals = target_groups(len(frame), self.column, within, targets)
+        frame, share = self.estimates.frame, self._is_share
+        known = (frame, self.areas)
+        groups, goals = target_groups(known, self.column, within, targets)
         variances = (
             None
             if target_variance is None
-            else target_groups(len(frame), self.column, within, target_variance)[1]
+            else target_groups(known, self.column, within, target_variance, "target variance")[1]
         )
-        share = self._is_share
-        if weights is None and share:
-            raise SaeSpecError(
-                "Shares do not add up; a benchmark of shares needs weights.",
-                hint='Name the column with the population: benchmark(..., weights="population").',
-            )
+        check_kind(frame, share, weighted=weights is not None, total=total)
         values = np.ones(len(frame)) if weights is None else row_weights(weights, self.column, frame)
+        mse = self.joint.mse() if method == "mse" else None
+        mse = self.joint.covariance() if method == "optimal" else mse
         done = benchmark_estimates(
             frame["estimate"].to_numpy(),
             values,
@@ -330,15 +403,20 @@ class Result:
             method=method,
             mean=weights is not None,
             bounds=(0.0, 1.0) if share else None,
-            mse={"mse": self.joint.mse, "optimal": self.joint.covariance}.get(method, lambda: None)(),
+            mse=mse,
             target_variance=variances,
+            factor_range=factor_range,
         )
+        messages = [Message(done.moved_text)]
+        if done.left_text:
+            messages.append(Message(done.left_text, SaeWarning))
+            warnings.warn(done.left_text, SaeWarning, stacklevel=2)
         joint = self.joint.constrained(
             done.scale, done.gain, done.constraints.weights, done.constraints.variance
         )
         return replace(
-            self,
-            estimates=benchmarked_table(self.estimates, done, joint.mse(), share),
+            self.with_messages(messages),
+            estimates=benchmarked_table(self.estimates, done, self.joint.mse(), joint.mse(), share),
             joint=joint,
             benchmarks=(*self.benchmarks, done),
         )
@@ -366,7 +444,7 @@ class Result:
             If a column or a weight is missing.
         """
         frame = self.estimates.frame
-        by = [by] if isinstance(by, str) else list(by)
+        by = column_names(by, "by")
         columns = {name: self.column(name).to_numpy() for name in by}
         if frame["time"].nunique() > 1 and "time" not in columns:
             columns["time"] = frame["time"].to_numpy()
@@ -376,16 +454,53 @@ class Result:
                 hint='Name the column with the population: aggregate(..., weights="population").',
             )
         values = None if weights is None else row_weights(weights, self.column, frame)
+        if values is not None and not ((values >= 0) & np.isfinite(values)).all():
+            bad = frame["domain"].to_numpy()[~((values >= 0) & np.isfinite(values))]
+            raise SaeInputError(
+                f"{len(bad)} of {len(values)} domains have no weight, or a negative one: {name_some(bad)}.",
+                hint="Give every domain a weight of 0 or more.",
+                areas=bad,
+            )
         return aggregate_table(
             frame,
             columns,
             by,
             values,
-            self.joint,
-            joint_name=self.source.joint,
-            level=self.spec.level,
+            self.sums,
             share=self._is_share,
         )
+
+    def sums(
+        self, weights: sparse.csr_array, freedom: float = np.inf
+    ) -> tuple[np.ndarray, np.ndarray, SumEnds]:
+        """Return weighted sums of the rows, with errors from what makes the intervals of the table.
+
+        Parameters
+        ----------
+        weights : sparse array, shape (S, n_rows)
+        freedom : float
+            Degrees of freedom where the intervals are Student's t on the joint MSE.
+
+        Returns
+        -------
+        estimate, mse : ndarray of float, shape (S,)
+        ends : SumEnds
+        """
+        predictions = self.estimates.frame["estimate"].to_numpy(dtype=float)
+        estimate, mse = weights @ predictions, np.asarray(self.joint.mse_of(weights)).ravel()
+        if self.benchmarks:
+            return estimate, mse, normal_ends(self.source.joint, estimate, mse, self.spec.level, freedom)
+        return estimate, mse, self.source.ends(weights, predictions, mse, self.spec.level, freedom)
+
+    @property
+    def _noise(self) -> np.ndarray:
+        """Sampling variances of the rows, or what has their order."""
+        frame = self.estimates.frame
+        noise = self.data.vardir if len(self.data.vardir) == len(frame) else np.full(len(frame), np.nan)
+        for count in ("n_eff", "n"):
+            if not np.isfinite(noise[self.data.sampled]).all():
+                noise = -to_numbers(frame, count)
+        return noise
 
     @property
     def _is_share(self) -> bool:
@@ -402,7 +517,7 @@ class Result:
     def column(self, name: str) -> pd.Series:
         """Return a column of the estimates, else of the areas."""
         for frame in (self.estimates.frame, self.areas):
-            if name in frame:
+            if isinstance(name, Hashable) and name in frame:
                 return frame[name]
         raise SaeInputError(
             f"Neither the estimates nor the areas have a column {name!r}.",
@@ -422,3 +537,13 @@ class Result:
                 hint="Call it before benchmark(), or take draws() of the benchmarked result.",
             )
         return self.posterior
+
+
+def _draws_of(n: Any) -> int:
+    """Return the number of draws, or refuse what is none."""
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
+        raise SaeSpecError(
+            f"n = {str(n)[:40]!r} is no number of draws: at least one draw is needed.",
+            hint="Give a whole number, such as n=1000.",
+        )
+    return int(n)

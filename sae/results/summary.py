@@ -15,9 +15,17 @@ from sae.results.record import FitTables
 from sae.samplers import Posterior
 from sae.tables import label_text, to_numbers
 
-__all__ = ["check_lines", "coefficient_lines", "gain_lines", "size_text", "summary_lines"]
+__all__ = [
+    "check_lines",
+    "coefficient_lines",
+    "failed_checks",
+    "gain_lines",
+    "size_text",
+    "summary_lines",
+]
 
 CV_LIMIT = 0.165  # the limit below which an estimate is published without a note in many offices
+_DOUBT = 0.05  # a check with a smaller p-value is called doubtful
 FEW_FITS = 4  # with more, the coefficients are shown as a range over the fits
 
 
@@ -152,19 +160,34 @@ def gain_lines(frame: pd.DataFrame) -> list[str]:
 
 def check_lines(residuals: pd.DataFrame) -> list[str]:
     """Judge normality and bias of a fit, one phrase each."""
+    return [text for text, _ in _checks(residuals)]
+
+
+def failed_checks(residuals: pd.DataFrame) -> list[str]:
+    """Return the phrases of `check_lines` that say "doubtful": what the reason of a published row names."""
+    return [text for text, passed in _checks(residuals) if not passed]
+
+
+def _checks(residuals: pd.DataFrame) -> list[tuple[str, bool]]:
+    """Return what is said of each check, and whether nothing speaks against the fit."""
     checks = []
     try:
-        normality = residual_normality(residuals["standardised"].to_numpy())
-        verdict = "ok" if normality.p_value >= 0.05 else "doubtful"
-        checks.append(f"normality of residuals {verdict} (p {normality.p_value:.2g})")
+        p = residual_normality(residuals["standardised"].to_numpy()).p_value
+        checks.append((f"normality of residuals {_verdict(p)} (p {p:.2g})", p >= _DOUBT))
     except SaeInputError:
-        checks.append("normality of residuals: too few areas")
+        checks.append(("normality of residuals: too few areas", True))
     try:
         # against the regression part: a shrunken estimate shares the error of its own direct estimate
         fitted, residual = (residuals[name].to_numpy() for name in ("fitted", "residual"))
         bias = bias_test(fitted + residual, fitted)
-        verdict = "ok" if bias.p_value >= 0.05 else "doubtful"
-        checks.append(f"bias of model vs direct {verdict} (slope {bias.slope:.2f}, p {bias.p_value:.2g})")
+        text = (
+            f"bias of model vs direct {_verdict(bias.p_value)} (slope {bias.slope:.2f}, p {bias.p_value:.2g})"
+        )
+        checks.append((text, bias.p_value >= _DOUBT))
     except SaeInputError:
-        checks.append("bias of model vs direct: no covariates, or too few areas")
+        checks.append(("bias of model vs direct: no covariates, or too few areas", True))
     return checks
+
+
+def _verdict(p: float) -> str:
+    return "ok" if p >= _DOUBT else "doubtful"

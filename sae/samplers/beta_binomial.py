@@ -55,7 +55,7 @@ class BetaBinomialPosterior(GridPosterior):
     @property
     def fit(self) -> GridFit:
         """Weighted points of the most likely node alone."""
-        return self.nodes.fits[int(self.nodes.log_density.argmax())]
+        return self.nodes.fits[int(self.nodes.weights.argmax())]
 
     @property
     def source(self) -> str:
@@ -101,10 +101,19 @@ class BetaBinomialPosterior(GridPosterior):
             likelihood.replicate(observed, seed, names),
         )
 
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        places = _places(n, seed)
+        beta, sigma, node = np.empty((n, self.design.shape[1])), np.empty(n), self.nodes.nodes(places)
+        for k in np.unique(node):
+            members, rng = np.flatnonzero(node == k), generator(seed, "fresh hyperparameters", int(k))
+            beta[members], sigma[members] = self.nodes.fits[k].resample(len(members), rng)
+        return self._fresh(replace(self.likelihood, rho=self.nodes.rho(places)), beta, sigma, seed)
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others) and its Pareto k of every observed figure, each of shape (n,)."""
         found = [
-            log_marginals(fit.problem, fit.path, fit.beta, fit.log_sigma, fit.tables, by_area=True)
+            log_marginals(fit.problem, fit.path, fit.beta, fit.log_sigma, {}, by_area=True)
             for fit in self.nodes.fits
         ]
         return psis_loo(np.concatenate(found), self._log_weights())

@@ -153,6 +153,12 @@ class CellsPosterior:
         beta, _, effects = self._drawn(n, seed)
         return self._shares(beta, effects)
 
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return shares of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        beta, sigma = self.fit.resample(n, generator(seed, "hyperparameters"))
+        z = ndtri(uniforms(stream_keys(seed, "fresh effects", self.labels), n))
+        return self._replicated(beta, sigma[:, None] * z, seed)[:, self.sampled]
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(units of the area | the other areas) and its Pareto k, each of shape (n,).
 

@@ -19,6 +19,7 @@ __all__ = [
     "check_draws",
     "coefficient_prior",
     "draw_summary",
+    "other_areas",
     "prior_text",
     "random_order",
     "shared_columns",
@@ -85,6 +86,20 @@ def random_order(size: int, n: int, seed: int) -> np.ndarray:
     return np.concatenate(rounds)[:n]
 
 
+def other_areas(size: int, n: int, seed: int) -> np.ndarray:
+    """Return another area for every area and draw, shape (n, size): whose effect stands for a new one.
+
+    The effects of all areas, drawn from their posterior, are spread as new ones would be.
+    """
+    rng = generator(seed, "effects of other areas")
+    shift = rng.integers(1, max(size, 2), size=n)
+    order = rng.permuted(np.broadcast_to(np.arange(size), (n, size)), axis=1)
+    following = np.take_along_axis(order, (np.arange(size) + shift[:, None]) % size, axis=1)
+    out = np.empty((n, size), dtype=np.int64)
+    np.put_along_axis(out, order, following, axis=1)
+    return out
+
+
 def taken(sample: Sample, which: np.ndarray) -> Sample:
     """Return some of the draws, each as often as `which` names it."""
     return Sample(
@@ -92,6 +107,7 @@ def taken(sample: Sample, which: np.ndarray) -> Sample:
         {name: values[which] for name, values in sample.parameters.items()},
         None if sample.log_likelihood is None else sample.log_likelihood[which],
         None if sample.replicated is None else sample.replicated[which],
+        None if sample.fresh is None else sample.fresh[which],
     )
 
 
@@ -130,6 +146,11 @@ class ChainPosterior:
     def values(self, n: int, seed: int) -> np.ndarray:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self.sample.values[random_order(len(self.sample.values), n, seed)]
+
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with other effects: see `Posterior.fresh`."""
+        assert self.sample.fresh is not None
+        return self.sample.fresh[random_order(len(self.sample.values), n, seed)]
 
     def shared(self) -> np.ndarray:
         """Return columns whose products are the posterior covariance of different rows, shape (M, C)."""

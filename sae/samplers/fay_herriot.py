@@ -25,7 +25,7 @@ from sae.numerics.fay_herriot.posterior import (
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.priors import SPARE
 from sae.numerics.inference.transforms import Transform, normal_mean
-from sae.numerics.random.streams import stream_keys
+from sae.numerics.random.streams import normals, stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["FayHerriotPosterior", "Spread"]
@@ -150,6 +150,21 @@ class FayHerriotPosterior:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self._back(self._drawn(n, seed)[1])
 
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        hyper, offsets = self._hyper(n, seed), self.areas.offsets
+        found = np.empty((n, len(self.areas.y)))
+        z = normals(stream_keys(seed, "fresh effects", self.labels), 0, n)
+        for k in self._each:
+            mine = slice(*offsets[k : k + 2])
+            mean = hyper.coefficients[k] @ self.areas.X[:, mine]
+            variance = hyper.sd[k][:, None] ** 2 + np.where(
+                self.areas.sampled[mine], self.areas.vardir[mine], 0.0
+            )
+            found[:, mine] = mean + np.sqrt(variance) * z[:, mine]
+        inside = np.clip(found[:, self.order], *self.transform.bounds)
+        return self.transform.inverse(inside[:, self.areas.sampled[self.order]])
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(h(y_d) | the others), density on the model's scale, and k = NaN: exact to quadrature.
 
@@ -213,11 +228,13 @@ class FayHerriotPosterior:
     def _normal(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return area_moments(self.nodes, self.areas, threads=_threads(len(self.areas.y)))
 
+    def _hyper(self, n: int, seed: int) -> HyperDraws:
+        names = [_joined(self.labels[a:b]) for a, b in pairwise(self.areas.offsets)]
+        return draw_hyper(self.fine, stream_keys(seed, "Fay-Herriot parameters", names), n)
+
     def _drawn(self, n: int, seed: int) -> tuple[HyperDraws, np.ndarray]:
         """Draw parameters, and true values on the model's scale in the order of the areas."""
-        offsets = self.areas.offsets
-        names = [_joined(self.labels[a:b]) for a, b in pairwise(offsets)]
-        hyper = draw_hyper(self.fine, stream_keys(seed, "Fay-Herriot parameters", names), n)
+        hyper = self._hyper(n, seed)
         return hyper, draw_areas(
             hyper, self.areas, self._keys(seed, "Fay-Herriot areas"), threads=_threads(n * len(self.areas.y))
         )

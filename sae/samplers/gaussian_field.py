@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
+from sae.errors import SaeConvergenceError
 from sae.numerics.inference.lattice import Lattice, Proposal, find_mode, lattice, spread_of
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import K_LIMIT, psis
@@ -23,10 +24,11 @@ from sae.numerics.spacetime.posterior_covariance import joint_covariance
 from sae.numerics.spacetime.posterior_draws import FieldDraws, draw_fields
 from sae.samplers.posterior import Sample
 
-__all__ = ["JOINT_DRAWS", "JOINT_ROWS", "GaussianField", "gaussian_field"]
+__all__ = ["JOINT_DRAWS", "JOINT_ROWS", "LARGEST_ERROR", "GaussianField", "gaussian_field"]
 
 JOINT_ROWS = 1000  # up to which the covariance of all rows is computed; of more it is read from draws
 JOINT_DRAWS = 400  # their error is 1 / √400 of a variance
+LARGEST_ERROR = 0.1  # of the same, with which a posterior is refused
 TOLERANCE = 1e-3  # error of means and deviations, in posterior standard deviations, that ends the refinement
 # (step in standard deviations, nats below the top) of one, two, or more hyperparameters
 _LEVELS = {
@@ -137,6 +139,22 @@ class GaussianField:
         value = -logsumexp(log_weights - self.at.log_left_out, axis=0)
         return value, np.full(len(value), np.nan)
 
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures as the other areas predict each, shape (n, observed).
+
+        Over a map an area's effect goes with those of its neighbours: so nothing is drawn anew, but each
+        figure from its distribution given all others, at nodes weighed without it.
+        """
+        size = self.at.left_out.shape[1]
+        weights = np.log(self.weights)[:, None] - self.at.log_left_out
+        share = np.cumsum(np.exp(weights - logsumexp(weights, axis=0)), axis=0)
+        chance, z = (generator(seed, f"fresh {name}") for name in ("nodes", "figures"))
+        found = np.empty((n, size))
+        for d in range(size):
+            k = np.minimum(np.searchsorted(share[:, d], chance.random(n)), len(share) - 1)
+            found[:, d] = self.at.left_out[k, d] + self.at.left_out_sd[k, d] * z.standard_normal(n)
+        return found
+
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the first m of them are those that `draw(m, seed)` returns."""
         phi, drawn = self._drawn(n, seed)
@@ -216,7 +234,8 @@ def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> Gaussia
     Raises
     ------
     SaeConvergenceError
-        If the posterior of the hyperparameters has no mode or does not fall off.
+        If the posterior of the hyperparameters has no mode or does not fall off, or its nodes err by more
+        than 0.1 posterior deviations.
     """
 
     def density(phi: np.ndarray) -> np.ndarray:
@@ -236,6 +255,14 @@ def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> Gaussia
         error = _difference(at, *found[1:])
         if error < tolerance:
             break
+    # a row on a part of the map without a sample may have no finite deviation to measure by
+    apart = _difference(at, *found[1:], rows=model.order[model.sampled_row])
+    if apart > LARGEST_ERROR:
+        raise SaeConvergenceError(
+            f"The posterior of {', '.join(model.bounds)} was not found: its nodes and half of them differ by "
+            f"{apart:.2f} posterior deviations.",
+            hint="Use a tighter prior, or fewer effects.",
+        )
     points, weights, _ = found
     heavy = weights > _LIGHT
     if not heavy.all():
@@ -262,13 +289,15 @@ def _join(halves: list[Lattice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points, weights / weights.sum(), np.concatenate([halves[0].weights, np.zeros(len(points) - size)])
 
 
-def _difference(at: Conditional, weights: np.ndarray, half: np.ndarray) -> float:
+def _difference(
+    at: Conditional, weights: np.ndarray, half: np.ndarray, rows: np.ndarray | slice = slice(None)
+) -> float:
     """Largest change of a row's mean or deviation from half of the nodes to all, in standard deviations."""
     mean, sd = Mixture(weights, at.means, at.sds).moments()
     mean_half, sd_half = Mixture(half, at.means, at.sds).moments()
     with np.errstate(invalid="ignore"):
         changes = np.maximum(np.abs(mean - mean_half), np.abs(sd - sd_half)) / sd
-    return float(np.nan_to_num(changes).max())
+    return float(np.nan_to_num(changes)[rows].max())
 
 
 def _piece(model: AreaField) -> int:
@@ -281,4 +310,5 @@ def _observed(model: AreaField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = model.order[model.sampled_row]
     order = np.argsort(rows)
     variance = model.psi[area, model.time, model.time]
-    return model.Z[order, -1], variance[order], rows[order]
+    y = model.Z[:, -1] + model.row_level[model.sampled_row]
+    return y[order], variance[order], rows[order]

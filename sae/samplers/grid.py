@@ -10,7 +10,14 @@ import numpy as np
 
 from sae.numerics.glmm.likelihoods import Likelihood
 from sae.numerics.glmm.posterior import GridFit, GridProblem, draw_all_effects, fit_grid, log_marginals
-from sae.numerics.glmm.predictors import Mixed, conditional_means, sampled_mixture, unsampled_mixture
+from sae.numerics.glmm.predictors import (
+    Distribution,
+    Mixed,
+    conditional_means,
+    sampled_mixture,
+    unsampled_mixture,
+)
+from sae.numerics.glmm.sobol import WeightedPoints
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import psis_loo
 from sae.numerics.inference.standardise import standardise
@@ -71,6 +78,11 @@ class GridPosterior:
         return fit_grid(problem, self.start)
 
     @property
+    def weighted(self) -> WeightedPoints:
+        """The weighted points alone."""
+        return self.fit
+
+    @property
     def start(self) -> tuple[np.ndarray, float]:
         """First guess of the coefficients of `design` and of σ."""
         guess, X = self.likelihood.guess(), self.design[self.sampled]
@@ -81,7 +93,7 @@ class GridPosterior:
     def source(self) -> str:
         """How the posterior is computed, in words."""
         return (
-            f"area effects integrated on grids, {len(self.fit.log_weights)} weighted points of the "
+            f"area effects integrated on grids, {len(self.weighted.log_weights)} weighted points of the "
             "hyperparameters"
         )
 
@@ -91,7 +103,7 @@ class GridPosterior:
         return {"k_hat": self.fit.k_hat, "ess": self.fit.ess, "quadrature_error": self.fit.error}
 
     @cached_property
-    def mixtures(self) -> tuple[Mixed, Mixed | None]:
+    def mixtures(self) -> tuple[Distribution, Mixed | None]:
         """Posteriors of η of the rows with and without a sample."""
         unsampled = None if self.sampled.all() else unsampled_mixture(self.fit, self.design[~self.sampled])
         return sampled_mixture(self.fit), unsampled
@@ -130,6 +142,17 @@ class GridPosterior:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self.link.inverse(self._drawn(n, seed)[0])
 
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        beta, sigma = self.fit.resample(n, generator(seed, "hyperparameters"))
+        return self._fresh(self.likelihood, beta, sigma, seed)
+
+    def _fresh(self, likelihood: Likelihood, beta: np.ndarray, sigma: np.ndarray, seed: int) -> np.ndarray:
+        names = [label for label, inside in zip(self.labels, self.sampled, strict=True) if inside]
+        z = normals(stream_keys(seed, "fresh effects", names), 0, len(sigma))
+        eta = times_rows(self.design[self.sampled], beta.T).T + sigma[:, None] * z
+        return likelihood.fresh(eta, seed, names)
+
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others) and its Pareto k of every observed figure, each of shape (n,).
 
@@ -141,7 +164,7 @@ class GridPosterior:
 
     def shared(self) -> np.ndarray:
         """Return columns whose products are the posterior covariance of different rows, shape (M, C)."""
-        means = conditional_means(self.fit, self.design, self.sampled, self.link.inverse, JOINT)
+        means = self._conditional()
         columns = (means - means.mean(axis=0)).T / np.sqrt(JOINT)
         if len(columns) >= JOINT:
             return columns
@@ -149,7 +172,8 @@ class GridPosterior:
 
     def parameters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return points of β, shape (S, p), of σ, shape (S,), and their weights."""
-        return self.fit.beta @ self.basis.T, np.exp(self.fit.log_sigma), self.fit.weights
+        found = self.weighted
+        return found.beta @ self.basis.T, np.exp(found.log_sigma), found.weights
 
     def further(self, probabilities: np.ndarray) -> dict[str, tuple[float, float, np.ndarray]]:
         """Return mean, standard deviation and quantiles of any parameters beside β and σ, by name."""
@@ -161,8 +185,8 @@ class GridPosterior:
 
     def equal_points(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Return n equally weighted points of the coefficients of `design` and of σ."""
-        index = self.fit.spread(n)
-        return self.fit.beta[index], np.exp(self.fit.log_sigma[index])
+        index = self.weighted.spread(n)
+        return self.weighted.beta[index], np.exp(self.weighted.log_sigma[index])
 
     def synthetic(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of an area like each sampled one, its observation not used."""
@@ -173,15 +197,23 @@ class GridPosterior:
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw η of all rows, β and σ."""
-        beta, sigma = self.fit.resample(n, generator(seed, "hyperparameters"))
+        beta, sigma = self.weighted.resample(n, generator(seed, "hyperparameters"))
         keys = stream_keys(seed, "area effects", self.labels)
         eta = np.empty((n, len(self.design)))
-        eta[:, self.sampled] = draw_all_effects(self.fit, beta, sigma, keys[self.sampled])
+        eta[:, self.sampled] = self._observed(beta, sigma, keys[self.sampled])
         alone = ~self.sampled
         eta[:, alone] = times_rows(self.design[alone], beta.T).T + sigma[:, None] * normals(keys[alone], 0, n)
         return eta, beta, sigma
 
-    def _together(self, of: Callable[[Mixed, np.ndarray], np.ndarray]) -> np.ndarray:
+    def _observed(self, beta: np.ndarray, sigma: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Draw η of the rows with a sample, one for each (β, σ), from their streams: shape (S, n)."""
+        return draw_all_effects(self.fit, beta, sigma, keys)
+
+    def _conditional(self) -> np.ndarray:
+        """Posterior means of all rows given each of `JOINT` equally weighted points, shape (JOINT, M)."""
+        return conditional_means(self.fit, self.design, self.sampled, self.link.inverse, JOINT)
+
+    def _together(self, of: Callable[[Distribution, np.ndarray], np.ndarray]) -> np.ndarray:
         """Bring together what `of` gives for the rows with and without a sample, shape (K, M)."""
         inside, outside = self.mixtures
         first = of(inside, self.sampled)

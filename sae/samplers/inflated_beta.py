@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import expit, gammaln
 
 from sae.numerics.glmm.inflated_beta import beta_parts, log_density
 from sae.numerics.random.streams import generator
-from sae.samplers.chains import COEFFICIENT_SD
+from sae.samplers.chains import COEFFICIENT_SD, other_areas
 from sae.samplers.posterior import Sample
 from sae.samplers.pymc import CHAINS, Chains, sample_chains, standard_prior
 
@@ -55,6 +55,21 @@ class SharePanel:
     mixed: bool
     temporal: Literal["ar1", "rw1"] | None
     walk: np.ndarray
+
+    def ordered(self, order: np.ndarray) -> SharePanel:
+        """Return the rows in another order."""
+        y, n = np.full((2, len(self.sampled)), np.nan)
+        y[self.sampled], n[self.sampled] = self.y, self.n
+        sampled = self.sampled[order]
+        return replace(
+            self,
+            y=y[order][sampled],
+            n=n[order][sampled],
+            sampled=sampled,
+            X=self.X[order],
+            area=self.area[order],
+            period=self.period[order],
+        )
 
 
 def sample_inflated(
@@ -152,13 +167,25 @@ def _autoregression(T: int) -> Any:
 
 def sample_of(draws: Mapping[str, np.ndarray], panel: SharePanel, seed: int) -> Sample:
     """Return the draws of `sample_inflated`, all chains joined, as shares with what they would have shown."""
-    eta = draws["eta"]
+    eta, on = draws["eta"], panel.sampled
     with np.errstate(over="ignore"):
-        log_likelihood = log_density(eta[:, panel.sampled], panel.y, panel.n, np, gammaln)
-        log_zero, log_one, _, a, b = beta_parts(eta[:, panel.sampled], panel.n, np)
-    rng = generator(seed, "replicated shares")
+        log_likelihood = log_density(eta[:, on], panel.y, panel.n, np, gammaln)
+    fitted = draws["beta"] @ panel.X[on].T
+    effect = np.take_along_axis(eta[:, on] - fitted, other_areas(int(on.sum()), len(eta), seed), axis=1)
+    parameters = {name: values for name, values in draws.items() if name != "eta"}
+    return Sample(
+        expit(eta),
+        parameters,
+        log_likelihood,
+        _shares(eta[:, on], panel.n, generator(seed, "replicated shares")),
+        _shares(fitted + effect, panel.n, generator(seed, "fresh shares")),
+    )
+
+
+def _shares(eta: np.ndarray, n: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw direct shares at logits, shape (S, m)."""
+    with np.errstate(over="ignore"):
+        log_zero, log_one, _, a, b = beta_parts(eta, n, np)
     chance = rng.random(log_zero.shape)
     between = rng.beta(np.maximum(a, 1e-12), np.maximum(b, 1e-12))
-    replicated = np.where(chance < np.exp(log_zero), 0.0, np.where(chance > -np.expm1(log_one), 1.0, between))
-    parameters = {name: values for name, values in draws.items() if name != "eta"}
-    return Sample(expit(eta), parameters, log_likelihood, replicated)
+    return np.where(chance < np.exp(log_zero), 0.0, np.where(chance > -np.expm1(log_one), 1.0, between))

@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from sae.errors import SaeConvergenceError
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import K_LIMIT, psis_loo
+from sae.numerics.linalg.basis import Basis
 from sae.numerics.multivariate.areas import BlockAreas
 from sae.numerics.multivariate.importance import Conditionals, CovarianceNodes, condition_blocks
 from sae.numerics.random.streams import generator, normals, stream_keys
@@ -41,6 +42,8 @@ class BlockMixture:
         The same in words, for the table.
     reported : sequence of int
         Components that are rows of the result; the others are only in the model.
+    basis : Basis, optional
+        Coordinates of the designs of `areas`; coefficients are told of the columns as they are.
     """
 
     areas: BlockAreas
@@ -49,6 +52,7 @@ class BlockMixture:
     read: Callable[[np.ndarray], Mapping[str, np.ndarray]]
     hyperparameters: str
     reported: Sequence[int]
+    basis: Basis | None = None
 
     @property
     def source(self) -> str:
@@ -96,7 +100,8 @@ class BlockMixture:
 
     def coefficients(self) -> Mixture:
         """Return the posterior of β as a mixture of normals."""
-        return Mixture(self.nodes.weights, self.at.beta, np.sqrt((self.at.root**2).sum(axis=2)))
+        root = self.at.root if self.basis is None else self.basis.natural_root(self.at.root)
+        return Mixture(self.nodes.weights, self._natural(self.at.beta), np.sqrt((root**2).sum(axis=2)))
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """Return the hyperparameters at the nodes by name, each of shape (K,)."""
@@ -121,11 +126,25 @@ class BlockMixture:
         parameters = {name: values[which] for name, values in self.parameters().items()}
         log_likelihood, replicated = self._observed(theta, seed)
         values = theta[:, :, list(self.reported)].reshape(n, -1)
-        return Sample(values, {**parameters, "beta": beta}, log_likelihood, replicated)
+        return Sample(values, {**parameters, "beta": self._natural(beta)}, log_likelihood, replicated)
 
     def values(self, n: int, seed: int) -> np.ndarray:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self._drawn(n, seed)[2][:, :, list(self.reported)].reshape(n, -1)
+
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        _, X, psi, seen = self.areas.arrays
+        which, beta = self._hyper(n, seed)
+        shape = (n, *self.areas.y.shape)
+        z, e = (
+            normals(stream_keys(seed, name, self.labels), 0, n).reshape(shape)
+            for name in ("fresh effects", "fresh errors")
+        )
+        effect = np.einsum("srt,sdt->sdr", _root(self.nodes.covariances)[which], z)
+        error = np.einsum("drt,sdt->sdr", _root(np.where(self.areas.both, psi, 0.0)), e)
+        found, kept = np.einsum("drp,sp->sdr", X, beta) + effect + error, list(self.reported)
+        return np.asarray(found[:, :, kept][:, seen[:, kept]])
 
     def shared(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what areas share and what is theirs alone, for a joint covariance of all D R rows.
@@ -161,6 +180,9 @@ class BlockMixture:
         if together.shape[1] > y.size:  # as many columns as rows say the same
             together = np.asarray(np.linalg.qr(together.T, mode="r")).T
         return together, alone
+
+    def _natural(self, beta: np.ndarray) -> np.ndarray:
+        return beta if self.basis is None else self.basis.natural(beta)
 
     def _regressed(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return at some nodes, shape (k, D, R, R), what rows take of figures, and what they leave open."""

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sae.errors import SaeConvergenceError
 from sae.numerics.nested_error.loo import leave_area_out
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.posterior import HyperPrior, NestedErrorPosterior, nested_error_posterior
@@ -19,6 +20,8 @@ from sae.numerics.random.streams import normals, stream_keys
 from sae.samplers.posterior import Sample
 
 __all__ = ["ExactNestedError"]
+
+_LARGEST_ERROR = 0.1  # of the moments of a share, with which a posterior is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,14 @@ class ExactNestedError:
     def of(
         cls, sums: AreaSums, means: AreaMeans, prior: HyperPrior, labels: Sequence[object]
     ) -> ExactNestedError:
-        """Integrate the posterior; raises as `nested_error_posterior`."""
+        """Integrate the posterior; raises as `nested_error_posterior`, and where its nodes err."""
         posterior = nested_error_posterior(sums, prior)
+        if not posterior.error <= _LARGEST_ERROR:
+            raise SaeConvergenceError(
+                f"The posterior of σu/σe was not found: moments from {len(posterior.tau)} nodes and from "
+                f"half of them differ by {posterior.error:.2f}.",
+                hint="Use a proper prior, or more areas.",
+            )
         source = f"exact posterior, {len(posterior.tau)} nodes of σu/σe"
         error = {"quadrature_error": posterior.error}
         return cls(posterior, sums, means, tuple(map(str, labels)), source, error)
@@ -105,6 +114,13 @@ class ExactNestedError:
             log_likelihood=_log_likelihood(self.sums, seen, drawn, fitted),
             replicated=fitted + noise,
         )
+
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return means of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        drawn, seen = self._joint(n, seed, effects=False), np.flatnonzero(self.sums.n > 0)
+        spread = drawn.sigma_u[:, None] ** 2 + drawn.sigma_e[:, None] ** 2 / self.sums.n[seen]
+        keys = stream_keys(seed, "fresh mean", [self.labels[d] for d in seen])
+        return drawn.coefficients @ self.sums.x_mean[seen].T + np.sqrt(spread) * normals(keys, 0, n)
 
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(units of area d | the other areas) by quadrature; its Pareto k is NaN."""

@@ -25,12 +25,15 @@ class Sample:
         Log density of each of the n observed figures given the draw, in the order of the sampled rows.
     replicated : ndarray, shape (S, n)
         Figures that the model would have observed: the posterior predictive.
+    fresh : ndarray, shape (S, n)
+        The same with area effects drawn anew, where they are drawn together: see `Posterior.fresh`.
     """
 
     values: np.ndarray
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
     log_likelihood: np.ndarray | None = None
     replicated: np.ndarray | None = None
+    fresh: np.ndarray | None = None
 
 
 class Posterior(Protocol):
@@ -66,6 +69,13 @@ class Posterior(Protocol):
 
     def values(self, n: int, seed: int) -> np.ndarray:
         """Return the true values alone of the same draws, shape (n, M)."""
+
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures that areas like the observed ones would have shown, shape (n, observed figures).
+
+        Covariates and sampling are those of the observed areas, hyperparameters are drawn from the posterior,
+        and the area effects anew: unlike `Sample.replicated`, they do not go along with what was observed.
+        """
 
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others) and its Pareto k of every observed figure, each of shape (n,).

@@ -12,6 +12,7 @@ from scipy.special import gammaincinv, logsumexp, ndtr
 from sae.numerics.fay_herriot.gibbs import run_chain
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import psis_loo
+from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.numerics.random.streams import generator, normals, stream_keys
 from sae.samplers.chains import random_order, shared_columns
 from sae.samplers.posterior import Sample
@@ -29,8 +30,15 @@ class ScaleMixture:
     Attributes
     ----------
     y, D : ndarray, shape (M,)
-        Read only where `sampled`.
+        Read only where `sampled`; y less `level`.
     X : ndarray, shape (M, p)
+        In the coordinates of `basis` where coefficients are flat.
+    level : ndarray, shape (M,)
+        What is taken out of the outcome.
+    flat : ndarray of bool, shape (p,)
+        Coefficients that are not shrunk.
+    basis : Basis or None
+        Of their columns.
     sampled : ndarray of bool, shape (M,)
     labels : sequence of str, length M
     chains : Chains
@@ -42,6 +50,9 @@ class ScaleMixture:
     y: np.ndarray
     D: np.ndarray
     X: np.ndarray
+    level: np.ndarray
+    flat: np.ndarray
+    basis: Basis | None
     sampled: np.ndarray
     labels: Sequence[str]
     chains: Chains
@@ -61,6 +72,19 @@ class ScaleMixture:
     def hyper(self) -> Mapping[str, np.ndarray]:
         """All draws of the parameters, chain after chain."""
         return self.chains.joined()
+
+    @cached_property
+    def effects(self) -> np.ndarray:
+        """Draws of the variances of the effects, shape (S, M)."""
+        return np.asarray(self.hyper["sigma_u"][:, None] ** 2 * self.hyper["factor"])
+
+    @cached_property
+    def beta(self) -> np.ndarray:
+        """Draws of the coefficients of the columns as they were given, shape (S, p)."""
+        beta = self.hyper["beta"].copy()
+        if self.basis is not None:
+            beta[:, self.flat] = self.basis.natural(beta[:, self.flat])
+        return beta
 
     @cached_property
     def mixture(self) -> Mixture:
@@ -83,10 +107,12 @@ class ScaleMixture:
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the same seed gives the same draws, more of them the same first ones."""
         which, theta = self._drawn(n, seed)
-        y, D, own = self.y[self.sampled], self.D[self.sampled], theta[:, self.sampled]
+        on = self.sampled
+        y, D, own = self.y[on] + self.level[on], self.D[on], theta[:, on]
         log_likelihood = -0.5 * (np.log(2.0 * np.pi * D) + (y - own) ** 2 / D)
-        noise = normals(stream_keys(seed, "sampling errors", self.labels), 0, n)[:, self.sampled]
+        noise = normals(stream_keys(seed, "sampling errors", self.labels), 0, n)[:, on]
         named = {name: values[which] for name, values in self.hyper.items() if name != "factor"}
+        named["beta"] = self.beta[which]
         return Sample(theta, named, log_likelihood, own + np.sqrt(D) * noise)
 
     def values(self, n: int, seed: int) -> np.ndarray:
@@ -96,6 +122,18 @@ class ScaleMixture:
     def shared(self) -> np.ndarray:
         """Return columns whose products are the posterior covariance of different rows, shape (M, C)."""
         return shared_columns(self.mixture.means)
+
+    def fresh(self, n: int, seed: int) -> np.ndarray:
+        """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
+        which, on = random_order(len(self.hyper["sigma_u"]), n, seed), self.sampled
+        variance = np.broadcast_to(self.hyper["sigma_u"][which, None] ** 2, (n, int(on.sum())))
+        if self.robust:
+            df = self.hyper["df"][which, None]
+            draw = generator(seed, "fresh factors").standard_gamma(0.5 * df, variance.shape)
+            variance = variance * 0.5 * df / draw
+        z = normals(stream_keys(seed, "fresh effects", self.labels), 0, n)[:, on]
+        fitted = self.hyper["beta"][which] @ self.X[on].T + self.level[on]
+        return fitted + np.sqrt(variance + self.D[on]) * z
 
     def loo(self) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(y_d | the others), effects and their factors integrated out, and its Pareto k."""
@@ -116,10 +154,11 @@ class ScaleMixture:
     def _given(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means and deviations of the true values given some of the draws, shapes (n, M)."""
         fitted = self.hyper["beta"][which] @ self.X.T
-        effect = self.hyper["sigma_u"][which, None] ** 2 * self.hyper["factor"][which]
+        effect = self.effects[which]
         gain = np.where(self.sampled, effect / (effect + self.D), 0.0)
         spread = np.where(self.sampled, gain * self.D, effect)
-        return fitted + gain * np.where(self.sampled, self.y - fitted, 0.0), np.sqrt(spread)
+        mean = self.level + (fitted + gain * np.where(self.sampled, self.y - fitted, 0.0))
+        return mean, np.sqrt(spread)
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         which = random_order(len(self.hyper["sigma_u"]), n, seed)
@@ -144,12 +183,25 @@ def sample_mixture(
     tune: int = 500,
     thin: int = 2,
 ) -> ScaleMixture:
-    """Run the chains; arguments as of `scale_mixture.run_chain`, with all M rows."""
+    """Run the chains; arguments as of `gibbs.run_chain`, with all M rows.
+
+    A chain takes the areas in the order of their labels, so that the order of the rows changes nothing.
+    """
+    on = np.flatnonzero(sampled)
+    on = on[np.argsort([labels[int(d)] for d in on], kind="stable")]
+    flat = np.ones(X.shape[1], dtype=bool) if shrunk is None else ~shrunk
+    basis, level = None, np.zeros(len(y))
+    if flat.any():
+        basis = orthonormal_basis(X[np.ix_(on, flat)], y[on])
+        level = X[:, flat] @ basis.fitted
+        X = X.copy()
+        X[:, flat] = basis.of(X[:, flat])
+    y = y - level
     chains = [
         run_chain(
-            y[sampled],
-            D[sampled],
-            X[sampled],
+            y[on],
+            D[on],
+            X[on],
             prior,
             key,
             df=df,
@@ -173,7 +225,7 @@ def sample_mixture(
         judged["tau"] = stacked("tau")
     found = Chains.of(judged).checked()
     factor = np.ones((CHAINS, draws, len(y)))
-    factor[:, :, sampled] = stacked("factor")
+    factor[:, :, on] = stacked("factor")
     if np.isfinite(df) or np.isnan(df):
         _draw_factors(factor, stacked("df"), sampled, labels, seed)
     held = {} if np.isnan(df) or np.isinf(df) else {"df": stacked("df")}
@@ -181,6 +233,9 @@ def sample_mixture(
         y,
         D,
         X,
+        level,
+        flat,
+        basis,
         sampled,
         labels,
         Chains({**found.draws, **held, "factor": factor}, found.r_hat, found.ess, 0, found.worst),

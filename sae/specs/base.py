@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Self, get_args
 
 from sae.errors import SaeSpecError, name_some
 from sae.specs.formula import split_formula
+from sae.specs.options import check_options
+from sae.specs.terms import parse_terms
 
 __all__ = ["Specification", "one_of"]
 
@@ -39,7 +41,7 @@ def one_of(option: str, value: object, allowed: Any) -> None:
     It takes reml, ml.
     """
     allowed = get_args(allowed) or tuple(allowed)
-    if value in allowed:
+    if isinstance(value, str) and value in allowed:
         return
     renamed = [_RENAMED[str(value)]] if _RENAMED.get(str(value)) in allowed else []
     near = renamed or get_close_matches(str(value), allowed, n=1)
@@ -72,8 +74,9 @@ class Specification:
     level: float = field(default=0.95, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_options(self)
         for formula in (self.formula,) if isinstance(self.formula, str) else self.formula:
-            split_formula(formula)
+            parse_terms(split_formula(formula)[1])
         if not 0.0 < self.level < 1.0:
             raise SaeSpecError(f"level = {self.level} is not between 0 and 1.")
 

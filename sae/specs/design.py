@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.specs.calculation import Moments, calculate
+from sae.specs.terms import Factor, Term, Terms, parse_terms
 from sae.tables import label_text, labels, require, to_numbers
 
 __all__ = ["Design", "check_rank", "outside_range"]
 
 _RANK_TOLERANCE = 1e-9
 _SLACK = 1e-9  # of the largest value: rounding of a mean is no extrapolation
+_SPELLS_A_NUMBER = re.compile(r"[+\-−]?(\d[\d\s.,'’]*|[.,]\d+)([eE][+-]?\d+)?\s*%?")
+_MOST_CODES = 50
+_SPELLS_NOTHING = {"", "na", "nan", "n/a", "null", "none", ".", ":", "-"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +56,12 @@ class Design:
     formula: str
     columns: tuple[str, ...]
     variables: tuple[str, ...]
-    levels: Mapping[str, tuple[Any, ...]]
+    levels: Mapping[str, tuple[str, ...]]
     low: np.ndarray
     high: np.ndarray
-    _model_spec: Any
+    _coded: Mapping[str, tuple[str, ...]] = field(repr=False)  # levels of each factor that has some
+    _moments: Moments = field(repr=False)
+    _model_spec: Any = field(repr=False)  # of formulaic, where a factor has levels or is a basis
 
     @classmethod
     def learn(cls, formula: str, frame: pd.DataFrame, names: Sequence[object]) -> tuple[Design, np.ndarray]:
@@ -68,41 +75,29 @@ class Design:
         Raises
         ------
         SaeSpecError
-            If the formula cannot be read.
+            If the formula is not of the language of `sae.specs.terms`.
         SaeInputError
-            If a covariate is not in the data, or missing or infinite in some rows; they are named.
+            If a covariate is not in the data, is missing or infinite in some rows (they are named), holds
+            numbers as text, or yields no column.
         """
-        from formulaic import Formula
-        from formulaic.errors import FormulaicError
-
-        try:
-            parsed = Formula(formula)
-            variables = tuple(sorted(str(name) for name in parsed.required_variables))
-        except (FormulaicError, AttributeError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        terms = parse_terms(formula)
+        _check_variables(terms.variables, frame, names)
+        coded = {
+            factor.text: _levels(frame[factor.variables[0]], factor)
+            for factor in terms.factors
+            if factor.kind == "levels" or (factor.kind == "column" and not _holds_numbers(frame[factor.name]))
+        }
+        moments: Moments = {}
+        parts = _parts(terms, coded, frame, names, moments)
+        columns, X, model_spec = _first(terms, coded, parts, len(frame))
+        if not columns:
             raise SaeSpecError(
-                f"The formula {formula!r} cannot be read: {reason}.", hint='Write it as "x1 + x2 + C(group)".'
-            ) from None
-        levels = {}
-        _check_variables(variables, frame, names)
-        for name in variables:
-            if not _is_number(frame[name]):
-                levels[name] = _levels(frame[name])
-        prepared = _prepare(variables, levels, frame)
-        try:
-            with np.errstate(all="ignore"):  # what is not finite is refused by name below
-                matrix = parsed.get_model_matrix(prepared, na_action="ignore", output="pandas")
-        except FormulaicError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise SaeSpecError(f"The formula {formula!r} cannot be evaluated: {reason}.") from None
-        for factor, contrasts in matrix.model_spec.factor_contrasts.items():
-            inside = [name for name in matrix.model_spec.factor_variables[factor] if name in variables]
-            if len(inside) == 1 and inside[0] not in levels:  # C(number)
-                levels[inside[0]] = tuple(contrasts.levels)
-        columns = tuple(str(name) for name in matrix.columns)
-        X = _finite(matrix, columns, names)
+                f"The formula {formula!r} has no column.", hint="Write 1 for an intercept alone."
+            )
+        _refuse_infinite(X, columns, names)
+        levels = {factor.variables[0]: coded[factor.text] for factor in terms.factors if factor.text in coded}
         low, high = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.full(len(columns), np.nan),) * 2
-        return cls(formula, columns, variables, levels, low, high, matrix.model_spec), X
+        return cls(formula, columns, terms.variables, levels, low, high, coded, moments, model_spec), X
 
     def rebuild(self, frame: pd.DataFrame, names: Sequence[object]) -> np.ndarray:
         """Return the same columns on other rows; levels are matched by name, whatever their order.
@@ -112,29 +107,18 @@ class Design:
         SaeInputError
             If a covariate is absent or missing in some rows, or a level is one that the fit never saw.
         """
-        from formulaic.errors import DataMismatchWarning
-
         _check_variables(self.variables, frame, names)
-        for name, levels in self.levels.items():
-            values = _text(frame[name]) if _are_text(levels) else frame[name]
-            strange = ~values.isin(levels).to_numpy()
-            if strange.any():
-                areas = np.asarray(names, dtype=object)[strange]
-                found = list(dict.fromkeys(values[strange]))
-                raise SaeInputError(
-                    f"{name} has levels that the fit never saw: {name_some(found)} (in {name_some(areas)}).",
-                    hint=f"The fit knows {name_some(levels, 10)}. Join levels, or leave {name} out.",
-                    areas=areas,
-                    column=name,
-                )
-        prepared = _prepare(self.variables, self.levels, frame)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("error", DataMismatchWarning)
-            try:
-                matrix = self._model_spec.get_model_matrix(prepared, na_action="ignore")
-            except DataMismatchWarning as problem:
-                raise SaeInputError(f"The formula {self.formula!r} meets new levels: {problem}") from None
-        return _finite(matrix, self.columns, names)
+        for name, known in self.levels.items():
+            _refuse_new_levels(frame[name], known, names)
+        terms = parse_terms(self.formula)
+        parts = _parts(terms, self._coded, frame, names, self._moments)
+        X = (
+            _products(terms, parts, len(frame))
+            if self._model_spec is None
+            else _again(self._model_spec, parts)
+        )
+        _refuse_infinite(X, self.columns, names)
+        return X
 
     def outside(self, X: np.ndarray) -> np.ndarray:
         """Return which entries lie outside the range of their column on the rows that were learnt on.
@@ -214,25 +198,72 @@ def _beyond(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.asarray((low - slack > X) | (high + slack < X))
 
 
-def _is_number(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column.dtype)) and not pd.api.types.is_bool_dtype(column.dtype)
+def _holds_numbers(column: pd.Series) -> bool:
+    if pd.api.types.is_object_dtype(column.dtype):
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        return kind in ("integer", "floating", "mixed-integer-float")
+    if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
+        return False
+    return bool(pd.api.types.is_numeric_dtype(column.dtype))
 
 
-def _are_text(levels: Sequence[object]) -> bool:
-    """Whether levels are those of a text variable; those of C(number) are numbers."""
-    return all(isinstance(level, str) for level in levels)
-
-
-def _text(column: pd.Series) -> pd.Series:
-    return labels(column).astype("object")
-
-
-def _levels(column: pd.Series) -> tuple[str, ...]:
-    """Levels in the order of a category, else sorted; only those that occur."""
-    seen = set(_text(column))
+def _levels(column: pd.Series, factor: Factor) -> tuple[str, ...]:
+    """Levels in the order of a category or of numbers, else sorted; only those that occur."""
+    if factor.kind == "column":
+        _refuse_numbers_as_text(column)
+    text = labels(column)
+    seen = set(text)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return tuple(level for level in map(label_text, column.dtype.categories) if level in seen)
-    return tuple(sorted(seen))
+        levels = [level for level in map(label_text, column.dtype.categories) if level in seen]
+    elif _holds_numbers(column):
+        levels = [label_text(value) for value in np.sort(column.unique())]
+    else:
+        levels = sorted(seen)
+    if factor.base is not None and factor.base not in seen:
+        raise SaeInputError(
+            f"{factor.text}: {column.name} has no level {factor.base!r}.",
+            hint=f"Its levels are {name_some(levels, 10)}.",
+            column=str(column.name),
+        )
+    return tuple(sorted(dict.fromkeys(levels), key=lambda level: level != factor.base))
+
+
+def _refuse_numbers_as_text(column: pd.Series) -> None:
+    """Refuse numbers that would become one level for each value: text that spells them, Decimals, dates."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("string", "empty", "boolean"):
+        values = [text.strip() for text in labels(column, keep_missing=True).dropna().unique()]
+        numbers = [text for text in values if _SPELLS_A_NUMBER.fullmatch(text)]
+        others = [text for text in values if not _SPELLS_A_NUMBER.fullmatch(text)]
+        if not numbers or any(text.lower() not in _SPELLS_NOTHING for text in others):
+            return
+        if len(numbers) <= _MOST_CODES and all(text.isdecimal() for text in numbers):
+            return  # whole numbers kept as text are codes
+        shown, what = name_some(map(repr, numbers), 3), "text that spells numbers"
+    else:
+        shown, what = name_some(column.head(3)), f"values of the kind {kind}"
+    raise SaeInputError(
+        f"The covariate {column.name} holds {what}: {shown}. Each would be a level of its own.",
+        hint="Turn it into numbers (with a decimal point, percentages divided by 100), or write "
+        f"C({column.name}) if they are codes.",
+        column=str(column.name),
+    )
+
+
+def _refuse_new_levels(column: pd.Series, known: Sequence[str], names: Sequence[object]) -> None:
+    values = labels(column).astype("object")
+    strange = ~values.isin(known).to_numpy()
+    if strange.any():
+        areas = np.asarray(names, dtype=object)[strange]
+        raise SaeInputError(
+            f"{column.name} has levels that the fit never saw: {name_some(dict.fromkeys(values[strange]))} "
+            f"(in {name_some(areas)}).",
+            hint=f"The fit knows {name_some(known, 10)}. Join levels, or leave {column.name} out.",
+            areas=areas,
+            column=str(column.name),
+        )
 
 
 def _check_variables(variables: Sequence[str], frame: pd.DataFrame, names: Sequence[object]) -> None:
@@ -250,26 +281,115 @@ def _check_variables(variables: Sequence[str], frame: pd.DataFrame, names: Seque
             )
 
 
-def _prepare(
-    variables: Sequence[str], levels: Mapping[str, tuple[Any, ...]], frame: pd.DataFrame
-) -> pd.DataFrame:
-    """Numbers as float, text as categories with the known levels in their order."""
-    columns: dict[str, Any] = {}
-    for name in variables:
-        if name in levels and _are_text(levels[name]):
-            columns[name] = pd.Categorical(_text(frame[name]), categories=list(levels[name]))
-        elif pd.api.types.is_integer_dtype(frame[name].dtype):
-            # whole numbers stay whole, so that the levels of C(number) read as they were written
-            columns[name] = frame[name].to_numpy(dtype=np.int64)
+def _parts(
+    terms: Terms,
+    coded: Mapping[str, tuple[str, ...]],
+    frame: pd.DataFrame,
+    names: Sequence[object],
+    moments: Moments,
+) -> dict[str, Any]:
+    """Return the data of each factor: its levels as a category, else its values as floats."""
+    calculated = [factor for factor in terms.factors if factor.text not in coded]
+    used = dict.fromkeys(name for factor in calculated for name in factor.variables)
+    numbers = {name: to_numbers(frame, name, names=names) for name in used}
+    parts: dict[str, Any] = {}
+    for factor in terms.factors:
+        if factor.text in coded:
+            text = labels(frame[factor.variables[0]]).astype("object")
+            parts[factor.text] = pd.Categorical(text, categories=list(coded[factor.text]))
         else:
-            columns[name] = to_numbers(frame, name)
-    return pd.DataFrame(columns, index=range(len(frame)))
+            parts[factor.text] = calculate(factor.of, numbers, moments)
+    return parts
 
 
-def _finite(matrix: pd.DataFrame, columns: Sequence[str], names: Sequence[object]) -> np.ndarray:
-    X = np.ascontiguousarray(np.asarray(matrix, dtype=float))
-    if len(X) != len(names):  # a formula without variables
-        X = np.repeat(X[:1], len(names), axis=0)
+def _first(
+    terms: Terms, coded: Mapping[str, tuple[str, ...]], parts: Mapping[str, Any], n: int
+) -> tuple[tuple[str, ...], np.ndarray, Any]:
+    """Return the names of the columns, the columns, and what formulaic has to remember of them."""
+    if not coded and not any(factor.kind == "basis" for factor in terms.factors):
+        names = [":".join(factor.name for factor in term) for term in terms.terms]
+        return (*["Intercept"][: terms.intercept], *names), _products(terms, parts, n), None
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    spelt = _spelt(terms, coded)
+    right = [":".join(spelt[factor.text] for factor in term) for term in terms.terms]
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused by name
+            matrix = Formula(" + ".join(["1" if terms.intercept else "0", *right])).get_model_matrix(
+                _frame(parts), na_action="ignore", output="pandas", context={}
+            )
+    except (FormulaicError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SaeInputError(f"The formula with {name_some(spelt)} cannot be evaluated: {reason}.") from None
+    slices = list(matrix.model_spec.term_slices.values())[terms.intercept :]
+    for term, columns in zip(terms.terms, slices, strict=True):
+        if columns.start == columns.stop:
+            _refuse_empty(term, coded)
+    shown = {spelt[factor.text]: factor.name for factor in terms.factors}
+    pattern = re.compile("|".join(sorted(map(re.escape, shown), key=len, reverse=True)))
+    names = [pattern.sub(lambda match: shown[match[0]], str(name)) for name in matrix.columns]
+    return tuple(names), np.ascontiguousarray(matrix, dtype=float), matrix.model_spec
+
+
+def _again(model_spec: Any, parts: Mapping[str, Any]) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(
+            model_spec.get_model_matrix(_frame(parts), na_action="ignore", context={}), dtype=float
+        )
+
+
+def _frame(parts: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame({_token(k): values for k, values in enumerate(parts.values())})
+
+
+def _token(k: int) -> str:
+    return f"_{k}_"
+
+
+def _spelt(terms: Terms, coded: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """How formulaic is given each factor: the columns it sees bear numbers, so that no name is read twice."""
+    spans = terms.intercept or any(len(term) == 1 and term[0].text in coded for term in terms.terms)
+    spelt = {}
+    for k, factor in enumerate(terms.factors):
+        token = _token(k)
+        if factor.kind == "basis":
+            options = [f"{name}={value}" for name, value in factor.options]
+            if factor.function != "poly":
+                options.append("extrapolation='extend'")  # areas without a sample may lie outside
+            if factor.function in ("cs", "cr") and spans:
+                options.append("constraints='center'")  # else it holds the constant once more
+            token = f"{factor.function}({', '.join([token, *options])})"
+        elif factor.coding != "Treatment":
+            token = f"C({token}, {factor.coding})"
+        spelt[factor.text] = token
+    return spelt
+
+
+def _refuse_empty(term: Term, coded: Mapping[str, tuple[str, ...]]) -> None:
+    shown = ":".join(factor.text for factor in term)
+    lone = [factor for factor in term if len(coded.get(factor.text, "ab")) == 1]
+    why = f": {lone[0].name} is {coded[lone[0].text][0]} in every row" if lone else ""
+    raise SaeInputError(
+        f"The term {shown} yields no column{why}.",
+        hint="Leave it out of the formula.",
+        column=term[0].variables[0],
+    )
+
+
+def _products(terms: Terms, parts: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """Return the columns of a formula of numbers only: products of its factors."""
+    columns = [np.ones(n)] if terms.intercept else []
+    with np.errstate(all="ignore"):  # what is not finite is refused by name
+        for term in terms.terms:
+            values = parts[term[0].text]
+            for factor in term[1:]:
+                values = values * parts[factor.text]
+            columns.append(values)
+    return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((n, 0))
+
+
+def _refuse_infinite(X: np.ndarray, columns: Sequence[str], names: Sequence[object]) -> None:
     bad = ~np.isfinite(X)
     if bad.any():
         j = int(np.flatnonzero(bad.any(axis=0))[0])
@@ -277,4 +397,3 @@ def _finite(matrix: pd.DataFrame, columns: Sequence[str], names: Sequence[object
         raise SaeInputError(
             f"{columns[j]} is not a finite number in {name_some(areas)}.", areas=areas, column=columns[j]
         )
-    return X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError
+from sae.errors import SaeWarning, name_some
 from sae.literals import LonelyPolicy
 from sae.survey.checks import as_list, check_columns, check_persons, column_of, read_weights
 from sae.survey.codes import as_categorical
 from sae.survey.design import Stage, make_stages
 from sae.survey.layouts import harmonise, resolve_layout
 from sae.survey.replicates import Replicates, read_replicates
+from sae.tables import label_text, labels, pandas_frame
+from sae.tables.text_files import looks_missing
 
 __all__ = ["CheckedRecords", "check_records"]
 
@@ -43,8 +46,8 @@ def check_records(
     nest: bool,
 ) -> CheckedRecords:
     """Harmonise and check; see `Survey.from_frame`."""
-    if not isinstance(frame, pd.DataFrame):
-        raise SaeInputError(f"A survey is made from a DataFrame, not from {type(frame).__name__}.")
+    frame = pandas_frame(frame, "The records")
+    frame = frame.set_axis([str(name) for name in frame], axis=1)
     check_columns(frame)
     notes: list[str] = []
     if not isinstance(roles["weights"], str) and roles["weights"] is not None:
@@ -52,19 +55,25 @@ def check_records(
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start != 0 or frame.index.step != 1:
         frame = frame.reset_index(drop=True)
     given = {role: value for role, value in roles.items() if value is not None}
-    columns = {str(name): frame[name] for name in frame}
+    columns = {str(name): _one_kind(frame[name]) for name in frame}
     layout_name = ""
     if layout is not None:
         spec = resolve_layout(layout)
         layout_name = spec.name
+        if spec.missing:
+            columns = {name: _without(values, spec.missing) for name, values in columns.items()}
         columns, layout_roles, layout_notes = harmonise(columns, spec, given)
         given = {**layout_roles, **given}
         notes += layout_notes
     identifiers = {given.get("household"), given.get("person")}
     records = pd.DataFrame(
-        {key: values if key in identifiers else _text_as_category(values) for key, values in columns.items()},
+        {
+            key: _identifier(values) if key in identifiers else _text_as_category(values)
+            for key, values in columns.items()
+        },
         copy=False,
     )
+    notes += _announce(records)
     return _read_design(records, given, layout_name, lonely_psu, nest, notes)
 
 
@@ -106,19 +115,94 @@ def _read_design(
     return CheckedRecords(records, weights, stages, replicates, time, layout, missing, tuple(notes))
 
 
-def _text_as_category(values: pd.Series) -> pd.Series:
-    if isinstance(values.dtype, pd.StringDtype):
-        return as_categorical(values)
-    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in (
-        "string",
-        "mixed-integer",
-    ):
-        return as_categorical(values.map(str, na_action="ignore") if _mixed(values) else values)
+def _one_kind(values: pd.Series) -> pd.Series:
+    """Give a column of Python objects its own kind, text or numbers; refuse lists in its cells."""
+    if values.dtype != object:
+        return values
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind in ("decimal", "integer", "floating", "mixed-integer-float"):
+        known = values.where(values.notna(), np.nan)
+        return pd.to_numeric(known if kind == "integer" else known.astype("float64"))
+    dates = kind in ("date", "datetime") and values.dropna().map(type).nunique() > 1  # they have no order
+    if dates or kind in ("mixed", "mixed-integer", "bytes", "unknown-array"):
+        return labels(values, keep_missing=True)
     return values
 
 
-def _mixed(values: pd.Series) -> bool:
-    return bool(pd.api.types.infer_dtype(values, skipna=True) == "mixed-integer")
+def _identifier(values: pd.Series) -> pd.Series:
+    """Spell identifiers by the rule for labels; no categories are made of them, for they hardly repeat."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return _text_as_category(values)
+    is_text = isinstance(values.dtype, pd.StringDtype) or pd.api.types.is_object_dtype(values.dtype)
+    if is_text and not all(value.isascii() for value in values.array if isinstance(value, str)):
+        return labels(values, keep_missing=True)
+    return values
+
+
+def _text_as_category(values: pd.Series) -> pd.Series:
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        texts = [text for text in dtype.categories if isinstance(text, str)]
+        return values if all(text.isascii() for text in texts) else _with_levels_spelt(values)
+    if isinstance(dtype, pd.StringDtype):
+        return as_categorical(values)
+    if pd.api.types.is_object_dtype(dtype) and pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return as_categorical(values)
+    return values
+
+
+def _with_levels_spelt(values: pd.Series) -> pd.Series:
+    """Spell the levels of a categorical column by the rule for labels; those that become alike are one."""
+    levels = [label_text(level) for level in values.cat.categories]
+    distinct = {level: rank for rank, level in enumerate(dict.fromkeys(levels))}
+    if levels == list(values.cat.categories):
+        return values
+    codes = np.array([*(distinct[level] for level in levels), -1])[values.cat.codes.to_numpy()]
+    return pd.Series(
+        pd.Categorical.from_codes(
+            codes, categories=pd.Index(list(distinct)), ordered=bool(values.cat.ordered)
+        ),
+        index=values.index,
+        name=values.name,
+    )
+
+
+def _without(values: pd.Series, words: frozenset[str]) -> pd.Series:
+    """Return a column in which the words that a layout declares missing are so."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        levels = [level for level in values.cat.categories if label_text(level) in words]
+        return values.cat.remove_categories(levels) if levels else values
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return values
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        return values.mask(values.isin(list(words)))
+    gone = values.isin(pd.to_numeric(pd.Series(sorted(words)), errors="coerce").dropna())
+    return values.astype("float64").mask(gone) if gone.any() else values
+
+
+def _announce(records: pd.DataFrame) -> list[str]:
+    """Warn of the levels of text that look like words for a missing value, with their counts."""
+    seen = []
+    for name in records:
+        if isinstance(records[name].dtype, pd.CategoricalDtype):
+            levels = records[name].cat.categories
+            codes = [
+                code for code, level in enumerate(levels) if isinstance(level, str) and looks_missing(level)
+            ]
+            if codes:
+                counts = np.bincount(records[name].cat.codes.to_numpy() + 1, minlength=len(levels) + 1)
+                seen += [
+                    f"{name} {levels[code]!r} ({counts[code + 1]:,})" for code in codes if counts[code + 1]
+                ]
+    if not seen:
+        return []
+    note = f"texts that look like missing values are kept as levels: {name_some(seen)}"
+    warnings.warn(
+        f'The survey: {note}. If they mean that nothing is known, say so in the layout: missing = ["NA"].',
+        SaeWarning,
+        stacklevel=4,
+    )
+    return [note]
 
 
 def _missing_values(records: pd.DataFrame) -> dict[str, int]:

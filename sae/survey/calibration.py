@@ -17,6 +17,7 @@ from sae.specs import one_of
 from sae.survey.checks import column_of, counted, rows_text
 from sae.survey.codes import as_text, encode
 from sae.survey.expressions import evaluate
+from sae.survey.operands import Values, fetch
 from sae.survey.replicates import Replicates
 
 __all__ = [
@@ -85,10 +86,21 @@ def calibration_of(
             "bounds= belong to method='logit', and it needs them.",
             hint="For example method='logit', bounds=(0.5, 2).",
         )
-    if bounds is not None and not bounds[0] < 1 < bounds[1]:
-        raise SaeSpecError(f"The bounds {bounds} of the ratio of weights must lie on both sides of 1.")
-    names, matrix, target = _auxiliaries(frame, totals)
+    if bounds is not None:
+        low, high = _pair(bounds)
+        if not low < 1 < high:
+            raise SaeSpecError(f"The bounds {bounds} of the ratio of weights must lie on both sides of 1.")
+        bounds = (low, high)
+    names, matrix, target = _auxiliaries(frame, totals, weights != 0)
     return Calibration(names, method, weights, target, matrix=matrix, bounds=bounds)
+
+
+def _pair(bounds: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError):
+        raise SaeSpecError(f"bounds={bounds!r} are not two numbers.", hint="For example (0.5, 2).") from None
+    return low, high
 
 
 def poststratification_of(
@@ -96,14 +108,16 @@ def poststratification_of(
 ) -> Calibration:
     """Match the cells of the records with known counts; see `Survey.post_stratify`."""
     known = _counts(columns, counts)
+    inside = weights != 0  # whoever has the weight 0 is outside the population that the counts are about
     coded = []
     for name in columns:
         codes, labels = encode(column_of(frame, name, "post-stratification"))
-        _refuse_missing(codes < 0, name, len(frame))
-        coded.append((codes, as_text(labels)))
+        _refuse_missing((codes < 0) & inside, name, len(frame))
+        coded.append((codes[inside], as_text(labels)))
     shape = tuple(len(labels) for _, labels in coded)
     cell = np.ravel_multi_index([codes for codes, _ in coded], shape)
-    cells, occurring = encode(cell)
+    cells = np.zeros(len(frame), dtype=np.int64)
+    cells[inside], occurring = encode(cell)
     keys = [
         tuple(labels[code] for (_, labels), code in zip(coded, place, strict=True))
         for place in zip(*np.unravel_index(occurring, shape), strict=True)
@@ -157,14 +171,15 @@ def calibrated_weights(calibration: Calibration) -> tuple[np.ndarray, tuple[str,
     """Return the calibrated weights of the records, and what there is to note about them."""
     base = calibration.base_weights
     weights = recalibrate(calibration, base)
-    ratio = weights / base
+    inside = base != 0
+    ratio = weights[inside] / base[inside]
     notes = [
         f"weights calibrated ({calibration.method}) to {len(calibration.names)} totals; "
         f"ratio of weights {ratio.min():.3g} to {ratio.max():.3g}"
     ]
-    if (weights <= 0).any():
+    if (ratio <= 0).any():
         notes.append(
-            f"{int((weights <= 0).sum()):,} calibrated weights are not positive: consider raking or logit"
+            f"{int((ratio <= 0).sum()):,} calibrated weights are not positive: consider raking or logit"
         )
     weights.setflags(write=False)
     return weights, tuple(notes)
@@ -180,7 +195,7 @@ def recalibrated(replicates: Replicates, calibration: Calibration) -> Replicates
 
 
 def _auxiliaries(
-    frame: pd.DataFrame, totals: Mapping[str, Any]
+    frame: pd.DataFrame, totals: Mapping[str, Any], inside: np.ndarray
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     if not isinstance(totals, Mapping) or not totals:
         raise SaeSpecError(
@@ -194,20 +209,21 @@ def _auxiliaries(
     for term, total in totals.items():
         if isinstance(total, Mapping | pd.Series):
             codes, labels = encode(column_of(frame, term, "calibration"))
-            _refuse_missing(codes < 0, term, n)
+            _refuse_missing((codes < 0) & inside, term, n)
             known = _counts([term], total)
-            keys: list[tuple[str, ...]] = [(label,) for label in as_text(labels)]
+            sampled = np.unique(codes[inside])
+            keys: list[tuple[str, ...]] = [(label,) for label in as_text(labels[sampled])]
             _match_cells(keys, known, [term])
-            for code, key in enumerate(keys):
+            for code, key in zip(sampled, keys, strict=True):
                 names.append(f"{term}[{key[0]}]")
                 target.append(known[key])
                 columns.append((codes == code).astype(np.float64))
         else:
             values, missing = _term(frame, str(term))
-            _refuse_missing(missing, str(term), n)
+            _refuse_missing(missing & inside, str(term), n)
             names.append(str(term))
             target.append(_number(str(term), total))
-            columns.append(values)
+            columns.append(np.where(inside, values, 0.0))
         if n * len(columns) * 8 > _MAX_GIGABYTES * 1e9:
             raise SaeSpecError(
                 f"{len(columns)} or more auxiliaries for {n:,} records take over {_MAX_GIGABYTES} GB.",
@@ -218,7 +234,9 @@ def _auxiliaries(
 
 def _term(frame: pd.DataFrame, term: str) -> tuple[np.ndarray, np.ndarray]:
     if term in frame and pd.api.types.is_numeric_dtype(frame[term].dtype):
-        values = frame[term].to_numpy(np.float64, na_value=np.nan)
+        column = fetch(frame[term], term)
+        assert isinstance(column, Values)
+        values = np.asarray(column.values, dtype=np.float64)
         return values, np.isnan(values)
     if term in frame:
         raise SaeSpecError(
@@ -232,14 +250,14 @@ def _term(frame: pd.DataFrame, term: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _counts(columns: list[str], counts: Any) -> dict[tuple[str, ...], float]:
     """Return the counts by tuple of level texts."""
-    if isinstance(counts, pd.Series):
-        if isinstance(counts.index, pd.MultiIndex) and all(name in columns for name in counts.index.names):
-            counts = counts.reorder_levels([counts.index.names.index(name) for name in columns])
-        counts = {key: value for key, value in counts.items()}
-    if not isinstance(counts, Mapping) or not counts:
+    if isinstance(counts, pd.Series) and isinstance(counts.index, pd.MultiIndex):
+        names = list(counts.index.names)
+        if sorted(map(str, names)) == sorted(columns):
+            counts = counts.reorder_levels([names.index(name) for name in columns])
+    if not isinstance(counts, Mapping | pd.Series) or not len(counts):
         raise SaeSpecError(f"The counts of {', '.join(columns)} are a mapping or a Series, not {counts!r}.")
     known: dict[tuple[str, ...], float] = {}
-    for key, value in counts.items():
+    for key, value in counts.items():  # of a Series one by one: a dict would keep the last of two like labels
         parts = key if isinstance(key, tuple) else (key,)
         if len(parts) != len(columns):
             raise SaeSpecError(

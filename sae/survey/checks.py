@@ -96,13 +96,13 @@ def numbers(column: pd.Series, role: str) -> np.ndarray:
 
 
 def read_weights(frame: pd.DataFrame, weights: str | Sequence[float] | None) -> np.ndarray:
-    """Weights as float, all finite and positive.
+    """Weights as float, all finite and none negative; a weight of 0 is a record outside the population.
 
     Raises
     ------
     SaeInputError
-        If no weights are given, or some are text, missing, infinite, negative or zero (counts and rows),
-        or their number or index is not that of the records.
+        If no weights are given, all are 0, or some are text, missing, infinite or negative (counts and
+        rows), or their number or index is not that of the records.
     """
     if weights is None:
         raise SaeInputError(
@@ -118,7 +118,12 @@ def read_weights(frame: pd.DataFrame, weights: str | Sequence[float] | None) -> 
                 "The weights are a Series whose index is not that of the records.",
                 hint="Put the weights into a column of the frame and name it.",
             )
-        values, name = np.array(weights, dtype=np.float64), "values"
+        try:
+            values, name = np.array(weights, dtype=np.float64), "values"
+        except (TypeError, ValueError):
+            raise SaeInputError(
+                "The weights given as values are not all numbers.", hint="Give one number per record."
+            ) from None
         if values.shape != (len(frame),):
             raise SaeInputError(
                 f"The weights have {len(values):,} values, but there are {len(frame):,} records.",
@@ -127,21 +132,22 @@ def read_weights(frame: pd.DataFrame, weights: str | Sequence[float] | None) -> 
     column = weights if isinstance(weights, str) else None
     faults = []
     positions = []
-    for word, bad in (
-        ("missing or infinite", ~np.isfinite(values)),
-        ("negative", values < 0),
-        ("zero", values == 0),
-    ):
+    for word, bad in (("missing or infinite", ~np.isfinite(values)), ("negative", values < 0)):
         rows = np.flatnonzero(bad)
         if rows.size:
             faults.append(f"{rows.size:,} {word} (rows {rows_text(rows)})")
             positions += rows[:5].tolist()
     if faults:
         raise SaeInputError(
-            f"The weights ({name}) are not all positive: of {len(values):,}, {'; '.join(faults)}.",
-            hint="Weights must be > 0: correct them, or leave these records out before reading (they "
-            "represent nobody).",
+            f"The weights ({name}) are not all 0 or more: of {len(values):,}, {'; '.join(faults)}.",
+            hint="Correct them, or give a record that represents nobody the weight 0.",
             areas=[row + 1 for row in positions],
+            column=column,
+        )
+    if not values.any():
+        raise SaeInputError(
+            f"All {len(values):,} weights ({name}) are 0: the records represent nobody.",
+            hint="Name the column of the analysis weights.",
             column=column,
         )
     return values

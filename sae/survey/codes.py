@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sae.tables import label_text
+from sae.tables import labels as text_labels
 
 __all__ = ["as_categorical", "as_text", "combine", "encode", "join_text"]
 
@@ -40,7 +41,7 @@ def encode(values: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return _encode_categorical(series)
     if pd.api.types.is_numeric_dtype(series.dtype):
         return _encode_numbers(series)
-    codes, labels = pd.factorize(series, sort=True)
+    codes, labels = pd.factorize(_one_kind(series), sort=True)
     return codes.astype(np.int64, copy=False), np.asarray(labels)
 
 
@@ -78,9 +79,16 @@ def as_text(labels: np.ndarray) -> list[str]:
 
 
 def as_categorical(values: pd.Series) -> pd.Series:
-    """Return the column as a `Categorical` of text, categories in sorted order of the original labels."""
+    """Return the column as a `Categorical` of text, categories in sorted order of the original labels.
+
+    Labels that are spelt alike (1 and 1.0, an accent composed or not) are one category.
+    """
     codes, labels = encode(values)
-    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(as_text(labels))))
+    texts = as_text(labels)
+    ranks = {text: rank for rank, text in enumerate(dict.fromkeys(texts))}
+    if len(ranks) < len(texts):
+        codes = np.array([*(ranks[text] for text in texts), -1], dtype=np.int64)[codes]
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(list(ranks), dtype="object")))
 
 
 def join_text(columns: Sequence[pd.Series], separator: str) -> pd.Series:
@@ -106,6 +114,13 @@ def join_text(columns: Sequence[pd.Series], separator: str) -> pd.Series:
     ranks = {text: rank for rank, text in enumerate(levels)}
     joined[known] = np.array([ranks[text] for text in texts], dtype=np.int64)[keys]
     return pd.Series(pd.Categorical.from_codes(joined, categories=pd.Index(levels)))
+
+
+def _one_kind(series: pd.Series) -> pd.Series:
+    """Text where text stands among other values, for these have no order in common."""
+    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True).startswith("mixed"):
+        return text_labels(series, keep_missing=True)
+    return series
 
 
 def _encode_categorical(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from sae.errors import name_some
 from sae.survey.calibration import Calibration
+from sae.survey.checks import counted
 from sae.survey.codes import as_text, encode
 from sae.survey.design import Stage
 from sae.survey.replicates import Replicates
 
 __all__ = [
     "calibration_text",
+    "design_text",
     "missing_text",
     "periods_text",
     "replicates_text",
@@ -26,6 +28,31 @@ __all__ = [
 def stages_text(stages: tuple[Stage, ...], n: int) -> str:
     """Return strata and units of every stage of the design of `n` records."""
     return "; ".join(_stage_text(stage, n) for stage in stages)
+
+
+def design_text(
+    stages: tuple[Stage, ...], n: int, replicates: Replicates | None, calibration: Calibration | None
+) -> str:
+    """Return the design as it was understood, in one sentence."""
+    parts = ["; ".join(_drawn_text(stage, n) for stage in stages)]
+    if replicates is None:
+        parts.append("errors linearised")
+    else:
+        parts.append(f"errors from {replicates.weights.shape[1]} {replicates.method} replicate weights")
+    if calibration is not None:
+        parts.append(f"weights calibrated ({calibration_text(calibration)})")
+    return "; ".join(parts)
+
+
+def _drawn_text(stage: Stage, n: int) -> str:
+    columns = stage.columns
+    strata = counted(stage.n_strata, "stratum", "strata")
+    strata = f"{strata} ({columns['strata']})" if "strata" in columns else "no strata"
+    units = f"{counted(stage.n_psu, 'sampling unit', 'sampling units')} ({columns.get('psu')})"
+    if "psu" not in columns:
+        units = "every record a sampling unit"
+    fpc = f"population counts ({columns['fpc']})" if "fpc" in columns else "drawn with replacement"
+    return f"{strata}, {units}, {fpc}"
 
 
 def replicates_text(replicates: Replicates) -> str:
@@ -49,6 +76,7 @@ def periods_text(column: pd.Series) -> str:
 
 def weights_text(weights: np.ndarray) -> str:
     """Return range and median of the weights, and what their differences cost (Kish)."""
+    weights = weights[weights != 0]
     kish = len(weights) * float(np.sum(weights**2)) / float(weights.sum()) ** 2
     low, median, high = np.quantile(weights, [0, 0.5, 1])
     return f"{low:,.4g} to {high:,.4g}, median {median:,.4g}, unequal weighting effect {kish:.3f}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ class Stage:
         Number of units in the population in the record's stratum at this stage; None: drawn with replacement.
     strata_labels, psu_labels : ndarray
         Labels of the codes, as they stand in the file (nested labels may repeat between strata).
+    columns : mapping of str to str
+        Column of the file behind "strata", "psu" and "fpc"; a role without a column is left out.
     """
 
     strata: np.ndarray
@@ -39,6 +41,7 @@ class Stage:
     fpc: np.ndarray | None
     strata_labels: np.ndarray
     psu_labels: np.ndarray
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_strata(self) -> int:
@@ -162,7 +165,9 @@ def _make_stage(
             labels = labels[of_label]
         else:
             _check_nested(unit, stratum, labels, strata_labels, psu, strata)
-    stage = Stage(stratum, unit, None, strata_labels, labels)
+    roles = {"strata": strata, "psu": psu, "fpc": fpc}
+    columns = {role: name for role, name in roles.items() if name is not None}
+    stage = Stage(stratum, unit, None, strata_labels, labels, columns)
     return stage if fpc is None else _with_fpc(stage, frame, fpc)
 
 
@@ -243,7 +248,7 @@ def _with_fpc(stage: Stage, frame: pd.DataFrame, name: str) -> Stage:
             areas=labels,
             column=name,
         )
-    return Stage(stage.strata, stage.psu, values, stage.strata_labels, stage.psu_labels)
+    return replace(stage, fpc=values)
 
 
 def _treat_lonely(stage: Stage, policy: str, level: int) -> tuple[Stage, list[str]]:
@@ -297,8 +302,7 @@ def _collapse(stage: Stage, lonely: np.ndarray, labels: list[str]) -> tuple[Stag
         else np.bincount(group, weights=sizes, minlength=n_groups)[group[stage.strata]]
     )
     merged = [name for name in merged_labels if "+" in name]
-    collapsed = Stage(
-        group[stage.strata], stage.psu, fpc, np.array(merged_labels, dtype=object), stage.psu_labels
-    )
+    labels_now = np.array(merged_labels, dtype=object)
+    collapsed = replace(stage, strata=group[stage.strata], fpc=fpc, strata_labels=labels_now)
     note = f"{lonely.size:,} strata with a single sampled unit joined to the next in sorted order"
     return collapsed, [f"{note}: {name_some(merged)}"]

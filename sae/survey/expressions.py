@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError, name_some
-from sae.survey.operands import Operand, Text, Values, any_of, both, either, fetch, known_truth
+from sae.survey.operands import Operand, Text, Values, any_of, both, either, fetch, known_truth, sortable
 
 __all__ = ["Evaluated", "evaluate", "names_in"]
 
@@ -31,6 +31,8 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _MIRROR: dict[type, type] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+_LARGEST = 1e300
+_DEEPEST = 200  # operations inside each other
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -63,7 +65,9 @@ def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
     expression : str
         Names of columns, numbers, quoted text, ``True`` and ``False``, comparisons that may be chained
         (``20 <= age <= 64``), ``and``, ``or``, ``not``, ``in`` and ``not in`` with a list, ``+ - * /``.
-        A result that is not finite (a division by zero) is missing.
+        A result that is not finite (a division by zero) is missing. Text has an order where it is an ordered
+        category, which then decides, or where its digits stand in the same places (``'02'``, ``'2020Q1'``);
+        letters are not compared.
     frame : DataFrame
         The records, n rows. Text columns compare fastest as `Categorical`.
 
@@ -76,7 +80,9 @@ def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
     ------
     SaeSpecError
         If the text is not such an expression, names an unknown column or an unknown level (near matches are
-        given), or compares text with numbers.
+        given), compares text with numbers, or asks for an order that text does not have.
+    SaeInputError
+        If a column holds an infinite number.
 
     References
     ----------
@@ -164,10 +170,13 @@ class _Walker:
     def constant(self, value: object) -> Operand:
         if isinstance(value, bool):
             return Values(np.bool_(value), None, "condition", str(value))
-        if isinstance(value, int | float):
-            return Values(value, None, "number", str(value))
+        if isinstance(value, int | float) and abs(value) <= _LARGEST:
+            # no integer column can be compared with an integer beyond 64 bits
+            return Values(value if abs(value) < 2**63 else float(value), None, "number", str(value))
         if isinstance(value, str):
             return Text(None, [value], repr(value))
+        if isinstance(value, int | float):
+            raise self.refuse("a constant is beyond the numbers that can be computed with.")
         raise self.refuse(f"the constant {value!r} is neither a number nor text.")
 
     def column(self, name: str) -> Operand:
@@ -261,30 +270,52 @@ class _Walker:
             return self.compare_text(left, op, right)
         assert isinstance(left, Values) and isinstance(right, Values)
         missing = either(left.missing, right.missing)
-        values = _COMPARE[op](left.values, right.values)
+        order = left.order or right.order
+        if order and op not in (ast.Eq, ast.NotEq):
+            column = left.label if left.order else right.label
+            raise self.refuse(
+                f"the categories of {column} are ordered {order}, not by size.",
+                hint="Take them for numbers before, or list the ones meant: grade in [1, 2].",
+            )
+        values = np.asarray(_COMPARE[op](left.values, right.values))
         return Values(known_truth(values, missing), missing, "condition", f"{left.label}, {right.label}")
 
     def compare_text(self, left: Text, op: type, right: Text) -> Values:
         if left.codes is None and right.codes is not None:
             return self.compare_text(right, _MIRROR.get(op, op), left)
-        function = _COMPARE[op]
-        label = f"{left.label}, {right.label}"
-        if left.codes is None:
-            return Values(np.bool_(function(left.labels[0], right.labels[0])), None, "condition", label)
         missing = either(left.missing, right.missing)
-        if right.codes is None:
-            text = right.labels[0]
-            if op in (ast.Eq, ast.NotEq):
-                values = function(left.codes, self.code_of(left, text))
-            else:
-                truth = np.array([function(str(level), text) for level in left.labels] + [False])
-                values = truth[left.codes]
-        else:
-            ranks = {level: rank for rank, level in enumerate(sorted({*left.labels, *right.labels}))}
-            to_left = np.array([ranks[level] for level in left.labels] + [-1])
-            to_right = np.array([ranks[level] for level in right.labels] + [-1])
-            values = function(to_left[left.codes], to_right[right.codes])
-        return Values(known_truth(values, missing), missing, "condition", label)
+        ranks = self.alike(left, right) if op in (ast.Eq, ast.NotEq) else self.order(left, right)
+        first, second = (_placed(text, rank) for text, rank in zip((left, right), ranks, strict=True))
+        values = np.asarray(_COMPARE[op](first, second))
+        return Values(known_truth(values, missing), missing, "condition", f"{left.label}, {right.label}")
+
+    def alike(self, left: Text, right: Text) -> tuple[list[int], list[int]]:
+        """Numbers of the labels of both sides, the same for the same label."""
+        if left.codes is not None and right.codes is None:
+            return list(range(len(left.labels))), [self.code_of(left, right.labels[0])]
+        number: dict[Any, int] = {}
+        for level in (*left.labels, *right.labels):
+            number.setdefault(level, len(number))
+        return [number[level] for level in left.labels], [number[level] for level in right.labels]
+
+    def order(self, left: Text, right: Text) -> tuple[list[int], list[int]]:
+        """Ranks of the labels of both sides, where their order is known."""
+        of_left = list(range(len(left.labels)))
+        if left.ordered and right.codes is None:
+            return of_left, [self.code_of(left, right.labels[0])]
+        if left.ordered and right.ordered and left.labels == right.labels:
+            return of_left, of_left
+        together = list(dict.fromkeys([*left.labels, *right.labels]))
+        if left.ordered or right.ordered or not sortable(together):
+            text = right if right.ordered and not left.ordered else left
+            raise self.refuse(
+                f"{text.label} is text, and {name_some(together, limit=4)} have no order that is known.",
+                hint="List the levels meant (edu in ['medium', 'high']), or make the column an ordered "
+                "category, or numbers.",
+                column=text.label,
+            )
+        ranks = {level: rank for rank, level in enumerate(sorted(together))}
+        return [ranks[level] for level in left.labels], [ranks[level] for level in right.labels]
 
     def code_of(self, text: Text, level: object) -> int:
         if level in text.labels:
@@ -302,13 +333,16 @@ class _Walker:
             raise self.refuse(f"'in' needs a list of values, not {ast.unparse(node)!r}.")
         try:
             wanted = ast.literal_eval(node)
-        except ValueError:
+        except (ValueError, TypeError, SyntaxError, MemoryError):
             raise self.refuse(
                 f"the list {ast.unparse(node)!r} may hold only numbers or quoted text."
             ) from None
         is_text = isinstance(operand, Text)
         odd = [item for item in wanted if isinstance(item, str) != is_text or isinstance(item, bool)]
-        if odd or (not is_text and not all(isinstance(item, int | float) for item in wanted)):
+        if odd or not all(
+            isinstance(item, str) or (isinstance(item, int | float) and abs(item) <= _LARGEST)
+            for item in wanted
+        ):
             kind = "text" if is_text else "numbers"
             raise self.refuse(
                 f"{operand.label} holds {kind}, but the list holds {name_some(map(repr, wanted))}."
@@ -322,23 +356,44 @@ class _Walker:
             truth[[self.code_of(operand, item) for item in wanted]] = True
             values = truth[operand.codes]
         else:
-            values = np.isin(operand.values, np.array(list(wanted)))
+            small = all(abs(item) < 2**63 for item in wanted)
+            values = np.isin(operand.values, np.array(list(wanted), dtype=None if small else np.float64))
         missing = operand.missing
         return Values(
             known_truth(~values if negate else values, missing), missing, "condition", operand.label
         )
 
 
+def _placed(text: Text, ranks: list[int]) -> Any:
+    """Rank of every record, or of the one constant; codes that are ranks already are not copied."""
+    if text.codes is None:
+        return ranks[0]
+    return text.codes if ranks == list(range(len(ranks))) else np.array([*ranks, -1])[text.codes]
+
+
+def _too_deep(expression: str) -> SaeSpecError:
+    return SaeSpecError(
+        f"The expression {expression[:40]!r}... nests too deeply ({len(expression):,} characters).",
+        hint="Write conditions on one variable as a list: region in ['a', 'b', 'c'].",
+    )
+
+
 def _parse(expression: str) -> ast.Expression:
     if not isinstance(expression, str) or not expression.strip():
         raise SaeSpecError(f"An expression is text such as '20 <= age <= 64', not {expression!r}.")
     try:
-        return ast.parse(expression.strip(), mode="eval")
+        tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         raise SaeSpecError(
             f"The expression {expression!r} cannot be read: {problem}.",
             hint="Write it as in Python: 20 <= age <= 64 and birth == 'foreign'.",
         ) from None
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):  # counted, as Python's own limit of recursion is moved by other packages
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise _too_deep(expression)
 
 
 def _dotted(node: ast.AST, expression: str) -> str:

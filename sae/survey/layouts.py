@@ -16,10 +16,12 @@ from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey.checks import numbers, unknown_column
 from sae.survey.codes import as_categorical, as_text, encode, join_text
 from sae.survey.expressions import evaluate, names_in
+from sae.tables.text_files import missing_words
 
 __all__ = ["Layout", "harmonise", "layout_names", "resolve_layout"]
 
 ROLES = ("weights", "strata", "psu", "household", "person", "time", "fpc", "replicates")
+_STAGED = ("strata", "psu", "fpc")  # the roles that may name one column per stage
 _NUMERIC = ("age", "income", "poor")  # harmonised names that are numbers even where the file pads them ("07")
 _PLACES = (
     "geo",
@@ -28,7 +30,23 @@ _PLACES = (
     "country",
     "area",
 )  # codes of places are text even where the file has numbers
-_PARTS = ("layout", "title", "note", "columns", "derive", "codes")
+_PARTS = ("layout", "title", "note", "columns", "derive", "codes", "missing")
+_OTHER_NAMES = {  # of roles, in other programs: a column of such a name is a design that would be lost
+    "stratum": "strata",
+    "cluster": "psu",
+    "clusters": "psu",
+    "ids": "psu",
+    "primary_unit": "psu",
+    "wgt": "weights",
+    "pweight": "weights",
+    "pweights": "weights",
+    "hhid": "household",
+    "household_id": "household",
+    "pid": "person",
+    "person_id": "person",
+    "repweights": "replicates",
+    "replicate_weights": "replicates",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,8 @@ class Layout:
         Name -> ``{"column": file column, level: [values or "low..high"], ...}``.
     required : frozenset of str
         Names that the user wrote; their columns must exist. Of a known layout columns come and go by release.
+    missing : frozenset of str
+        Words that mean a missing value in every column, besides the empty cell.
     """
 
     name: str
@@ -54,6 +74,7 @@ class Layout:
     derive: Mapping[str, Mapping[str, Any]]
     codes: Mapping[str, Mapping[str, Any]]
     required: frozenset[str]
+    missing: frozenset[str] = frozenset()
 
 
 def layout_names() -> list[str]:
@@ -81,17 +102,23 @@ def resolve_layout(layout: str | Mapping[str, Any]) -> Layout:
         return _checked(layout, parts, required)
     if not isinstance(layout, Mapping):
         raise SaeSpecError(f"layout is a name or a mapping, not {layout!r}.", hint=_names_hint())
-    own = {part: dict(layout.get(part) or {}) for part in ("columns", "derive", "codes")}
     unknown = [part for part in layout if part not in _PARTS]
     if unknown:
+        near = [match for part in unknown for match in get_close_matches(str(part).lower(), _PARTS, 1)]
+        home = [f"{part} is a role: it belongs in columns. " for part in unknown if part in ROLES]
         raise SaeSpecError(
             f"The layout has no part {name_some(map(repr, unknown))}.",
-            hint="Its parts are columns, derive and codes (and layout, the name of one to build on).",
+            hint=(home[0] if home else f"Did you mean {name_some(near)}? " if near else "")
+            + "Its parts are columns, derive, codes and missing (and layout, the name of one to build on).",
         )
+    for part in ("columns", "derive", "codes"):
+        if not isinstance(layout.get(part) or {}, Mapping):
+            raise SaeSpecError(f"The part {part} of the layout is {layout[part]!r}, not a table of names.")
+    own = {part: dict(layout.get(part) or {}) for part in ("columns", "derive", "codes")}
     required = frozenset(name for part in own.values() for name in part)
     name = layout.get("layout") or ""
     base = _known(name) if name else {}
-    merged = {part: {**base.get(part, {}), **own[part]} for part in own}
+    merged: dict[str, Any] = {part: {**base.get(part, {}), **own[part]} for part in own}
     for part, others in (
         ("columns", ("derive", "codes")),
         ("derive", ("codes", "columns")),
@@ -101,12 +128,13 @@ def resolve_layout(layout: str | Mapping[str, Any]) -> Layout:
             for entry in own[part]:
                 if entry not in own[other] and entry not in ROLES:
                     merged[other].pop(entry, None)
+    merged["missing"] = layout.get("missing") or base.get("missing", ())
     return _checked(name, merged, required)
 
 
 def _known(name: str) -> dict[str, Any]:
-    if name not in layout_names():
-        near = get_close_matches(name, layout_names(), n=2)
+    if not isinstance(name, str) or name not in layout_names():
+        near = get_close_matches(str(name), layout_names(), n=2)
         hint = f"Did you mean {name_some(near)}? " if near else ""
         raise SaeSpecError(f"{name!r} is not a known layout.", hint=hint + _names_hint())
     text = resources.files("sae.survey").joinpath("layouts", f"{name}.toml").read_text(encoding="utf-8")
@@ -118,11 +146,14 @@ def _names_hint() -> str:
 
 
 def _checked(name: str, parts: Mapping[str, Any], required: frozenset[str]) -> Layout:
+    columns = parts.get("columns", {})
+    _check_roles(columns)
+    for entry, wanted in columns.items():
+        _check_column(entry, wanted)
     for derived, how in parts.get("derive", {}).items():
-        if not isinstance(how, Mapping) or len({"join", "expression"} & set(how)) != 1:
-            raise SaeSpecError(f"derive.{derived} needs 'join' (a list of columns) or 'expression'.")
+        _check_derived(derived, how)
     for variable, coding in parts.get("codes", {}).items():
-        if not isinstance(coding, Mapping) or "column" not in coding:
+        if not isinstance(coding, Mapping) or not _is_reference(coding.get("column")):
             raise SaeSpecError(
                 f"codes.{variable} needs 'column', the column of the file that holds the codes."
             )
@@ -132,7 +163,78 @@ def _checked(name: str, parts: Mapping[str, Any], required: frozenset[str]) -> L
         if not levels:
             raise SaeSpecError(f"codes.{variable} defines no level.")
         _check_overlap(variable, levels)
-    return Layout(name, parts.get("columns", {}), parts.get("derive", {}), parts.get("codes", {}), required)
+    return Layout(
+        name,
+        columns,
+        parts.get("derive", {}),
+        parts.get("codes", {}),
+        required,
+        missing_words(parts.get("missing", ())),
+    )
+
+
+def _check_roles(columns: Mapping[str, Any]) -> None:
+    """Refuse a name that all but is a role: as a column of its own it would drop the design in silence."""
+    for entry in columns:
+        if entry in ROLES:
+            continue
+        lower = str(entry).lower()
+        near = _OTHER_NAMES.get(lower) or next(iter(get_close_matches(lower, ROLES, 1, cutoff=0.85)), None)
+        if near is not None and near not in columns:
+            raise SaeSpecError(
+                f"columns.{entry} is no role of the design: did you mean {near}?",
+                hint=f"The roles are {', '.join(ROLES)}. Give a column of your own another name.",
+                column=str(entry),
+            )
+
+
+def _check_column(entry: str, wanted: Any) -> None:
+    if entry == "replicates" and isinstance(wanted, Mapping) and "columns" in wanted:
+        return  # read, and checked, with the replicate weights
+    if isinstance(wanted, list | tuple) and entry in _STAGED:
+        if wanted and all(map(_is_reference, wanted)):
+            return
+    elif entry != "replicates" and _is_reference(wanted):
+        return
+    raise SaeSpecError(
+        f"columns.{entry} = {wanted!r} does not say which column of the file is meant.",
+        hint="Write 'columns', a prefix or a list, and 'method'."
+        if entry == "replicates"
+        else "Write the name of a column, or {first = [names]}, of which the first that exists is taken; for "
+        "strata, psu and fpc also a list, one column per stage.",
+    )
+
+
+def _is_reference(wanted: Any) -> bool:
+    """Whether it is the name of a column, or a choice of names."""
+    if isinstance(wanted, Mapping):
+        names = wanted.get("first")
+        return (
+            set(wanted) == {"first"}
+            and isinstance(names, list | tuple)
+            and bool(names)
+            and all(isinstance(name, str) and name for name in names)
+        )
+    return isinstance(wanted, str) and bool(wanted)
+
+
+def _check_derived(derived: str, how: Any) -> None:
+    if not isinstance(how, Mapping) or len({"join", "expression"} & set(how)) != 1:
+        raise SaeSpecError(f"derive.{derived} needs 'join' (a list of columns) or 'expression'.")
+    known = ("join", "separator") if "join" in how else ("expression",)
+    for key in how:
+        if key not in known:
+            near = get_close_matches(str(key), known, 1)
+            raise SaeSpecError(
+                f"derive.{derived} has an unknown key {key!r}.",
+                hint=f"Did you mean {near[0]}?" if near else f"It knows {' and '.join(known)}.",
+            )
+    parts = how.get("join", ["x"])
+    if not isinstance(parts, list | tuple) or not parts or not all(map(_is_reference, parts)):
+        raise SaeSpecError(f"derive.{derived}: join is a list of columns, not {parts!r}.")
+    for key in ("separator", "expression"):
+        if not isinstance(how.get(key, ""), str):
+            raise SaeSpecError(f"derive.{derived}: {key} is text, not {how[key]!r}.")
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeSpecError
+from sae.errors import SaeInputError, SaeSpecError
+from sae.survey.checks import counted, rows_text
 
-__all__ = ["Operand", "Text", "Values", "any_of", "both", "either", "fetch", "known_truth"]
+__all__ = ["Operand", "Text", "Values", "any_of", "both", "either", "fetch", "known_truth", "sortable"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,17 @@ class Values:
     missing: np.ndarray | None
     kind: str  # "number" | "condition"
     label: str
+    order: str = ""  # of categories that are numbers in another order than theirs: "3 < 2 < 1"
 
 
 @dataclass(frozen=True)
 class Text:
-    """Codes into labels (-1: missing), or one constant text with `codes` None."""
+    """Codes into labels (-1: missing), or one constant text (`codes` None); `ordered` as the labels stand."""
 
     codes: np.ndarray | None
     labels: list[Any]
     label: str
+    ordered: bool = False
 
     @property
     def missing(self) -> np.ndarray | None:
@@ -47,9 +52,10 @@ def fetch(column: pd.Series, name: str) -> Operand:
     """Return a column as an operand, without copying where its numbers can be used as they are."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
+        ordered = bool(dtype.ordered)
         if pd.api.types.is_numeric_dtype(dtype.categories.dtype):
-            return _numbers(dtype.categories.to_numpy(np.float64), column.cat.codes.to_numpy(), name)
-        return Text(column.cat.codes.to_numpy(), dtype.categories.tolist(), name)
+            return _numbers(dtype.categories.to_numpy(np.float64), column.cat.codes.to_numpy(), name, ordered)
+        return Text(column.cat.codes.to_numpy(), dtype.categories.tolist(), name, ordered)
     if dtype == np.bool_:
         return Values(column.to_numpy(), None, "condition", name)
     if pd.api.types.is_bool_dtype(dtype):  # nullable booleans
@@ -80,12 +86,40 @@ def _fetch_numeric(column: pd.Series, name: str) -> Values:
     if values.dtype.kind != "f":
         return Values(values, None, "number", name)
     missing = np.isnan(values)
+    _refuse_infinite(values, name)
     return Values(values, missing if missing.any() else None, "number", name)
 
 
-def _numbers(levels: np.ndarray, codes: np.ndarray, name: str) -> Values:
+def _refuse_infinite(values: np.ndarray, name: str) -> None:
+    rows = np.flatnonzero(np.isinf(values))
+    if rows.size:
+        raise SaeInputError(
+            f"The column {name!r} is infinite in {counted(rows.size, 'record', 'records')} (rows "
+            f"{rows_text(rows)}).",
+            hint="Correct these values, or leave them empty where they are not known.",
+            areas=rows[:5] + 1,
+            column=name,
+        )
+
+
+def _numbers(levels: np.ndarray, codes: np.ndarray, name: str, ordered: bool) -> Values:
     missing = codes < 0
-    return Values(np.append(levels, np.nan)[codes], missing if missing.any() else None, "number", name)
+    values = np.append(levels, np.nan)[codes]
+    _refuse_infinite(values, name)
+    order = " < ".join(f"{level:g}" for level in levels) if ordered and np.any(np.diff(levels) < 0) else ""
+    return Values(values, missing if missing.any() else None, "number", name, order)
+
+
+def sortable(texts: Sequence[object]) -> bool:
+    """Whether texts sort as what they mean: digits in the same places and all else alike, as in 01 or 2020Q1.
+
+    Examples
+    --------
+    >>> sortable(["2020Q1", "2019Q4"]), sortable(["9", "18"]), sortable(["low", "high"])
+    (True, False, False)
+    """
+    shapes = {re.sub("[0-9]", "0", text) for text in texts if isinstance(text, str)}
+    return len(shapes) == 1 and "0" in shapes.pop() and all(isinstance(text, str) for text in texts)
 
 
 def either(left: np.ndarray | None, right: np.ndarray | None) -> np.ndarray | None:

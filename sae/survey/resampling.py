@@ -10,6 +10,7 @@ import numpy as np
 
 from sae.errors import SaeSpecError, name_some
 from sae.literals import LonelyPolicy, ReplicateCentre, ReplicateMethod
+from sae.numerics.random.streams import seed_of
 from sae.survey.calibration import Calibration, recalibrate
 from sae.survey.checks import counted
 from sae.survey.codes import as_text
@@ -125,9 +126,11 @@ def psu_factors(
             hint="Read the survey with lonely_psu='collapse' or 'certainty'.",
         )
     if method == "bootstrap":
-        if replicates is None or replicates < 2:
+        whole = isinstance(replicates, int | np.integer) and not isinstance(replicates, bool)
+        if replicates is None or not whole or replicates < 2:
             raise SaeSpecError(
-                "The bootstrap needs its number of replicates.", hint="For example replicates=200."
+                f"The bootstrap needs its number of replicates, a whole one from 2 on, not {replicates!r}.",
+                hint="For example replicates=200.",
             )
         return _bootstrap(stage, replicates, seed)
     if method == "jk1":
@@ -193,7 +196,9 @@ def _bootstrap(stage: Stage, replicates: int, seed: int | np.random.Generator | 
         raise SaeSpecError(
             "The bootstrap draws at random and needs a seed.", hint="Pass seed=1 or a numpy Generator."
         )
-    entropy = int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else int(seed)
+    entropy = seed_of(seed)
+    if entropy < 0:
+        raise SaeSpecError(f"seed={seed} is negative.", hint="Pass seed=1 or a numpy Generator.")
     _check_size(stage.n_psu, replicates)
     counts, sizes = stage.psu_counts(), stage.stratum_fpc()
     order = np.argsort(stage.stratum_of_psu(), kind="stable")

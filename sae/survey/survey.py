@@ -22,6 +22,7 @@ from sae.survey.calibration import (
 from sae.survey.checks import counted
 from sae.survey.describe import (
     calibration_text,
+    design_text,
     missing_text,
     periods_text,
     replicates_text,
@@ -57,7 +58,8 @@ class Survey:
     calibration : Calibration or None
         What the weights were calibrated on.
     mask : ndarray of bool or None, shape (n,)
-        Records inside the subset; the others stay in the design and count as zero.
+        Records inside the subset and of a weight other than 0; the others stay in the design and count as
+        zero.
     lonely_psu : {"fail", "certainty", "average", "collapse"}
         What happens to a stratum with one sampled unit; "collapse" is already done in `stages`.
     time : str or None
@@ -109,7 +111,8 @@ class Survey:
         frame : DataFrame
             One row per record. Its columns are shared, not copied: do not write into them afterwards.
         weights : str or sequence of float
-            Column of analysis weights, all > 0 (or the weights themselves, in the order of the records).
+            Column of analysis weights (or the weights themselves, in the order of the records). A record of
+            weight 0 is outside the population: it keeps its place in the design and counts nowhere.
         strata, psu, fpc : str or list of str, optional
             Columns of the design, a list with one column per stage. `fpc` counts the units of the
             population in the stratum (from the second stage on: inside the unit of the stage before).
@@ -119,12 +122,14 @@ class Survey:
         replicates : mapping, optional
             ``{"columns": prefix or list, "method": "brr" | "fay" | "jk1" | "jkn" | "bootstrap" |
             "sdr"}`` and, where the default of the method is not meant, ``"scale"``, ``"rscales"``,
-            ``"rho"``, ``"centre"``.
+            ``"rho"``, ``"centre"``; ``"factors": True`` where the columns are to be multiplied by the
+            weights.
         time : str, optional
             Column of the period.
         layout : str or mapping, optional
             A known layout (see `sae.survey.layout_names`) or a mapping with ``columns``, ``derive``,
-            ``codes``. Arguments given here win over the layout's.
+            ``codes`` and ``missing``, a list of words that mean a missing value in every column. Arguments
+            given here win over the layout's.
         lonely_psu : {"fail", "certainty", "average", "collapse"}
             Policy for a stratum with one sampled unit: refuse; count it as drawn with certainty; give it the
             average variance of the other strata; join it to the next stratum in sorted order.
@@ -158,10 +163,28 @@ class Survey:
             "time": time,
         }
         records = check_records(frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest)
-        return cls(lonely_psu=lonely_psu, **vars(records))
+        inside = records.weights != 0
+        survey = cls(lonely_psu=lonely_psu, **vars(records))
+        if inside.all():
+            return survey
+        outside = counted(int(np.sum(~inside)), "record of weight 0 is", "records of weight 0 are")
+        note = f"{outside} outside the population: in the design, and counted nowhere"
+        return replace(survey, mask=inside, notes=(*survey.notes, note))
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def design(self) -> str:
+        """The design in one sentence, as it was understood: columns, counts, and where errors come from.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"w": [10.0, 12.0, 9.0, 9.0], "region": ["a", "a", "b", "b"]})
+        >>> sae.Survey.from_frame(frame, weights="w", strata="region").design
+        '2 strata (region), every record a sampling unit, drawn with replacement; errors linearised'
+        """
+        return design_text(self.stages, len(self), self.replicates, self.calibration)
 
     def subset(self, expression: str) -> Survey:
         """Keep the records for which a condition is true; the full design stays for the variances.
@@ -366,7 +389,10 @@ class Survey:
         """Return records, design, replicates and periods, a line each."""
         head = f"Survey: {len(self):,} records, weighted total {float(self.weights.sum()):,.0f}"
         lines = [head + (f", layout {self.layout}" if self.layout else "")]
-        if self.mask is not None:
+        outside = int(np.sum(self.weights == 0))
+        if outside:
+            lines.append(f"  outside the population: {counted(outside, 'record', 'records')} of weight 0")
+        if self.mask is not None and self.is_subset:
             total = float(self.weights[self.mask].sum())
             lines.append(f"  subset: {int(self.mask.sum()):,} records, weighted {total:,.0f}")
         lines.append(f"  design: {stages_text(self.stages, len(self))}")
@@ -378,13 +404,18 @@ class Survey:
             lines.append(f"  periods: {periods_text(self.frame[self.time])}")
         return lines
 
+    @property
+    def is_subset(self) -> bool:
+        """Whether records of the population are left out (a weight of 0 is outside it)."""
+        return self.mask is not None and bool(np.any(~self.mask & (self.weights != 0)))
+
     def _check_uncalibrated(self) -> None:
         if self.calibration is not None:
             raise SaeSpecError(
                 f"The weights are already calibrated ({self.calibration.method}).",
                 hint="Give all totals in one call: variances use residuals on one set of auxiliaries.",
             )
-        if self.mask is not None:
+        if self.is_subset:
             raise SaeSpecError(
                 "A subset cannot be calibrated: totals belong to the whole survey.", hint="Calibrate first."
             )

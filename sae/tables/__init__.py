@@ -1,15 +1,17 @@
 """The tables that cross rooms: their columns, their checks, labels, joins by name, files."""
 
 from sae.tables.allocation import ALLOCATION_COLUMNS, TARGET_COLUMNS, Allocation
-from sae.tables.columns import DIRECT_COLUMNS, ESTIMATE_COLUMNS, cv_of, require, to_numbers
+from sae.tables.columns import DIRECT_COLUMNS, ESTIMATE_COLUMNS, cv_of, pandas_frame, require, to_numbers
 from sae.tables.direct import DirectEstimates
 from sae.tables.estimates import EstimateTable
 from sae.tables.files import read_columns, read_table, whole_file, write_table
+from sae.tables.guard import CSV_GUARD
 from sae.tables.joins import join_by_name, unmatched
 from sae.tables.labels import joined_labels, label_text, labels
 
 __all__ = [
     "ALLOCATION_COLUMNS",
+    "CSV_GUARD",
     "DIRECT_COLUMNS",
     "ESTIMATE_COLUMNS",
     "TARGET_COLUMNS",
@@ -21,6 +23,7 @@ __all__ = [
     "joined_labels",
     "label_text",
     "labels",
+    "pandas_frame",
     "read_columns",
     "read_table",
     "require",

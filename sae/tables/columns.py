@@ -18,6 +18,7 @@ __all__ = [
     "ESTIMATE_COLUMNS",
     "arrange",
     "cv_of",
+    "pandas_frame",
     "require",
     "to_numbers",
     "typed",
@@ -83,6 +84,45 @@ ESTIMATE_COLUMNS: Mapping[str, str] = {
 DTYPES: Mapping[str, Any] = {"str": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
 
+def pandas_frame(data: object, what: str) -> pd.DataFrame:
+    """Return a pandas DataFrame as it is; refuse anything else, and names that several columns bear.
+
+    Parameters
+    ----------
+    data : object
+    what : str
+        What the data are, as a sentence begins.
+
+    Raises
+    ------
+    SaeInputError
+        If it is a frame of another library or no frame, or repeats the name of a column.
+
+    Examples
+    --------
+    >>> sae.tables.pandas_frame([1, 2], "The records")
+    Traceback (most recent call last):
+    ...
+    sae.errors.SaeInputError: The records are a list, not a pandas DataFrame.
+    """
+    if isinstance(data, pd.DataFrame):
+        repeated = list(dict.fromkeys(map(str, data.columns[data.columns.duplicated()])))
+        if repeated:
+            raise SaeInputError(
+                f"{what} repeat the columns {name_some(repeated)}.",
+                hint="Rename or drop one of each.",
+                column=repeated[0],
+            )
+        return data
+    kind = type(data)
+    library = kind.__module__.partition(".")[0]
+    name = kind.__name__ if library == "builtins" else f"{library} {kind.__name__}"
+    raise SaeInputError(
+        f"{what} are a {name}, not a pandas DataFrame.",
+        hint="Turn it into one with .to_pandas()." if hasattr(data, "to_pandas") else "",
+    )
+
+
 def require(
     frame: pd.DataFrame,
     columns: Sequence[str],
@@ -122,6 +162,16 @@ def require(
     """
     absent = [name for name in columns if name not in frame]
     if not absent:
+        if frame.columns.is_unique:
+            return
+        names = list(frame.columns)
+        twice = [name for name in columns if names.count(name) > 1]
+        if twice:
+            raise error(
+                f"{what} several columns named {name_some(map(repr, map(str, twice)))}.",
+                hint="Rename them so that every name is unique.",
+                column=str(twice[0]),
+            )
         return
     lower = {str(name).lower(): str(name) for name in reversed(list(frame))}
     close = [match for name in absent for match in get_close_matches(str(name).lower(), list(lower), 3)]
@@ -182,12 +232,13 @@ def to_numbers(
     """
     require(frame, [column], what)
     values = frame[column]
-    if pd.api.types.is_numeric_dtype(values.dtype):  # truth values too
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_complex_dtype(values.dtype):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)  # truth values too
     if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype):
         numbers = np.full(len(values), np.nan)
     else:
         plain = values.astype("object")
+        plain = plain.mask(plain.map(_has_no_float))
         numbers = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(np.isnan(numbers) & values.notna().to_numpy())
     if len(bad):
@@ -209,6 +260,11 @@ def to_numbers(
     return numbers
 
 
+def _has_no_float(value: object) -> bool:
+    whole = isinstance(value, int) and abs(value) >= 2**1023
+    return whole or isinstance(value, (complex, np.complexfloating))
+
+
 def cv_of(se: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """Return coefficients of variation se / |estimate|; an estimate of 0 has none.
 
@@ -217,15 +273,30 @@ def cv_of(se: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     >>> sae.tables.cv_of(np.array([0.1, 0.1]), np.array([-0.5, 0.0])).tolist()
     [0.2, nan]
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(estimate != 0, se / np.abs(estimate), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        cv = se / np.abs(estimate)
+    return np.where(np.isfinite(cv), cv, np.nan)
 
 
 def typed(column: pd.Series, kind: str) -> pd.Series:
     """Return a column in the dtype of a fixed one: text by the rule for labels, a missing one being ""."""
     if kind == "str":
         return labels(column, keep_missing=True).fillna("")
+    if kind == "int" and not pd.api.types.is_integer_dtype(column.dtype):
+        _refuse_fractions(column)
     return (pd.to_numeric(column) if kind == "float" else column).astype(DTYPES.get(kind, kind))
+
+
+def _refuse_fractions(column: pd.Series) -> None:
+    numbers = to_numbers(column.to_frame(), str(column.name))
+    bad = np.flatnonzero((numbers != np.round(numbers)) & ~np.isnan(numbers) | (np.abs(numbers) >= 2.0**63))
+    if len(bad):
+        shown = [f"{numbers[k]:g} (row {k + 1})" for k in bad]
+        raise SaeInputError(
+            f"{column.name} holds numbers that are not whole: {name_some(shown)}.",
+            hint="It counts records. A size that is no count is an effective one: n_eff.",
+            column=str(column.name),
+        )
 
 
 def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[str]) -> pd.DataFrame:

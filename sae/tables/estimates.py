@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeConvergenceError, SaeInputError, name_some
 from sae.tables.base import Table
 from sae.tables.columns import ESTIMATE_COLUMNS, arrange, cv_of
 from sae.tables.files import read_table
@@ -55,14 +55,34 @@ class EstimateTable(Table):
         se : ndarray of float, shape (M,), optional
             Standard errors; √mse by default.
 
+        Raises
+        ------
+        SaeConvergenceError
+            If an estimate is no finite number, or its error is infinite and it has no interval; the domains
+            are named.
+
         Examples
         --------
         >>> frame = pd.DataFrame({"domain": ["A"], "estimate": [0.5], "mse": [0.01]})
         >>> sae.EstimateTable.from_mse(frame)[["se", "cv"]].values.tolist()
         [[0.1, 0.2]]
         """
-        error = np.sqrt(frame["mse"].to_numpy(dtype=float)) if se is None else se
-        cv = cv_of(error, frame["estimate"].to_numpy(dtype=float))
+        estimate, mse = (frame[name].to_numpy(dtype=float) for name in ("estimate", "mse"))
+        error = np.sqrt(mse) if se is None else se
+        lost = ~np.isfinite(estimate) | np.isinf(mse) | np.isinf(error)
+        if lost.any() and {"ci_low", "ci_high"} <= set(frame):
+            # a posterior of very few areas has quantiles, but no variance: its fit says so
+            ends = np.isfinite(frame[["ci_low", "ci_high"]].to_numpy(dtype=float)).all(axis=1)
+            lost &= ~(ends & np.isfinite(estimate))
+        if lost.any():
+            domains = frame["domain"][lost]
+            raise SaeConvergenceError(
+                f"The estimate or its error is no finite number in {len(domains)} of {len(frame)} domains: "
+                f"{name_some(domains)}.",
+                hint="Look for covariates of these areas far outside the others, and at their units.",
+                areas=domains,
+            )
+        cv = cv_of(error, estimate)
         return cls(frame.assign(se=error, cv=cv, flag="e"), groups)
 
     def assign(self, **columns: Any) -> EstimateTable:

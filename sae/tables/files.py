@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeError, SaeInputError, name_some
 from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
+from sae.tables.guard import guarded, guarded_column, unguarded
 from sae.tables.labels import label_text
+from sae.tables.text_files import looks_missing
 
 __all__ = ["read_columns", "read_table", "whole_file", "write_table"]
 
+_NOTES = (AttributeError, LookupError, TypeError, ValueError)  # of pandas, in a damaged Parquet file
 _KINDS = {**DIRECT_COLUMNS, **ESTIMATE_COLUMNS}
 
 
@@ -69,7 +72,8 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
         Any table with distinct column names. The index is not written, so it must not hold labels.
     path : str or Path
         Ends in ``.csv`` (UTF-8, ``\n``, shortest decimals that read back to the same number,
-        missing = empty, ``true``/``false``), ``.parquet`` or ``.xlsx`` (numbers to 16 digits).
+        missing = empty, ``true``/``false``; an apostrophe before a text that a spreadsheet would execute,
+        which `read_table` takes off), ``.parquet`` or ``.xlsx`` (numbers to 16 digits).
     notes : iterable of str
         Lines of a second sheet "notes"; XLSX only.
 
@@ -176,7 +180,9 @@ def read_columns(path: str | Path, chosen: Callable[[Sequence[str]], list[str]])
     try:
         source = dataset.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
         return source.to_table(columns=chosen(source.schema.names)).to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
+    except SaeError:
+        raise
+    except (pa.ArrowException, OSError, *_NOTES) as error:
         raise SaeInputError(
             f"{path.name} is neither a Parquet file nor a folder of them.", hint="Write it as .parquet."
         ) from error
@@ -207,20 +213,24 @@ def _check_names(names: Iterable[object], file: str) -> None:
 
 def _csv_bytes(frame: pd.DataFrame) -> bytes:
     columns = {
-        str(name): column.astype("object").map({True: "true", False: "false"})
+        guarded(str(name)): column.astype("object").map({True: "true", False: "false"})
         if pd.api.types.is_bool_dtype(column.dtype)
-        else column
+        else guarded_column(column)
         for name, column in frame.items()
     }
-    text = pd.DataFrame(columns, index=frame.index).to_csv(index=False, lineterminator="\n")
-    return text.encode("utf-8")
+    table = pd.DataFrame(columns, index=frame.index)
+    texts = [column for _, column in table.items() if not pd.api.types.is_numeric_dtype(column.dtype)]
+    returns = any("\r" in str(value) for column in texts for value in column.unique())
+    # a carriage return would end the line, were the text not quoted
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    return table.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = next(reader, [])
+            header = [unguarded(name) for name in next(reader, [])]
             _check_names(header, path.name)
             rows = []
             for row in reader:
@@ -229,7 +239,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
                         f"{path.name}, line {reader.line_num}: {len(row)} fields under {len(header)} names.",
                         hint="The file is cut off or a text with a comma stands without quotes.",
                     )
-                rows.append(row)
+                rows.append([unguarded(cell) for cell in row])
     except UnicodeDecodeError as error:
         raise SaeInputError(
             f"{path.name} is not UTF-8: byte {error.start} cannot be read.", hint="Save it as UTF-8."
@@ -255,7 +265,8 @@ def _typed(values: Sequence[Any], column: str, file: str) -> pd.Series:
     out: list[Any] = []
     for row, value in enumerate(values):
         try:
-            out.append(empty if value is None or value == "" else converters[kind](value))
+            blank = value is None or (isinstance(value, str) and looks_missing(value))
+            out.append(empty if blank else converters[kind](value))
         except (KeyError, ValueError, TypeError):
             raise SaeInputError(
                 f"{file}, column {column}, row {row + 1} below the header: {value!r} is not "
@@ -303,7 +314,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         return pq.ParquetFile(path).read().to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, *_NOTES) as error:
         raise SaeInputError(
             f"{path.name} is not a Parquet file, or it is cut off.", hint="Write it again."
         ) from error
@@ -400,8 +411,6 @@ def _write_cell(sheet: Any, row: int, column: int, value: Any, cell_format: Any)
 
 
 def _read_xlsx(path: Path) -> pd.DataFrame:
-    import zipfile
-
     try:
         import openpyxl
     except ImportError as error:
@@ -413,7 +422,7 @@ def _read_xlsx(path: Path) -> pd.DataFrame:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         rows = list(book.worksheets[0].iter_rows(values_only=True))
         book.close()
-    except (zipfile.BadZipFile, KeyError, OSError, openpyxl.utils.exceptions.InvalidFileException) as error:
+    except Exception as error:  # whatever the parsers of zip, XML and dates meet in a damaged file
         raise SaeInputError(
             f"{path.name} is not an XLSX file, or it is cut off.", hint="Write it again."
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time
 from decimal import Decimal
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,14 @@ from sae.errors import SaeInputError, name_some
 
 __all__ = ["joined_labels", "label_text", "labels"]
 
+_NO_LABELS = (list, dict, set, np.ndarray, bytes, pd.Series, pd.DataFrame)
+
 
 def label_text(value: object) -> str:
     """Return a label as text, whatever kind of value holds it.
 
     Whole numbers have no decimal point (a column with one empty cell turns the code 9 into 9.0), a time at
-    midnight is a date, text stays as it is.
+    midnight is a date, text stays as it is but for its accents, which are composed (one sign, not two).
 
     Parameters
     ----------
@@ -29,7 +32,7 @@ def label_text(value: object) -> str:
     Raises
     ------
     SaeInputError
-        If the label is missing.
+        If the label is missing, or a list, a mapping, an array or bytes.
 
     Examples
     --------
@@ -39,9 +42,14 @@ def label_text(value: object) -> str:
     ('2024-03-01', '2024Q1')
     """
     if isinstance(value, str):
-        return str(value)
+        return str(value) if value.isascii() else normalize("NFC", value)
     if isinstance(value, tuple):
         return " / ".join(map(label_text, value))
+    if isinstance(value, _NO_LABELS):
+        raise SaeInputError(
+            f"A label is a {type(value).__name__}: {str(value)[:40]}.",
+            hint="Expected one text, number, date or period in each cell.",
+        )
     if _is_missing(value):
         raise SaeInputError("A label is missing.", hint="Give every row its label, or take it out.")
     if isinstance(value, (float, np.floating, Decimal)):
@@ -72,7 +80,7 @@ def labels(
     Raises
     ------
     SaeInputError
-        If labels are missing and `keep_missing` is false; their rows are named.
+        If labels are missing and `keep_missing` is false; their rows are named. If cells hold lists.
 
     Examples
     --------
@@ -81,16 +89,27 @@ def labels(
     >>> sae.tables.labels(pd.Series(["01", None]), keep_missing=True).isna().tolist()
     [False, True]
     """
+    if isinstance(column, pd.DataFrame):
+        name = column.columns[0]
+        raise SaeInputError(
+            f"{column.shape[1]} columns bear the name {name!r}.", hint="Rename them.", column=str(name)
+        )
     series = column if isinstance(column, pd.Series) else pd.Series(column)
-    if isinstance(series.dtype, pd.StringDtype):
-        text = series.astype("string")
+    if isinstance(series.dtype, pd.StringDtype) and _is_ascii(series):
+        text = series.astype("string")  # nothing to compose
     elif isinstance(series.dtype, pd.CategoricalDtype):
         text = _spelt(series.cat.categories, series.cat.codes.to_numpy(), series)
     elif pd.api.types.is_object_dtype(series.dtype):
-        values = [
-            value if isinstance(value, str) else pd.NA if _is_missing(value) else label_text(value)
-            for value in series.array
-        ]
+        try:
+            values = [
+                pd.NA
+                if not isinstance(value, (str, *_NO_LABELS)) and _is_missing(value)
+                else label_text(value)
+                for value in series.array
+            ]
+        except SaeInputError as error:
+            place = f"Column {series.name!r}: " if series.name is not None else ""
+            raise SaeInputError(f"{place}{error.what}", hint=error.hint, column=str(series.name)) from None
         text = pd.Series(values, index=series.index, name=series.name, dtype="string")
     else:
         codes, levels = pd.factorize(series)
@@ -127,6 +146,15 @@ def joined_labels(frame: pd.DataFrame, columns: Sequence[str], *, separator: str
     for name in columns[1:]:
         text = text + separator + labels(frame[name])
     return text.rename(None)
+
+
+def _is_ascii(series: pd.Series) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(
+        pc.all(pc.string_is_ascii(pa.array(series.array, type=pa.large_string()))).as_py() is not False
+    )
 
 
 def _is_missing(value: object) -> bool:

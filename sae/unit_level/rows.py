@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
+from sae.specs import parse_terms
 from sae.survey import Survey
-from sae.tables import join_by_name, labels, read_columns, require
+from sae.tables import join_by_name, labels, pandas_frame, read_columns, require
 
 __all__ = [
     "UnitRows",
@@ -58,11 +59,7 @@ def read_units(data: pd.DataFrame | Survey) -> pd.DataFrame:
     """
     if isinstance(data, Survey):
         data = data.frame if data.mask is None else data.frame[data.mask]
-    if not isinstance(data, pd.DataFrame):
-        raise SaeInputError(
-            f"Data of type {type(data).__name__} cannot be fitted.",
-            hint="Give a DataFrame with one row per unit, or a survey.",
-        )
+    data = pandas_frame(data, "The units")
     if not len(data):
         raise SaeInputError("The data have no rows.")
     return data.reset_index(drop=True)
@@ -109,11 +106,7 @@ def read_areas(
         return None
     if isinstance(areas, (str, Path)):
         areas = read_columns(areas, chosen)
-    elif not isinstance(areas, pd.DataFrame):
-        raise SaeInputError(
-            f"areas of type {type(areas).__name__} is no DataFrame.",
-            hint="Give a DataFrame, or the path of a Parquet file or of a folder of them.",
-        )
+    areas = pandas_frame(areas, "The areas")
     check(areas)
     refuse_missing(areas, domain, "rows of the areas")
     return areas.reset_index(drop=True)
@@ -178,7 +171,9 @@ def constant_columns(frame: pd.DataFrame, row: np.ndarray) -> pd.DataFrame:
 
 def refuse_missing(frame: pd.DataFrame, column: str, what: str = "units") -> None:
     """Refuse missing values of a column, counting them."""
-    rows = np.flatnonzero(frame[column].isna().to_numpy())
+    values = frame[column]
+    empty = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip())
+    rows = np.flatnonzero(empty.to_numpy(dtype=bool))
     if len(rows):
         raise SaeInputError(
             f"{column} is missing in {len(rows)} of {len(frame)} {what}: row {name_some(rows + 1)}.",
@@ -188,11 +183,10 @@ def refuse_missing(frame: pd.DataFrame, column: str, what: str = "units") -> Non
 
 
 def refuse_missing_covariates(units: pd.DataFrame, covariates: str) -> None:
-    """Refuse missing values of the columns that a formula names; what is no formula is left to the design."""
-    words = formula_words(covariates)
-    for name in units:
-        if str(name) in words or f"`{name}`" in covariates:
-            refuse_missing(units, str(name))
+    """Refuse missing values of the columns that a formula names."""
+    for name in parse_terms(covariates).variables:
+        if name in units:
+            refuse_missing(units, name)
 
 
 def formula_words(text: str) -> set[str]:

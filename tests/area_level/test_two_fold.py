@@ -67,12 +67,18 @@ def test_areas_come_from_the_covariate_table(rng):
     np.testing.assert_allclose(merged["estimate_x"], merged["estimate_y"], rtol=1e-7)
 
 
-def test_few_areas_need_a_seed(rng):
-    frame = sub_areas(rng, cities=20)
-    model = TwoFoldFayHerriot("y ~ x", area="city", replicates=40)
+def test_few_areas_get_intervals_sums_and_draws_from_one_posterior(rng):
+    fit = TwoFoldFayHerriot("y ~ x", area="city").fit(sub_areas(rng, cities=20))
+    assert set(fit.estimates["interval"]) == {"posterior, flat-variance prior"}
+    cities = fit.aggregate(by="city", weights="population").frame
+    assert set(cities["interval"]) == {"posterior, flat-variance prior"}
+    draws, w = fit.draws(3000, seed=1).values[:, 15:20], fit.areas["population"].to_numpy()[15:20]
+    low, high = np.quantile(draws @ w / w.sum(), [0.025, 0.975])
+    width = cities["ci_high"][3] - cities["ci_low"][3]
+    assert low == pytest.approx(cities["ci_low"][3], abs=0.06 * width)  # 5 sd of a quantile of 3000 draws
+    assert high == pytest.approx(cities["ci_high"][3], abs=0.06 * width)
     with pytest.raises(SaeSpecError, match="seed"):
-        model.fit(frame)
-    assert model.fit(frame, seed=1).estimates["interval"].str.startswith("bootstrap").all()
+        TwoFoldFayHerriot("y ~ x", area="city", mse="bootstrap").fit(sub_areas(rng, cities=20))
 
 
 def test_refusals(rng):
@@ -100,3 +106,30 @@ def test_mse_and_intervals_hold_in_repeated_samples(rng):
         inside += ((truth > fit["ci_low"]) & (truth < fit["ci_high"])).mean() / 100
     assert abs(claimed / error - 1) < 0.05  # 30,000 errors in 6,000 cities
     assert 0.935 < inside < 0.965
+
+
+def test_means_and_offsets_cost_no_digits_and_a_tiny_variance_is_a_known_value(rng):
+    frame = pd.DataFrame(
+        {"domain": [f"D{k:02d}" for k in range(30)], "area": np.repeat(list("ABCDEFGHIJ"), 3)}
+    )
+    frame = frame.assign(x=rng.normal(size=30), vardir=rng.uniform(0.1, 0.5, 30))
+    effects = 0.7 * np.repeat(rng.normal(size=10), 3) + 0.4 * rng.normal(size=30)
+    frame["y"] = 1.0 + frame["x"] + effects + rng.normal(size=30) * np.sqrt(frame["vardir"])
+    spec = TwoFoldFayHerriot("y ~ x")
+    base = spec.fit(frame).to_frame()
+    moved = frame.assign(x=frame["x"] + 1e8, y=frame["y"] + 1e6)
+    fit = spec.fit(moved).to_frame()
+    np.testing.assert_allclose(fit["estimate"] - 1e6, base["estimate"], atol=1e-6)
+    np.testing.assert_allclose(fit["se"], base["se"], rtol=1e-6)
+    found = []
+    for tiny in (1e-6, 1e-13, 1e-20):
+        frame.loc[4, "vardir"] = tiny
+        found.append(spec.fit(frame))
+        assert found[-1].to_frame()["mse"][4] == pytest.approx(tiny, rel=1e-4)
+    for fit in found[1:]:
+        np.testing.assert_allclose(
+            fit.variance_components, found[0].variance_components, rtol=1e-3, atol=1e-6
+        )
+        np.testing.assert_allclose(fit.to_frame()["estimate"], found[0].to_frame()["estimate"], rtol=1e-3)
+    with pytest.raises(SaeInputError, match="30 sampling variances"):
+        spec.fit(frame.assign(y=frame["y"] * 1e80, vardir=1e159))

@@ -50,3 +50,20 @@ def test_codes_of_every_kind_name_the_same_areas(kind):
     assert neighbours(edges, areas).areas == ("10", "9", "8", "7")
     assert neighbours(edges, areas).islands == ("7",)
     assert neighbours(edges).areas == ("10", "8", "9")
+
+
+def test_codes_of_edges_are_read_as_those_of_areas(tmp_path):
+    file = tmp_path / "edges.csv"
+    file.write_text("a;b;remark\n1.0;2.0;\n2.0;6.0;\n", encoding="utf-8")
+    assert read_neighbours(file).areas == ("1", "2", "6")
+    file.write_text("a,b\nMI,NA\nNA,RM\n", encoding="utf-8")
+    assert read_neighbours(file).areas == ("MI", "NA", "RM")
+    file.write_text("a\tb\n1E1\t010\n010\t10E0\n", encoding="utf-8")
+    assert read_neighbours(file).areas == ("010", "10E0", "1E1")
+    file.write_text("a,b\nIle,x\nI\u0302le,\u00a0Île2\n", encoding="utf-8")
+    assert read_neighbours(file).areas == ("Ile", "x", "Île", "Île2")
+
+
+def test_a_frame_of_another_kind_is_refused():
+    with pytest.raises(SaeInputError, match="The edges are a list, not a pandas DataFrame"):
+        neighbours([("a", "b")])

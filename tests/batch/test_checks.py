@@ -34,8 +34,9 @@ def test_faults_of_the_file_alone_need_no_data(text, old, new, word):
 
 
 def test_a_file_that_fits_its_data_passes(inputs, text):
-    check(parse_spec(text, "spec"))
-    check(parse_spec(text, "spec"), survey=inputs / "persons.csv", areas=inputs / "areas.csv")
+    assert check(parse_spec(text, "spec")) == ""
+    design = check(parse_spec(text, "spec"), survey=inputs / "persons.csv", areas=inputs / "areas.csv")
+    assert design.startswith("13 strata (region), 52 sampling units (psu), drawn with replacement")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_what_a_file_does_not_say_is_the_class_s_own_default():
         ('components = "birth"', "an unknown key components; it knows kind, formula"),
         ('vardir = "v"', "an unknown key vardir"),
         ("replicates = 2.5", "replicates = 2.5 cannot be used: it takes a whole number"),
-        ("method = true", "method = True cannot be used: it takes text"),
+        ("method = true", "method = true cannot be used: it takes text"),
         ('kind = "multivariate_fay_herriot"\ncomponents = "sex"', "components names sex, which"),
     ],
 )

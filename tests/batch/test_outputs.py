@@ -1,95 +1,79 @@
-"""Outputs arrive together or not at all, and their record has the same bytes every time."""
+"""The record of a run has the same bytes every time, and knows whose a file is."""
 
 import json
-import os
 
 import pytest
 
-from sae.batch.outputs import run_id, staged, versions, write_json, write_manifest
+from sae.batch.outputs import merge_manifest, refuse_taken, run_id, versions, write_json, write_manifest
 from sae.errors import SaeInputError
 
 
-def tree(folder):
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+def record(folder):
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["models"]
 
 
-def test_a_new_folder_appears_whole(tmp_path):
-    out = tmp_path / "a" / "b"
-    with staged(out) as stage:
-        (stage / "t.csv").write_text("1")
-        assert not out.exists()
-    assert tree(out) == {"t.csv": "1"} and list(out.parent.iterdir()) == [out]
+def write(folder, name, *endings):
+    """Write a stage with the results of one model, and its record."""
+    folder.mkdir()
+    for ending in endings:
+        (folder / f"{name}{ending}").write_text(name, encoding="utf-8")
+    write_manifest(folder, name, {"rows": 1})
+    return folder
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-@pytest.mark.parametrize("exists", [False, True])
-def test_an_error_leaves_what_was_there(tmp_path, error, exists):
-    out = tmp_path / "new" / "out"
-    if exists:
-        out.mkdir(parents=True)
-        (out / "t.csv").write_text("old")
-    with pytest.raises(error), staged(out) as stage:
-        (stage / "t.csv").write_text("half")
-        raise error
-    assert tree(out) == {"t.csv": "old"} if exists else list(tmp_path.iterdir()) == []
-
-
-def test_files_of_other_names_stay(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "t.csv").write_text("old")
-    with staged(tmp_path) as stage:
-        (stage / "t.csv").write_text("new")
-    assert tree(tmp_path) == {"notes.txt": "mine", "t.csv": "new"}
-
-
-@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
-def test_an_error_while_files_move_puts_the_old_ones_back(tmp_path, monkeypatch, error):
-    (tmp_path / "a.csv").write_text("old")
-    (tmp_path / "c.csv").write_text("old")
-    replace = os.replace
-
-    def fails_at_c(source, target):
-        if os.fspath(target) == os.fspath(tmp_path / "c.csv") and ".old" not in os.fspath(source):
-            raise error(13, "in use")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fails_at_c)
-    with pytest.raises(SaeInputError if error is PermissionError else error), staged(tmp_path) as stage:
-        for name in "abc":
-            (stage / f"{name}.csv").write_text("new")
-    assert tree(tmp_path) == {"a.csv": "old", "c.csv": "old"}
-
-
-def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path):
-    (tmp_path / "file").write_text("")
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(SaeInputError, match=r"output folder .*file.* cannot be written"), staged(out):
-            pytest.fail("the work began")
-
-
-def test_the_manifest_keeps_the_other_models_and_does_not_depend_on_the_order_of_runs(tmp_path):
-    def run(out, name):
-        with staged(out) as stage:
-            (stage / f"{name}.csv").write_text(name)
-            write_manifest(stage, out, name, {"rows": 1})
-
-    for order in (("a", "b"), ("b", "a", "b")):
-        for name in order:
-            run(tmp_path / "".join(order), name)
-    first, second = ((tmp_path / name / "manifest.json").read_bytes() for name in ("ab", "bab"))
-    assert first == second and first.endswith(b"}\n") and b"\r" not in first
-    record = json.loads(first)["models"]
-    assert list(record) == ["a", "b"] and list(record["a"]["outputs"]) == ["a.csv"]
+@pytest.mark.parametrize("identifier", ["a", "a[1]", "a*", "?", "m.direct", "Łódź"])
+def test_the_outputs_of_a_model_are_recorded_whatever_signs_its_name_has(tmp_path, identifier):
+    stage = write(tmp_path / "stage", identifier, ".csv", ".direct.csv")
+    (stage / "persons.csv").write_text("of the demo", encoding="utf-8")
+    write_manifest(stage, identifier, {})
+    assert list(record(stage)[identifier]["outputs"]) == [f"{identifier}.csv", f"{identifier}.direct.csv"]
 
 
 def test_a_manifest_that_is_not_ours_or_whose_files_are_gone_is_left_behind(tmp_path):
-    (tmp_path / "manifest.json").write_text('{"models": [1]}')
-    with staged(tmp_path) as stage:
-        write_manifest(stage, tmp_path, "a", {})
+    stage = write(tmp_path / "stage", "a", ".csv")
+    deep = '{"models": ' + '{"a": ' * 100_000
+    for text in ('{"models": [1]}', '{"models": {"b": 1, "c": {"outputs": []}}}', "[]", "", deep):
+        (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+        merge_manifest(stage, tmp_path)
+        assert list(record(stage)) == ["a"]
     write_json(tmp_path / "manifest.json", {"models": {"gone": {"outputs": {"gone.csv": ""}}}})
-    with staged(tmp_path) as stage:
-        write_manifest(stage, tmp_path, "a", {})
-    assert list(json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["models"]) == ["a"]
+    merge_manifest(stage, tmp_path)
+    assert list(record(stage)) == ["a"]
+
+
+def test_a_file_name_that_is_no_text_is_recorded(tmp_path):
+    write_json(tmp_path / "m.json", {"file": "caf\udce9.csv"})
+    assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8")) == {"file": "caf\udce9.csv"}
+
+
+@pytest.mark.parametrize(("first", "second"), [("m", "m.direct"), ("m.direct", "m"), ("m", "M")])
+def test_results_of_another_model_are_not_replaced(tmp_path, first, second):
+    for name, stage in ((first, tmp_path / "out"), (second, tmp_path / "stage")):
+        write(stage, name, ".csv", ".direct.csv")
+    message = rf"results of {second} would replace those of another model, {first}, .*m\.(direct\.)?csv"
+    with pytest.raises(SaeInputError, match=f"(?i){message}"):
+        refuse_taken(tmp_path / "out", second)  # before work
+    with pytest.raises(SaeInputError, match=f"(?i){message}"):
+        merge_manifest(tmp_path / "stage", tmp_path / "out")  # of a run that ended meanwhile
+
+
+def test_models_whose_names_only_begin_alike_stand_side_by_side(tmp_path):
+    for name, stage in (("m", tmp_path / "out"), ("m.2024", tmp_path / "stage")):
+        write(stage, name, ".csv", ".direct.csv")
+    refuse_taken(tmp_path / "out", "m.2024")
+    merge_manifest(tmp_path / "stage", tmp_path / "out")
+    assert list(record(tmp_path / "stage")) == ["m", "m.2024"]
+
+
+def test_a_folder_or_an_input_of_the_name_of_a_result_is_refused(tmp_path):
+    (tmp_path / "m.csv").mkdir()
+    with pytest.raises(SaeInputError, match=r"m\.csv is a folder, where a result of that name"):
+        refuse_taken(tmp_path, "m")
+    survey = tmp_path / "persons.csv"
+    survey.write_text("1", encoding="utf-8")
+    with pytest.raises(SaeInputError, match=r"The input .*persons\.csv would be replaced"):
+        refuse_taken(tmp_path, "persons", [survey])
+    refuse_taken(tmp_path, "other", [survey, tmp_path / "absent.csv"])
 
 
 def test_the_run_id_depends_on_content_not_on_order():

@@ -145,6 +145,28 @@ def test_the_manifest_holds_hashes_and_no_clock(made):
     assert not any("time" in key or "date" in key for key in entry)
 
 
+def test_a_plan_says_the_design_and_records_the_policies_that_it_names(
+    made, folder, monkeypatch, tmp_path_factory
+):
+    def entry(limit):
+        rule = f'[[rules]]\nmeasure = "cv"\nflag_above = {limit}\n'
+        (folder / "office.toml").write_text(rule, encoding="utf-8")
+        done = make(folder)
+        text = (folder / "out" / "manifest.json").read_text(encoding="utf-8")
+        assert str(folder) not in text and str(folder) not in done.files[4].read_text(encoding="utf-8")
+        return done, json.loads(text)["models"]["plan"]
+
+    toml = WITH_MODEL.replace("cv = 0.07", 'policy = "office.toml"').replace(
+        '"eurostat_silc"', '"office.toml"'
+    )
+    (folder / "plan.toml").write_text(toml, encoding="utf-8")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    (done, first), (_, second) = entry(0.08), entry(0.09)
+    assert done.files[4].name == "plan.html"
+    assert {"policy", "target policy"} < set(first["inputs"]) and first["run"] != second["run"]
+    assert first["design"] in done.text and first["design"].startswith("13 strata (region)")
+
+
 def test_direct_estimates_stand_in_for_records(made, folder):
     from sae.batch.estimate import evaluated
     from sae.batch.runner import read_records
@@ -298,6 +320,10 @@ def test_bad_inputs_are_named_and_leave_nothing_behind(folder):
         (lambda frame: frame.assign(density=0.0), "density"),
         (lambda frame: pd.concat([frame, frame.head(1)]), "R01"),
         (lambda frame: frame[frame["region"] != "R03"], "R03"),
+        (lambda frame: frame[:9], "5 of 14 domains of the fit have no strata in the frame: R10, R11"),
+        (lambda frame: frame.rename(columns={"density": "densty"}), "Did you mean density (for densty)"),
+        (lambda frame: frame.assign(n_now=1.5), "n_now is not a whole number"),
+        (lambda frame: frame.assign(n_nwo=5), "Did you mean n_now (for n_nwo)"),
     ]
     before = sorted(path.name for path in folder.iterdir())
     for edit, named in cases:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,12 @@ from sae.batch.estimate import estimate
 from sae.batch.models import find_spec
 from sae.batch.outputs import hash_file
 from sae.batch.runner import covariates_of, read_records, run
-from sae.errors import SaeInputError
+from sae.errors import SaeConvergenceError, SaeInputError
 from sae.tables import EstimateTable
 
 EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
 
+REGIONS = [f"R{number:02d}" for number in range(1, 15)]
 RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png", "spec.xlsx"]
 
 
@@ -122,6 +124,29 @@ def test_targets_by_group_come_from_the_file_or_from_a_column_of_the_areas(input
         run_in(inputs)
 
 
+def test_totals_add_up_to_the_survey_and_a_target_of_another_scale_is_refused(inputs):
+    whole = '{ id = "employed", numerator = "labour_status == \'employed\'", kind = "total" }'
+    edit(inputs, 'indicator = "employment_rate"', f"indicator = {whole}")
+    edit(
+        inputs,
+        'formula = "employment_rate ~ tertiary"\ntransform = "arcsin"',
+        'formula = "employed ~ tertiary"',
+    )
+    edit(inputs, 'weights = "population"', "")
+    table = run_in(inputs).table.frame
+    spec = find_spec(inputs / "spec.toml")
+    survey = read_records(spec, inputs / "persons.csv")
+    direct = sae.direct(
+        survey, sae.Indicator(id="employed", numerator="labour_status == 'employed'", kind="total")
+    ).frame
+    assert table["estimate"].sum() == pytest.approx(direct["estimate"].iloc[0], rel=EXACT)
+    edit(inputs, "[benchmark]", "[benchmark]\ntargets = 60.0")
+    with pytest.raises(SaeInputError, match=r"factor outside 0\.5 to 2"):
+        run_in(inputs)
+    edit(inputs, "targets = 60.0", "targets = 60.0\nfactor_range = [0.0001, 2.0]")
+    assert run_in(inputs).table.frame["estimate"].sum() == pytest.approx(60.0, rel=EXACT)
+
+
 def test_without_weights_a_domain_weighs_what_the_survey_counts(inputs, persons):
     edit(inputs, 'weights = "population"', "")
     outcome = run_in(inputs)
@@ -190,8 +215,141 @@ def test_a_period_that_cannot_be_fitted_is_reported_and_the_others_are_written(
     assert table.loc[("2026", "R01"), "direct"] > 0
     assert table.loc["2026", "reason"].str.contains("2 coefficients cannot be estimated").all()
     assert not table.loc["2026", "publishable"].any()
+    # the regions without a record in 2026 are rows too, and counted
+    assert table.loc["2026"].index.tolist() == table.loc["2025"].index.tolist() == REGIONS
+    assert table.loc[("2026", "R09"), ["in_sample", "n"]].tolist() == [False, 0]
+    assert "(14 domains without an estimate, 12 of them without a sample)" in said.err
     record = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"]
     assert record["failed"] and record["rows"] > record["rows_with_estimate"]
+
+
+def test_a_model_without_an_answer_keeps_its_rows(inputs, monkeypatch):
+    def lost(*args, **options):
+        raise SaeConvergenceError("The fit does not end.")
+
+    monkeypatch.setattr("sae.area_level.FayHerriot.fit", lost)
+    outcome = run_in(inputs)
+    table = outcome.table.frame
+    assert table["domain"].tolist() == REGIONS and table["estimate"].isna().all()
+    assert table["reason"].eq("no model estimate: The fit does not end.").all()
+    assert table.set_index("domain")["direct"].notna().tolist() == [True] * 13 + [False]
+    assert outcome.failed == (
+        "spec: The fit does not end. (14 domains without an estimate, 1 of them without a sample)",
+    )
+
+
+def test_the_rows_of_a_refused_group_of_a_joint_model_stay(inputs, persons, areas):
+    sexes = pd.Series(["f", "m"])[np.arange(len(persons)) % 2].to_numpy()
+    both = persons.assign(sex=sexes)
+    later = both[both["region"].isin(["R01", "R02"])].assign(year=2026)
+    pd.concat([both, later.assign(psu=later["psu"] + "b")]).to_csv(inputs / "persons.csv", index=False)
+    pd.concat([areas.assign(sex=sex) for sex in "fm"]).to_csv(inputs / "areas.csv", index=False)
+    edit(inputs, 'by = ["region"]', 'by = ["region", "sex"]\ntime = "year"')
+    edit(inputs, 'kind = "fay_herriot"', 'kind = "multivariate_fay_herriot"\ncomponents = "sex"')
+    edit(inputs, 'transform = "arcsin"', 'per = ["year"]')
+    outcome = run_in(inputs)
+    table = outcome.table.frame
+    assert len(table) == 56 and table.groupby("time")["domain"].nunique().tolist() == [28, 28]
+    assert "(28 domains without an estimate, 24 of them without a sample)" in outcome.failed[0]
+
+
+OFFICE = """
+[[rules]]
+measure = "n"
+suppress_below = {}
+"""
+
+
+def test_every_file_that_a_model_file_names_decides_the_run_and_is_found_beside_it(
+    inputs, tmp_path_factory, monkeypatch
+):
+    edit(inputs, 'policy = "eurostat_silc"', 'policy = "rules/office.toml"')
+    edit(inputs, 'transform = "arcsin"', 'spatial = "sar: map/edges.csv"')
+    edit(inputs, 'smoothing = "gvf"', 'smoothing = "gvf"\nvariance = "linearised"')
+    (inputs / "rules").mkdir()
+    (inputs / "map").mkdir()
+    (inputs / "rules" / "office.toml").write_text('base = "strict.toml"\ntitle = "Office"\n')
+    edges = pd.DataFrame({"a": REGIONS[:-1], "b": REGIONS[1:]})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    def manifest(rule, pairs):
+        (inputs / "rules" / "strict.toml").write_text(OFFICE.format(rule))
+        pairs.to_csv(inputs / "map" / "edges.csv", index=False)
+        run_in(inputs)
+        text = (inputs / "results" / "manifest.json").read_text(encoding="utf-8")
+        assert str(inputs) not in text
+        return json.loads(text)["models"]["spec"]
+
+    first, looser, other = manifest(300, edges), manifest(100, edges), manifest(100, edges[:-1])
+    assert len({first["run"], looser["run"], other["run"]}) == 3
+    assert first["rows_publishable"] < looser["rows_publishable"]
+    assert first["inputs"]["policy"] == looser["inputs"]["policy"]
+    for role, file in {"policy 2": "rules/strict.toml", "map": "map/edges.csv"}.items():
+        assert other["inputs"][role] == {"file": Path(file).name, "sha256": hash_file(inputs / file)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('policy = "eurostat_silc"', 'policy = "office.toml"', "[publish] policy"),
+        ('policy = "eurostat_silc"', 'policy = {base = "office.toml"}', "[publish] policy base"),
+        ('transform = "arcsin"', 'spatial = "sar: office.toml"', "[model] spatial"),
+    ],
+)
+def test_a_file_that_is_not_beside_the_model_file_is_named_with_its_path(
+    inputs, tmp_path_factory, monkeypatch, old, new, where
+):
+    edit(inputs, old, new)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "office.toml").write_text(OFFICE.format(3))
+    with pytest.raises(SaeInputError) as caught:
+        run_in(inputs)
+    assert f"{where} names the file office.toml" in str(caught.value)
+    assert str(inputs / "office.toml") in str(caught.value)
+    assert f"There is one in the current folder: {elsewhere / 'office.toml'}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "design"),
+    [
+        ("", "13 strata (region), 52 sampling units (psu), drawn with replacement; errors linearised"),
+        ('strata = "region"\n', "no strata, 52 sampling units (psu), drawn with replacement"),
+        ('psu = "psu"\n', "13 strata (region), every record a sampling unit, drawn with replacement"),
+    ],
+)
+def test_the_design_that_was_understood_is_said_and_recorded(inputs, old, design):
+    edit(inputs, old, "")
+    outcome = run_in(inputs)
+    record = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"]
+    assert f"design of the survey: {design}" in outcome.text
+    assert record["design"].startswith(design) and record["log"][0] == f"design: {record['design']}"
+
+
+def test_covariates_without_a_file_of_areas_are_refused_before_work(inputs):
+    with pytest.raises(SaeInputError, match=r"\[model\] formula uses tertiary, and no file of the areas"):
+        run(find_spec(inputs / "spec.toml"), survey=inputs / "absent.csv", out=inputs / "results")
+
+
+def test_doubts_about_a_file_are_recorded_in_the_words_of_the_model_file(inputs, persons):
+    edit(inputs, "[estimate]", '[survey]\ndecimal = "."\n[estimate]')
+    persons.assign(w=100, income="1,5").to_csv(inputs / "persons.csv", index=False, sep=";")
+    run_in(inputs)
+    record = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"]
+    assert any("income" in text and '[survey] decimal = ","' in text for text in record["warnings"])
+
+
+def test_words_for_missing_values_separator_and_decimal_sign_are_keys_of_their_tables(inputs, persons, areas):
+    expected = run_in(inputs).table.frame
+    lost = persons.assign(status=persons["status"].astype("object").where(persons.index > 2, "gone"))
+    lost.to_csv(inputs / "persons.csv", index=False, sep=";", decimal=",")
+    areas.assign(extra=["none", *["a"] * 13]).to_csv(inputs / "areas.csv", index=False, sep="|", decimal=",")
+    for section in ("survey", "areas"):
+        edit(inputs, "[estimate]", f'[{section}]\ndecimal = ","\nmissing = ["gone", "none"]\n[estimate]')
+    table = run_in(inputs).table.frame
+    assert table.set_index("domain").loc["R01", "n"] == expected.set_index("domain").loc["R01", "n"] - (
+        persons["age"].iloc[:3].between(20, 64).sum()
+    )
 
 
 def test_a_definition_of_ones_own_is_estimated_over_the_narrowed_universe(inputs, persons):

@@ -86,7 +86,7 @@ def test_title_is_the_key_then_the_first_comment_then_the_name():
         ("[model]", "[model]\nper = 'quarter'", ["per names quarter", "region, birth"]),
         ("[model]", "smoothing = 'gfv'\n[model]", ["[estimate] smoothing", "gfv", '"gvf"']),
         ("[model]", "[model]\nlevel = 95", ["[model] level = 95", "less than 1"]),
-        ("[model]", "[publish]\nseed = '7'\n[model]", ["[publish] seed = '7'", "integer"]),
+        ("[model]", "[publish]\nseed = '7'\n[model]", ['[publish] seed = "7"', "a whole number"]),
         ("[model]", "[benchmark]\ntargets={a=1.0}\n[model]", ["[benchmark] targets", "within"]),
         ("[model]", "variance='bootstrap'\n[model]", ["[estimate] variance", "seed", "[publish]"]),
         ("[model]", "[model]\nmse='bootstrap'", ["[model] mse", "seed", "[publish]"]),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError
 from sae.survey import Survey
 
 EXACT = 1e-12  # the same sums in another order
@@ -308,6 +308,60 @@ def test_poisson_needs_the_size_of_every_domain_by_name():
         sae.direct(low, "works", variance="poisson", domain_sizes=100)
 
 
+def test_a_domain_size_that_stands_twice_is_refused():
+    twice = pd.Series([9.0, 9.0, 9.0, 5.0], ["south", "north", "west", "north"])
+    with pytest.raises(SaeInputError, match="two sizes for north"):
+        sae.direct(survey(), "works", by="region", variance="poisson", domain_sizes=twice)
+    data = survey(frame().assign(district=lambda d: d["psu"] % 2))
+    with pytest.raises(SaeInputError, match="two sizes for 1"):
+        sae.direct(data, "works", by="district", variance="poisson", domain_sizes={0: 9, 1: 9, "1": 5})
+    with pytest.raises(SaeInputError, match="size of west is 'many'"):
+        sae.direct(data, "works", by="region", variance="poisson", domain_sizes={"west": "many"})
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["mean", "total", "median", "gini", "qsr", "arpr"])
+def test_infinite_items_are_refused_by_name(kind, value):
+    data = frame()
+    data.loc[[3, 7], "income"] = value
+    with pytest.raises(SaeInputError, match=r"'income' is infinite in 2 records \(rows 4, 8\)") as caught:
+        sae.direct(survey(data), sae.Indicator("income", kind=kind), by="region")
+    assert caught.value.column == "income"
+    with pytest.raises(SaeInputError, match="'income' is infinite"):  # wherever it is used
+        sae.direct(survey(data), sae.Indicator("works", universe="income > 5"), by="region")
+    with pytest.raises(SaeInputError, match="'income' is infinite"):
+        survey(data).calibrate({"income": 1e9})
+
+
+def test_items_whose_squares_overflow_are_refused():
+    with pytest.raises(SaeInputError, match=r"'income' is beyond 1e\+100 in 1 of 400 records \(rows 1\)"):
+        sae.direct(survey(frame().assign(income=lambda d: d["income"].mask(d.index == 0, 1e200))), "income")
+
+
+@pytest.mark.parametrize("kind", ["arpr", "poverty_gap"])
+def test_one_record_or_one_cluster_has_no_error_even_where_the_threshold_has(kind):
+    """What was left was the error of the national threshold: a CV of some per cent for one poor person."""
+    data = frame().assign(income=lambda d: d["income"].mask(d.index.isin([0, 11, 12, 13]), 3000.0))
+    data["area"] = np.where(data.index == 0, "one", np.where(data["psu"] == 1, "cluster", "rest"))
+    for options in ({}, {"variance": "bootstrap", "seed": 1, "replicates": 50}):
+        table = sae.direct(survey(data), sae.Indicator("income", kind=kind), by="area", **options)
+        rows = table.frame.set_index("domain")
+        assert rows.loc[["cluster", "one"], ["variance", "se", "cv"]].isna().all(axis=None)
+        assert rows["status"].to_dict() == {"cluster": "one cluster", "one": "one record", "rest": "ok"}
+        judged = sae.quality.assess(table.frame, "statcan")
+        assert judged["publishable"].tolist() == [False, False, True]
+    # the line itself is the whole population's
+    line = sae.direct(survey(data), sae.Indicator("income", kind="threshold"), by="area")
+    assert (line["se"] > 0).all()
+
+
+def test_no_infinite_number_stands_in_a_table():
+    data = frame().assign(tiny=5e-320, spread=lambda d: d["works"] * 1e99)
+    for indicator in ("tiny", "spread", "works", sae.Indicator("spread", kind="total")):
+        table = sae.direct(survey(data), indicator, by="region").frame.select_dtypes("number")
+        assert not np.isinf(table.to_numpy(dtype=float)).any()
+
+
 def test_domain_sizes_are_matched_by_label_whatever_their_order():
     sizes = pd.Series(
         {
@@ -383,3 +437,69 @@ def test_levels_that_a_subset_does_not_meet_are_named_in_the_log():
     table = sae.direct(Survey.from_frame(frame, weights="w").subset("born == 'f'"), "y", by="region")
     assert table["domain"].tolist() == ["a", "b"]
     assert "by region: 1 of 3 levels have no record in the subset: c" in table.log
+
+
+# ---------------------------------------------------------------- random surveys
+
+
+def check_random_surveys(rng, inputs):
+    """Means, ratios and totals with weights of 0, gaps, zeros and tiny domains: by hand, or a SaeError."""
+    right = 0
+    for _ in range(inputs):
+        n = int(rng.integers(1, 40))
+        data = pd.DataFrame(
+            {
+                "w": rng.gamma(2, 1, n) * (rng.random(n) < 0.9),
+                "s": rng.integers(0, 2, n),
+                "g": rng.choice(["a", "b", "c", None], n),
+                "y": np.where(rng.random(n) < 0.1, np.nan, rng.choice([0.0, 3, 5, -2, 1e6], n)),
+                "x": np.where(rng.random(n) < 0.1, np.nan, rng.choice([0.0, 2, 3], n)),
+                "age": np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 90, n)),
+            }
+        )
+        data.loc[0, ["y", "x"]] = 3.0  # no column of 0 and 1 alone, which would be a condition
+        if rng.random() < 0.05:
+            data.loc[0, str(rng.choice(["y", "x", "age", "w"]))] = rng.choice([np.inf, -np.inf, 1e120])
+        kind = str(rng.choice(["ratio", "mean", "total"]))
+        bottom = "x" if kind == "ratio" else None
+        universe = str(rng.choice(["age >= 18", "20 <= age <= 64"])) if rng.random() < 0.5 else None
+        policy = str(rng.choice(["fail", "certainty", "average", "collapse"]))
+        try:
+            made = Survey.from_frame(data, weights="w", strata="s", lonely_psu=policy)
+            table = sae.direct(made, sae.Indicator("y", bottom, universe, kind), by="g").frame
+        except SaeError as fault:
+            assert str(fault)
+            continue
+        age = data["age"]
+        inside = data["y"].notna() & (data["w"] > 0)
+        inside &= data["x"].notna() if bottom else True
+        if universe:
+            inside &= age >= 18 if universe == "age >= 18" else (age >= 20) & (age <= 64)
+        numbers = table.select_dtypes("number").to_numpy(dtype=float)
+        assert not np.isinf(numbers).any()
+        assert table["domain"].tolist() == sorted(data.loc[data["w"] > 0, "g"].dropna().unique())
+        for row in table.itertuples():
+            mine = data[inside & (data["g"] == row.domain)]
+            assert row.n == len(mine)
+            top = mine["w"] @ mine["y"]
+            below = 1.0 if kind == "total" else mine["w"] @ (mine["x"] if bottom else np.ones(len(mine)))
+            if len(mine) == 0 or below == 0:
+                assert np.isnan(row.estimate) and np.isnan(row.variance)
+                assert row.status in ("no sample", "no answer", "denominator zero")
+                continue
+            assert row.estimate == pytest.approx(top / below, rel=1e-9, abs=1e-9)
+            assert not row.variance < 0
+            if row.n == 1:
+                assert row.status == "one record"
+                assert np.isnan(row.variance) or kind == "total"
+            right += 1
+    return right
+
+
+def test_random_surveys(rng):
+    assert check_random_surveys(rng, 40) > 50
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_surveys(rng):
+    assert check_random_surveys(rng, 10_000) > 10_000

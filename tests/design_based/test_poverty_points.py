@@ -12,6 +12,7 @@ from sae.indicators import Indicator, arrays
 from sae.survey import Survey
 
 EXACT = 1e-9  # same formula, same file: only the order of summation differs
+RESIDUE = 1e-12  # a sum of debts and incomes this small beside their sizes is rounding of 0
 GOLDEN = 5e-5  # the golden values of docs/domain.md §1.6 are printed to four decimals
 LAEKEN = {"arpr": ("arpr", 100), "poverty_gap": ("rmpg", 100), "qsr": ("qsr", 1), "gini": ("gini", 100)}
 
@@ -212,3 +213,155 @@ def test_replicates_equal_one_estimate_each(kind, periods, rng):
     for r in range(5):
         one = poverty.estimate(indicator, income, weights[:, r], inside, codes, 4, groups=groups)
         np.testing.assert_allclose(got[r], one.estimates, rtol=1e-12)
+
+
+# ---------------------------------------------------------------- ties
+
+
+def exact_share(x, weights, share):
+    """Income of exactly the lowest `share` of the weight, in rational arithmetic."""
+    left, income = sum(weights) * share, Fraction(0)
+    for value, weight in sorted(zip(map(Fraction, x), weights, strict=True)):
+        income += value * min(weight, left)
+        left -= min(weight, left)
+    return income
+
+
+def exact_quintiles(x, weights):
+    """S80/S20 with the weight at a quintile split."""
+    whole = sum(Fraction(value) * weight for value, weight in zip(x, weights, strict=True))
+    return (whole - exact_share(x, weights, Fraction(4, 5))) / exact_share(x, weights, Fraction(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("income", "expected"),
+    [
+        ([5.0] + [10.0] * 6 + [20.0, 30.0, 40.0], 70 / 15),  # whole records: 70 / 65
+        ([7.0] * 9, 1.0),  # whole records: nobody above q80, 0
+        ([1.0, 2.0, 3.0], 3.0),  # no tie, but nobody above q80
+        ([4.0], 1.0),
+        ([1.0] * 3 + [2.0] * 10 + [3.0] * 2 + [9.0] * 5, 36 / 5),  # 9s on both sides of q80
+    ],
+)
+def test_quintile_shares_split_what_ties_at_a_quintile(income, expected):
+    got = poverty.estimate(
+        Indicator("x", kind="qsr"),
+        np.array(income),
+        np.ones(len(income)),
+        np.ones(len(income), bool),
+        np.zeros(len(income), int),
+        1,
+    )
+    assert got.estimates[0] == pytest.approx(expected, rel=1e-12)
+    assert float(exact_quintiles(income, [Fraction(1)] * len(income))) == pytest.approx(expected)
+    assert any("split so that both sides hold a fifth, in 1 of 1" in note for note in got.notes)
+
+
+def test_without_ties_the_quintile_shares_are_eurostats(rng):
+    income, weights = rng.lognormal(0, 0.7, 200), rng.gamma(2, 1, 200)
+    args = (np.ones(200, bool), np.zeros(200, int), 1)
+    got = poverty.estimate(Indicator("x", kind="qsr"), income, weights, *args)
+    order = np.argsort(income)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    low, high = income[order][np.searchsorted(reached, [0.2, 0.8], side="right")]
+    rich, poor = income > high, income <= low
+    expected = (weights * income)[rich].sum() / (weights * income)[poor].sum()
+    assert got.estimates[0] == pytest.approx(expected, rel=1e-12)
+    assert got.notes == ("S80/S20 by Eurostat's rule: income above q80 over income up to q20, whole records",)
+
+
+def test_replicates_split_where_the_full_weights_do(rng):
+    """The rule is chosen once: a replicate that has no tie of its own does not jump to the other rule."""
+    income = np.array([5.0] + [10.0] * 2 + list(rng.uniform(11, 40, 20)))
+    full = np.ones(income.size)
+    weights = np.column_stack([full, np.where(np.arange(income.size) == 1, 0.0, full)])
+    args = (np.ones(income.size, bool), np.zeros(income.size, int), 1)
+    indicator = Indicator("x", kind="qsr")
+    income[1:6] = 10.0  # five records at q20
+    got = poverty.replicate(indicator, income, weights, *args, full=full)[:, 0]
+    for r in range(2):
+        expected = exact_quintiles(income, [Fraction(int(w)) for w in weights[:, r]])
+        assert got[r] == pytest.approx(float(expected), rel=1e-12)
+
+
+def brute(kind, x, weights, line):
+    """A statistic of incomes with small whole weights, written out person by person."""
+    people = np.repeat(x, weights)
+    if kind == "gini":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.abs(people[:, None] - people).mean() / (2 * people.mean())
+        return value if people.sum() > RESIDUE * np.abs(people).sum() else np.nan
+    if kind == "median":
+        return np.median(people)
+    poor = people[people < line]
+    if kind == "arpr":
+        return poor.size / people.size
+    if kind == "poverty_gap":
+        return 1 - np.median(poor) / line if poor.size else np.nan
+    if kind == "threshold":
+        return line
+    exact = [Fraction(int(weight)) for weight in weights]
+    poor = exact_share(x, exact, Fraction(1, 5))
+    return float(exact_quintiles(x, exact)) if poor > RESIDUE * np.abs(people).sum() else np.nan
+
+
+def check_random_incomes(rng, inputs):
+    """Every statistic of heaped incomes, zeros and debts, weights 0 to 4, two domains: right, or refused."""
+    refused = 0
+    for _ in range(inputs):
+        n = int(rng.integers(1, 30))
+        x = (
+            rng.choice([0.0, 1, 2, 3, 5, 10, 100], n)
+            if rng.random() < 0.7
+            else rng.lognormal(1, 1, n).round(1)
+        )
+        if rng.random() < 0.2:
+            x -= 1.0
+        w, codes = rng.integers(0, 5, n), rng.integers(0, 2, n)
+        if not w.any():
+            continue
+        line = 0.6 * np.median(np.repeat(x, w))
+        for kind in ("median", "gini", "qsr", "arpr", "poverty_gap", "threshold"):
+            args = (x, w.astype(float), w > 0, codes, 2)
+            try:
+                got = poverty.estimate(Indicator("x", kind=kind), *args)
+            except SaeInputError:
+                assert line <= 0 and kind in ("arpr", "poverty_gap", "threshold")
+                refused += 1
+                continue
+            assert np.isfinite(got.local).all() and np.isfinite(got.loadings).all()
+            for d in range(2):
+                mine = (codes == d) & (w > 0)
+                expected = brute(kind, x[mine], w[mine], line) if mine.any() else np.nan
+                value = got.estimates[d]
+                if kind == "qsr" and mine.any() and not any("ties" in note for note in got.notes):
+                    expected = eurostat_quintiles(x[mine], w[mine])
+                if kind == "qsr" and np.isfinite(value):
+                    assert value >= 1.0
+                    if any("ties" in note for note in got.notes):  # one of the two domains may have none
+                        whole = eurostat_quintiles(x[mine], w[mine])
+                        expected = whole if whole == pytest.approx(value, rel=1e-9) else expected
+                assert value == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True), (kind, x, w, codes)
+    return refused
+
+
+def eurostat_quintiles(x, w):
+    low, high = (by_quantile(x, w, share) for share in (Fraction(1, 5), Fraction(4, 5)))
+    poor = (x * w)[x <= low].sum()
+    return (x * w)[x > high].sum() / poor if poor > RESIDUE * np.abs(x * w).sum() else np.nan
+
+
+def by_quantile(x, w, share):
+    people = np.sort(np.repeat(x, w))
+    position = share * people.size
+    k = int(position)
+    return people[k] if position != k else (people[k - 1] + people[k]) / 2
+
+
+def test_random_incomes(rng):
+    assert check_random_incomes(rng, 250) > 0
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_incomes(rng):
+    assert check_random_incomes(rng, 10_000) > 0

@@ -22,6 +22,9 @@ JACKKNIFE = 0.02
 CLOSED_FORM = 0.06
 # The kernel density of a median biases its variance upwards, by about a tenth in samples of a few hundred.
 KERNEL = 0.15
+# The linearised variance of a poverty rate against the same with the true densities, in the same samples: 1
+# to 3 % above at n = 300 to 5,000. A kernel on the incomes themselves is 3 to 9 % below: the fault held here.
+DENSITY = 0.03
 
 KINDS = ("median", "arpr", "poverty_gap", "qsr", "gini", "threshold")
 LAEKEN = {"arpr": ("arpr", 100), "poverty_gap": ("rmpg", 100), "qsr": ("qsr", 1), "gini": ("gini", 100)}
@@ -140,6 +143,38 @@ def test_closed_form_for_lognormal_incomes(kind, sigma, rng):
     n = 150_000
     found = solve(kind, rng.lognormal(0, sigma, n), np.ones(n))
     assert np.sum(found.scores(0) ** 2) * n == pytest.approx(lognormal_variance(kind, sigma), rel=CLOSED_FORM)
+
+
+def poverty_rates(n, sigma, draws, rng):
+    """Rates of lognormal samples, their variances, and these with the true densities put in."""
+    line = np.log(0.6) / sigma
+    slope = 0.6 * norm.pdf(line) / 0.6 / norm.pdf(0.0)  # 0.6 f(t)/f(m) of the population
+    rates, estimated, true = np.zeros(draws), np.zeros(draws), np.zeros(draws)
+    for draw in range(draws):
+        income = rng.lognormal(0, sigma, n)
+        found = solve("arpr", income, np.ones(n))
+        rates[draw], threshold = found.estimates[0], found.thresholds[0]
+        z = (income < threshold) - rates[draw] - slope * ((income <= threshold / 0.6) - 0.5)
+        estimated[draw] = n * np.var(found.scores(0), ddof=1)
+        true[draw] = np.var(z, ddof=1) / n
+    return rates, estimated, true
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.9])
+def test_the_variance_of_a_poverty_rate_is_that_of_the_true_densities(sigma, rng):
+    _, estimated, true = poverty_rates(1200, sigma, 300, rng)
+    assert estimated.mean() == pytest.approx(true.mean(), rel=DENSITY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [300, 1200, 5000])
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 0.9])
+def test_the_variance_of_a_poverty_rate_is_that_of_repeated_samples(n, sigma, rng):
+    draws = 6000
+    rates, estimated, true = poverty_rates(n, sigma, draws, rng)
+    assert estimated.mean() == pytest.approx(true.mean(), rel=DENSITY + 0.01)
+    distance = np.log(estimated.mean() / rates.var(ddof=1))
+    assert abs(distance) < SIGMAS * np.sqrt(2 / draws) + DENSITY
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -335,3 +335,12 @@ def test_a_record_without_a_post_stratum_is_refused(rng):
     frame["sex"] = frame["sex"].where(np.arange(len(frame)) > 1)
     with pytest.raises(SaeInputError, match="2 of 240 records of the universe have no sex × age"):
         synthetic(Survey.from_frame(frame, weights="w"), "income", "area", counts, within=["sex", "age"])
+
+
+@pytest.mark.parametrize("labels", [["1", "1", "2"], [1, "1", 2], [1, 1.0, 2]])
+def test_a_cell_that_stands_twice_in_the_counts_is_refused(labels):
+    """1 and "1" are one label: the last would win."""
+    frame = pd.DataFrame({"w": 1.0, "region": ["1", "1", "2", "2"], "works": [1, 0, 1, 0]})
+    counts = pd.DataFrame({"region": pd.Series(labels, dtype=object), "population": [10, 20, 30]})
+    with pytest.raises(SaeInputError, match="1 cells of region stand more than once in the counts: 1"):
+        synthetic(Survey.from_frame(frame, weights="w"), "works", "region", counts)

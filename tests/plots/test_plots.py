@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from sae.errors import SaeInputError
-from sae.plots import caterpillar, compare, save
+from sae.plots import area_map, caterpillar, compare, save
 from sae.tables import EstimateTable
 
 
@@ -177,3 +177,37 @@ def test_periods_tell_rows_of_one_area_apart():
     frame = table(2, 0, domain="Vienna", time=["2023", "2024"])
     labels = [text.get_text() for text in caterpillar(frame).axes[0].get_yticklabels()]
     assert sorted(labels) == ["Vienna, 2023", "Vienna, 2024"]
+
+
+def test_dollars_are_no_mathematics():
+    names = [f"US$ {row}0 to US$ {row}9" for row in range(12)]
+    for figure in (
+        caterpillar(table(domain=names), title="a $x$ b", source="$ and $"),
+        compare(table(), title="a $x$ b", source="$ and $"),
+    ):
+        texts = [text for text in drawn(figure).findobj(Text) if "$" in text.get_text()]
+        assert len(texts) >= 2
+        assert not any(text.get_parse_math() for text in texts)
+    labels = {text.get_text() for text in texts}
+    assert "a $x$ b" in labels
+
+
+class Shapes:
+    """What a GeoDataFrame offers: itself as GeoJSON."""
+
+    def __init__(self, coordinates):
+        geometry = {"type": "Polygon", "coordinates": coordinates}
+        features = [{"type": "Feature", "properties": {"id": "A"}, "geometry": geometry}]
+        self.__geo_interface__ = {"type": "FeatureCollection", "features": tuple(features)}
+
+
+def test_maps_take_any_object_that_is_geojson_by_its_interface():
+    frame = pd.DataFrame({"domain": ["A"], "geo": ["A"], "estimate": [0.5], "cv": [0.1]})
+    shape = (((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 0.0)),)
+    assert len(drawn(area_map(frame, Shapes(shape), key="id")).axes) >= 2
+    for wrong in ((), (((0.0,), (1.0,)),), ((("a", "b"),) * 4,), (((0.0, np.nan),) * 4,), 7, None):
+        with pytest.raises(SaeInputError, match="coordinates of the area A are no polygon"):
+            area_map(frame, Shapes(wrong), key="id")
+    for wrong in (None, 3, [1]):
+        with pytest.raises(SaeInputError, match="cannot be drawn"):
+            area_map(frame, wrong, key="id")

@@ -167,7 +167,8 @@ def replaced(values, position, value):
         ("weights", 0.0, "weight that is not positive: c"),
         ("weights", -1.0, "weight that is not positive: c"),
         ("groups", None, "belong to no group: c"),
-        ("groups", "FR", "no target is given for FR"),
+        ("estimate", "high", "estimate holds text where numbers are expected in 1 of 7 rows: 'high' .c."),
+        ("weights", "many", "weight holds text where numbers are expected in 1 of 7 rows: 'many' .c."),
     ],
 )
 def test_bad_areas_are_refused_by_name(case, key, value, match):
@@ -178,17 +179,89 @@ def test_bad_areas_are_refused_by_name(case, key, value, match):
 @pytest.mark.parametrize(
     ("targets", "match"),
     [
-        ({"AT": 0.5}, "no target is given for DE"),
         ({"AT": 0.5, "DE": 0.5, "FR": 0.5}, "no area belongs to FR"),
         ({"AT": 0.5, "DE": float("nan")}, "target of DE is missing"),
         ({"AT": -0.5, "DE": 0.5}, "estimates of AT cannot be scaled"),
-        ({1: 0.5, 2: 0.5}, "no target is given for AT, DE; no area belongs to 1, 2"),
+        ({1: 0.5, 2: 0.5}, "no area belongs to 1, 2"),
+        ({"AT": 0.5, "DE": None}, "target of DE is missing"),
+        ({"AT": 0.5, "DE": pd.NA}, "target of DE is missing"),
+        ({"AT": 0.5, "DE": "0.5"}, "target of DE is '0.5', which is no finite number"),
+        ({"AT": 0.5, "DE": np.inf}, "target of DE is 'inf', which is no finite number"),
+        ({"AT": 0.5, "DE": True}, "target of DE is 'True', which is no finite number"),
+        (pd.Series([0.5, 0.6, 0.5], index=["AT", "AT", "DE"]), "target is given twice for AT"),
     ],
 )
 def test_bad_targets_are_refused_by_name(case, targets, match):
     # groups are numbered in order of appearance, AT first
     with pytest.raises(SaeInputError, match=match):
         run(case, targets=targets)
+
+
+@pytest.mark.parametrize("targets", [{}, None, [0.5, 0.6], 0.5])
+def test_targets_that_are_no_mapping_are_refused(case, targets):
+    with pytest.raises(SaeSpecError, match="not figures by label"):
+        run(case, targets=targets)
+
+
+@pytest.mark.parametrize("method", ["ratio", "difference", "mse", "optimal", "logit"])
+def test_groups_without_a_target_are_left_as_they_are_and_named(case, method):
+    mse = {"mse": case["mse"]} if method == "optimal" else {"mse": np.diag(case["mse"])}
+    options = {"method": method, **(mse if method in ("mse", "optimal") else {})}
+    left = case["groups"] == "DE"
+    broken = case["estimate"].copy(), case["weights"].copy()
+    broken[0][1], broken[1][3] = np.nan, np.nan  # of DE: nobody asks for them
+    final = run(case, targets={"AT": 0.583}, estimate=broken[0], weights=broken[1], **options)
+    assert np.array_equal(final.estimate[left], broken[0][left], equal_nan=True)
+    assert np.average(final.estimate[~left], weights=case["weights"][~left]) == pytest.approx(
+        0.583, abs=EXACT
+    )
+    assert final.left_text == "No target is given for DE (4 rows): left as estimated."
+    assert final.groups["rows"].to_dict() == {"AT": 3}
+    # the map of errors and draws leaves them too
+    joint, draws = final.covariance(case["mse"]), final.draws(case["estimate"][None])
+    assert np.allclose(joint[np.ix_(left, left)], case["mse"][np.ix_(left, left)], rtol=0, atol=EXACT)
+    assert np.array_equal(draws[:, left], case["estimate"][None][:, left])
+    assert run(case, method=method, **mse if method in ("mse", "optimal") else {}).left_text == ""
+
+
+def test_every_group_that_moves_is_named_with_its_factor_and_its_rows():
+    args = (np.array([0.4, 0.6, 0.5]), np.array([1.0, 3.0, 1.0]), ["AT", "AT", "DE"])
+    final = benchmark_estimates(*args, {"AT": 0.583, "DE": 0.55}, domains=["x", "y", "z"])
+    assert final.moved_text == "Benchmarked by ratio: AT × 1.06 (2 rows), DE × 1.1 (1 rows)."
+    np.testing.assert_allclose(final.groups["before"], [0.55, 0.5], rtol=EXACT)
+
+
+@pytest.mark.parametrize("method", ["ratio", "difference", "logit"])
+def test_an_implausible_factor_is_refused_unless_it_is_asked_for(case, method):
+    with pytest.raises(
+        SaeInputError, match=r"of 1 of 2 groups by a factor outside 0\.5 to 2: AT from .* 3 rows"
+    ):
+        run(case, targets={"AT": 0.05, "DE": 0.5}, method=method)
+    final = run(case, targets={"AT": 0.05, "DE": 0.5}, method=method, factor_range=(0.01, 2))
+    assert means(final.estimate, case | {"targets": {"AT": 0.05}}) == pytest.approx([0.05], abs=EXACT)
+    for wrong in ((2, 3), (0.5,), "0.5, 2", (-1, 2), None):
+        with pytest.raises(SaeSpecError, match="no range of factors"):
+            run(case, method=method, factor_range=wrong)
+
+
+def test_a_mean_taken_for_a_sum_is_refused():
+    # 1.0 for two million people: everything would be multiplied by 5e-7
+    with pytest.raises(SaeInputError, match="a mean needs weights"):
+        benchmark_estimates(np.full(4, 5e5), np.ones(4), ["a"] * 4, {"a": 1.0}, domains="wxyz", mean=False)
+
+
+def test_estimates_of_both_signs_are_judged_by_their_size():
+    # gaps of -0.2 and 0.19 have a mean near 0, which a small shift turns round
+    args = (np.array([-0.2, 0.19]), np.ones(2), ["a", "a"], {"a": 0.01})
+    final = benchmark_estimates(*args, domains="xy", method="difference")
+    np.testing.assert_allclose(final.estimate, [-0.185, 0.205], atol=EXACT)
+    with pytest.raises(SaeInputError, match="by a factor outside"):
+        benchmark_estimates(*args[:3], {"a": 0.4}, domains="xy", method="difference")
+
+
+def test_vectors_that_do_not_fit_are_refused(case):
+    with pytest.raises(SaeInputError, match="There are 7 areas, but 6 values of the weight"):
+        run(case, weights=case["weights"][:6])
 
 
 def test_share_pushed_outside_its_range_is_refused_by_name():

@@ -176,6 +176,7 @@ def test_logit_reaches_any_share_and_leaves_zeros(target):
         domains="abcde",
         method="logit",
         bounds=(0, 1),
+        factor_range=(0, 2),
     )
     assert final.estimate[0] == 0
     assert abs(final.estimate @ [1e-13, 0.1, 0.2, 0.3, 0.4] - target) < EXACT
@@ -380,7 +381,7 @@ def test_a_rounded_whole_is_named_and_a_soft_one_is_not(case):
 @pytest.mark.parametrize("method", ["ratio", "logit"])
 def test_targets_out_of_reach_are_named(method):
     """Of two halves one at 0.9 and a whole at 0.2: half of 0.9 is more than the whole."""
-    call = {"domains": "ab", "method": method, "mean": False}
+    call = {"domains": "ab", "method": method, "mean": False, "factor_range": (0, 2)}
     groups = {"half": ["x", "y"], "whole": ["W", "W"]}
     with pytest.raises(SaeInputError, match=r"half y, whole W|target of whole W is 0.4"):
         benchmark_estimates(

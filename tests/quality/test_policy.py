@@ -1,10 +1,14 @@
 """Publication policies at their limits, worked out by hand."""
 
+from dataclasses import fields
+from importlib import resources
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from sae.errors import SaeInputError, SaeSpecError
-from sae.quality import assess, load_policy, policy_names
+from sae.quality import Policy, Rule, assess, load_policy, policy_names
 
 
 def table(method="direct", **columns):
@@ -201,7 +205,7 @@ def test_own_policy_from_a_file(tmp_path):
         '[[rules]]\nmeasure = "ci_width"\nflag_above = 0.10\nsuppress_above = 0.30\n',
         encoding="utf-8",
     )
-    frame = table(n_eff=[29.9, 30, 30, 30], ci_low=0.4, ci_high=[0.45, 0.5, 0.501, 0.701])
+    frame = table(estimate=0.42, n_eff=[29.9, 30, 30, 30], ci_low=0.4, ci_high=[0.45, 0.5, 0.501, 0.701])
     result = assess(frame, path)
     assert result["flag"].tolist() == [":u", "", "u", ":u"]
     assert result["reliability"].tolist() == ["no", "fit", "caution", "no"]
@@ -244,7 +248,7 @@ def test_shipped_policies_hold_what_their_source_says():
         ({"rules": [{"measure": "n", "flag_below": "many"}]}, "not a number"),
         ({"base": "statcan", "limits": [1, 2]}, "no rule that uses them"),
         ({"base": "eurostat_lfs", "limits": {"PT": [6000, 3000]}}, r"limits.PT = \[6000, 3000\]"),
-        ({"base": "statcan", "out_of_sample": "maybe"}, "'maybe' is no answer"),
+        ({"base": "statcan", "out_of_sample": "maybe"}, "out_of_sample = 'maybe'"),
         ({"base": "statcan", "flags": 1}, "no field flags"),
     ],
 )
@@ -265,3 +269,231 @@ def test_table_without_errors_and_percentages_are_refused():
         assess(table().drop(columns="se"), "statcan")
     with pytest.raises(SaeInputError, match="pcmiss goes from 12 to 12"):
         assess(table(pcmiss=[12.0]), "eurostat_silc")
+
+
+# what a file or a mapping may hold, and no more
+
+
+N = {"measure": "n", "suppress_below": 20}
+
+
+@pytest.mark.parametrize(
+    ("policy", "match"),
+    [
+        (None, "None is no policy"),
+        (5, "5 is no policy"),
+        (["statcan"], r"\['statcan'\] is no policy"),
+        ({"rules": [N], "words": "abc"}, "words = 'abc', not three different words"),
+        ({"rules": [N], "words": ["a", "b"]}, "three different words"),
+        ({"rules": [N], "words": ["a", "a", "b"]}, "three different words"),
+        ({"rules": [N], "words": ["a", "", "b"]}, "three different words"),
+        ({"rules": [N], "words": ["a", 2, "b"]}, "three different words"),
+        ({"rules": [N], "words": ["a", "not assessed", "b"]}, "three different words"),
+        ({"rules": "n < 20"}, "rules of the policy own are 'n < 20'"),
+        ({"rules": N}, "not a list of rules"),
+        ({"rules": ["n"]}, "not a list of rules"),
+        ({"rules": None}, "not a list of rules"),
+        ({"rules": [N], "title": 3}, "title is 3, which is no text"),
+        ({"rules": [N], "name": 3}, "name is 3, which is no text"),
+        ({"rules": [N], "name": " "}, "empty name"),
+        ({"rules": [N], "out_of_sample": ["flag"]}, r"out_of_sample = \['flag'\]"),
+        ({"rules": [{**N, "measure": ["n"]}]}, r"measure = \['n'\]"),
+        ({"rules": [{**N, "suppress_below": "20"}]}, "'20', which is not a number. It stands in quotation"),
+        ({"rules": [{**N, "suppress_below": True}]}, "True, which is not a number"),
+        ({"rules": [{**N, "suppress_below": float("nan")}]}, "nan, which is not a number"),
+        ({"rules": [{**N, "suppress_below": float("inf")}]}, "inf, which is not a number"),
+        ({"rules": [{**N, "suppress_below": 10**400}]}, "which is not a number"),
+        ({"rules": [{**N, "suppress_below": 10**6000}]}, "too long to print, which is not a number"),
+        ({"rules": [{**N, "suppress_below": -3}]}, "which no row can be below"),
+        ({"rules": [{"measure": "n", "suppress_above": 20}]}, "would turn away the better rows"),
+        ({"rules": [{"measure": "cv", "flag_below": 0.1}]}, "would turn away the better rows"),
+        ({"rules": [{"measure": "pcmiss", "flag_above": 20}]}, "Give a fraction"),
+        (
+            {"rules": [{"measure": "cv", "flag_above": 0.1, "smaller_side": "no"}]},
+            "smaller_side = 'no', which is not a truth value",
+        ),
+        ({"rules": [{**N, "smaller_side": True}]}, "has a meaning for cv and population only"),
+        ({"base": "eurostat_lfs", "limits": "ab"}, "limits = 'ab' is not a pair"),
+        ({"base": "eurostat_lfs", "limits": ["1", "2"]}, "is not a pair"),
+        ({"base": "eurostat_lfs", "limits": [1, float("nan")]}, "is not a pair"),
+        ({"base": "eurostat_lfs", "limits": [1, 2, 3]}, "is not a pair"),
+        ({"base": "eurostat_lfs", "limits": {}}, "limits is empty"),
+        ({"base": "eurostat_lfs", "limits": {1: [1, 2]}}, "names the country 1"),
+        ({"base": "eurostat_lfs", "limits": {"PT": {"anual": [1, 2]}}}, "limits.PT has no field anual"),
+        ({"base": "eurostat_lfs", "limits": {"PT": {}}}, "limits.PT is empty"),
+        (
+            {"base": "eurostat_lfs", "limits": {"PT": {"annual": {"a": 1}}}},
+            "limits.PT.annual = .* not a pair",
+        ),
+        ({"base": 3}, "3 is no policy"),
+        ({"base": "eurostat_lsf"}, "did you mean 'eurostat_lfs'"),
+    ],
+)
+def test_every_field_is_checked_by_its_kind(policy, match):
+    with pytest.raises(SaeSpecError, match=match):
+        load_policy(policy)
+
+
+def test_a_policy_that_is_its_own_base_is_named(tmp_path):
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text('base = "one.toml"\n', encoding="utf-8")
+    with pytest.raises(SaeSpecError, match=r"one\.toml is its own base"):
+        load_policy(one)
+    one.write_text('base = "two.toml"\n', encoding="utf-8")
+    two.write_text('base = "one.toml"\n', encoding="utf-8")
+    with pytest.raises(SaeSpecError, match=r"own base: .*one\.toml, .*two\.toml, .*one\.toml"):
+        load_policy(one)
+    circle = {}
+    circle["base"] = circle
+    with pytest.raises(SaeSpecError, match="stands on more than 20 others"):
+        load_policy(circle)
+
+
+def test_the_base_of_a_file_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "office").mkdir()
+    (tmp_path / "office" / "ours.toml").write_text('base = "rules.toml"\nout_of_sample = "suppress"\n')
+    (tmp_path / "office" / "rules.toml").write_text(
+        '\ufeff[[rules]]\nmeasure = "n"\nflag_below = 30\n', encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    policy = load_policy("office/ours.toml")
+    assert (policy.name, policy.out_of_sample, policy.rules[0].flag_below) == ("ours", "suppress", 30)
+
+
+def test_a_changed_policy_does_not_bear_the_name_of_the_packages_own(tmp_path):
+    assert load_policy({"base": "statcan", "out_of_sample": "publish"}).name == "statcan, changed"
+    assert load_policy({"base": "statcan", "rules": [N], "name": "statcan"}).name == "statcan, changed"
+    path = tmp_path / "statcan.toml"
+    path.write_text('[[rules]]\nmeasure = "n"\nflag_below = 1\n', encoding="utf-8")
+    assert load_policy(path).name == "statcan, changed"
+    # limits are what a country has to add, and words are only words
+    assert load_policy({"base": "eurostat_lfs", "limits": [1, 2]}).name == "eurostat_lfs"
+    assert load_policy({"base": "statcan", "words": ["a", "b", "c"]}).name == "statcan"
+    assert load_policy({"base": "statcan", "out_of_sample": "publish", "name": "mine"}).name == "mine"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"rules = " + b"[" * 5000 + b"]" * 5000,
+        b"limits = " + b"1" * 5000,
+        b"\xff\xfe",
+        b"name = 'a'\nname = 'b'",
+        b"[[rules]]\nmeasure = 'n'\nsuppress_below = 1_",
+    ],
+)
+def test_files_that_are_no_toml_are_named(tmp_path, content):
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(SaeSpecError, match=r"p\.toml is not a TOML file"):
+        load_policy(path)
+    with pytest.raises(SaeSpecError, match="no policy file"):
+        load_policy(tmp_path / "folder.toml")
+
+
+# mutated policies: a policy whose every field is right, or an error that names what is wrong
+
+ODD = [None, "", "abc", "20", 0, 1, -1, 20, 0.5, 1e9, float("nan"), True, [], ["a", "b", "c"], [1, 2], {}]
+ODD += ["n", "cv", "flag", "suppress", "statcan", {"PT": [1, 2]}, [N], {"measure": "n"}, 10**400]
+ODD += ["ci_width", "direct", "model", "note", "confidentiality", "population"]
+
+
+def whole_policies():
+    for name in policy_names():
+        policy = load_policy(name)
+        rules = [{f.name: getattr(rule, f.name) for f in fields(Rule)} for rule in policy.rules]
+        rules = [{key: value for key, value in rule.items() if value is not None} for rule in rules]
+        yield {"name": name, "rules": rules, "words": list(policy.words), "out_of_sample": "flag"}
+        yield {"base": name}
+    yield {"base": "eurostat_lfs", "limits": {"PT": {"annual": [1, 2]}}}
+
+
+def mutate(value, rng):
+    """Replace, remove, double or rename something at any depth."""
+    if isinstance(value, dict) and value and rng.random() < 0.8:
+        keys, out = list(value), dict(value)
+        key = keys[int(rng.integers(len(keys)))]
+        kind = rng.random()
+        if kind < 0.15:
+            del out[key]
+        elif kind < 0.25:
+            out[f"{key}s"] = out.pop(key)
+        elif kind < 0.35:
+            out[["flag_above", "suppress_above", "limits", "smaller_side", 3][int(rng.integers(5))]] = value[
+                key
+            ]
+        else:
+            out[key] = mutate(value[key], rng)
+        return out
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        k = int(rng.integers(len(value)))
+        middle = [] if rng.random() < 0.2 else [mutate(value[k], rng)] * int(rng.integers(1, 3))
+        return [*value[:k], *middle, *value[k + 1 :]]
+    return ODD[int(rng.integers(len(ODD)))]
+
+
+@pytest.mark.parametrize("number", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_mutated_policies_are_policies_or_errors_by_name(number):
+    rng = np.random.default_rng(20261128)
+    whole, frame, loaded = list(whole_policies()), table(n=[5, 60], population=1.0), 0
+    for _ in range(number):
+        given = mutate(whole[int(rng.integers(len(whole)))], rng)
+        if rng.random() < 0.3:
+            given = mutate(given, rng)
+        try:
+            policy = load_policy(given)
+        except SaeSpecError as error:
+            assert any(word in str(error).lower() for word in ("policy", "rule", "limits"))
+            continue
+        loaded += 1
+        assert isinstance(policy, Policy) and all(isinstance(rule, Rule) for rule in policy.rules)
+        assert all(isinstance(word, str) for word in policy.words) and len(set(policy.words)) == 3
+        for rule in policy.rules:
+            assert isinstance(rule.smaller_side, bool)
+            for name in ("suppress_below", "flag_below", "suppress_above", "flag_above"):
+                limit = getattr(rule, name)
+                assert limit is None or 0 <= float(limit) < np.inf
+                assert not isinstance(limit, bool | str)
+        try:
+            assess(frame, policy)
+        except SaeSpecError as error:  # the width of a share in percent shows only with the table
+            assert "ci_width by more than 1" in str(error)
+    assert number / 20 < loaded < number
+
+
+@pytest.mark.parametrize("number", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_mutated_policy_files_are_policies_or_errors_by_name(tmp_path, number):
+    rng = np.random.default_rng(20261128)
+    folder = resources.files("sae.quality") / "policies"
+    texts = [(folder / f"{name}.toml").read_text(encoding="utf-8") for name in policy_names()]
+    pieces = [
+        "=",
+        '"',
+        "[",
+        "]",
+        "\n",
+        "1",
+        "-",
+        "true",
+        "base = 'mutant.toml'",
+        "[[rules]]",
+        "limits",
+        "\x00",
+        "é",
+    ]
+    path, loaded = tmp_path / "mutant.toml", 0
+    for _ in range(number):
+        text = texts[int(rng.integers(len(texts)))]
+        for _ in range(int(rng.integers(1, 4))):
+            start = int(rng.integers(len(text)))
+            stop = start + int(rng.integers(0, 12))
+            text = text[:start] + pieces[int(rng.integers(len(pieces)))] + text[stop:]
+        path.write_bytes(text.encode("utf-8" if rng.random() < 0.95 else "utf-16"))
+        try:
+            policy = load_policy(path)
+        except SaeSpecError as error:
+            assert any(word in str(error) for word in ("mutant", "rule", "limits", "policy"))
+            continue
+        loaded += 1
+        assert policy.rules and len(policy.words) == 3
+    assert loaded > number / 10

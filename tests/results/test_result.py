@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sae.area_level import FayHerriot
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeWarning
 
 EXACT = 1e-12  # a benchmark is a sum of a few dozen numbers
 DRAWS = 20_000
@@ -64,14 +64,27 @@ def weighted_means(result, values, weights="pop", by="nation"):
 # draws
 
 
-def test_draws_have_the_joint_moments(fit):
+def test_draws_of_many_areas_have_the_joint_moments(frame, rng):
+    more = [frame, frame.assign(area="B" + frame["area"], y=frame["y"] + rng.normal(size=30))]
+    fit = FayHerriot("y ~ x", domain="area").fit(pd.concat(more, ignore_index=True))
     draws = fit.draws(DRAWS, seed=1)
-    assert draws.values.shape == (DRAWS, 30)
+    assert draws.values.shape == (DRAWS, 60)
     assert "N(EBLUP, joint MSE matrix)" in repr(draws)
     np.testing.assert_allclose(draws.values.var(axis=0), fit.estimates["mse"], rtol=SAMPLED)
     np.testing.assert_allclose(draws.values.mean(axis=0), fit.estimates["estimate"], atol=0.03)
     np.testing.assert_allclose(np.cov(draws.values.T), fit.joint.covariance(), atol=0.05)
     assert draws.to_frame().columns.tolist() == fit.areas["area"].tolist()
+
+
+def test_draws_of_few_areas_come_from_the_posterior_of_the_intervals(fit):
+    draws = fit.draws(DRAWS, seed=1)
+    assert "the posterior of the intervals (posterior, flat-variance prior)" in repr(draws)
+    table = fit.estimates.frame
+    apart = draws.values - table["estimate"].to_numpy()
+    np.testing.assert_allclose((apart**2).mean(axis=0), fit.joint.mse(), rtol=SAMPLED)
+    np.testing.assert_allclose(apart.T @ apart / DRAWS, fit.joint.covariance(), atol=0.05)
+    ends = np.quantile(draws.values, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(ends, table[["ci_low", "ci_high"]].to_numpy().T, atol=0.12)
 
 
 def test_draws_need_a_seed_and_repeat(fit):
@@ -133,7 +146,7 @@ def test_benchmark_of_shares(shares):
 
 
 def test_sums_without_weights_and_weights_by_name(fit):
-    assert fit.benchmark(300.0).estimates["estimate"].sum() == pytest.approx(300.0, rel=EXACT)
+    assert fit.benchmark(300.0, total=True).estimates["estimate"].sum() == pytest.approx(300.0, rel=EXACT)
     by_name = dict(zip(fit.areas["area"], fit.areas["pop"], strict=True))
     a = fit.benchmark(10.0, weights=by_name).estimates["estimate"]
     b = fit.benchmark(10.0, weights="pop").estimates["estimate"]
@@ -147,9 +160,36 @@ def test_sums_without_weights_and_weights_by_name(fit):
     ("options", "words"),
     [
         (
-            {"targets": {"N1": 9.0, "N2": 9.0}, "within": "nation", "weights": "pop"},
-            "no target is given for N3",
+            {"targets": {"N1": 9.0, "N4": 9.0}, "within": "nation", "weights": "pop"},
+            "no area belongs to N4.*\n.*groups are N1, N2, N3",
         ),
+        ({"targets": {"N1": 9.0}, "weights": "pop"}, 'within= does not name.*\n.*mean within="nation"'),
+        ({"targets": {"a": 1.0}, "total": True}, "targets name a, but within= does not name"),
+        ({"targets": {}, "within": "nation", "weights": "pop"}, "not figures by label"),
+        ({"targets": None, "weights": "pop"}, "needs its targets, not 'None'"),
+        ({"targets": "9.0", "weights": "pop"}, "needs its targets, not '9.0'"),
+        ({"targets": [9.0, 9.0, 9.0], "weights": "pop"}, "needs its targets, not"),
+        ({"targets": float("nan"), "weights": "pop"}, "The target is missing"),
+        ({"targets": float("inf"), "weights": "pop"}, "no finite number"),
+        ({"targets": 9.0, "within": "nation", "weights": "pop"}, "one target, but within= makes 3 groups"),
+        ({"targets": {"N1": 9.0}, "within": 3, "weights": "pop"}, "within = '3' names no column"),
+        ({"targets": {"N1": 9.0}, "within": [], "weights": "pop"}, r"within = '\[\]' names no column"),
+        ({"targets": {"nation": {"N1": 9.0}, "x": 1.0}, "weights": "pop"}, "those of x are not"),
+        ({"targets": 9.0}, "has no weights, and nothing says that its target is a total"),
+        ({"targets": 9.0, "weights": "pop", "total": True}, "have no meaning with them"),
+        ({"targets": 9.0, "total": True}, "The targets would move the sum of 1 of 1 groups"),
+        ({"targets": 9.0, "weights": "pop", "method": ["ratio"]}, "does not exist"),
+        ({"targets": 9.0, "total": "yes"}, "total = 'yes' is no truth value"),
+        (
+            {"targets": {"N1": 9.0}, "within": "nation", "weights": "pop", "target_variance": 0.1},
+            "There is one target variance, but within= makes 3 groups",
+        ),
+        (
+            {"targets": {"N1": 9.0}, "within": "nation", "weights": "pop", "target_variance": {"N2": 0.1}},
+            "no target variance is given for N1; no area belongs to N2",
+        ),
+        ({"targets": 9.0, "weights": 3}, "weights are '3'"),
+        ({"targets": 9.0, "weights": {"A00": 1.0, "A01": None}}, "No weight for 28 of 30 domains"),
         ({"targets": {"N1": 9.0, "N2": 9.0}, "weights": "pop"}, "within= does not name"),
         ({"targets": 9.0, "weights": "people"}, "column 'people'"),
         ({"targets": 9.0, "weights": "nation"}, "nation holds text where numbers"),
@@ -160,6 +200,133 @@ def test_sums_without_weights_and_weights_by_name(fit):
 def test_benchmarks_that_cannot_be_are_refused_by_name(fit, options, words):
     with pytest.raises((SaeInputError, SaeSpecError), match=words):
         fit.benchmark(options.pop("targets"), **options)
+
+
+def test_a_benchmark_of_one_group_leaves_the_others_to_the_bit_and_says_so(fit):
+    with pytest.warns(SaeWarning, match=r"No target is given for N2 \(10 rows\), N3 \(10 rows\)"):
+        final = fit.benchmark({"N1": 9.5}, within="nation", weights="pop")
+    others = (fit.areas["nation"] != "N1").to_numpy()
+    same = ["estimate", "mse", "se", "cv", "ci_low", "ci_high", "interval", "benchmark_factor"]
+    pd.testing.assert_frame_equal(final.estimates[same][others], fit.estimates[same][others])
+    assert final.estimates["interval"][~others].str.endswith("benchmarked").all()
+    assert weighted_means(final, final.estimates["estimate"].to_numpy())["N1"] == pytest.approx(9.5)
+    np.testing.assert_allclose(weighted_means(final, final.draws(9, seed=1).values)["N1"], 9.5, rtol=EXACT)
+    before = weighted_means(fit, fit.estimates["estimate"].to_numpy())["N1"]
+    moved, left = (message.text for message in final.messages[-2:])
+    assert moved == f"Benchmarked by ratio: N1 × {9.5 / before:.4g} (10 rows)."
+    assert final.provenance["warnings"][-2:] == [moved, left]
+    assert moved in final.summary() and left in final.summary()
+
+
+def test_a_figure_for_one_group_never_moves_the_others(fit):
+    """benchmark({"foreign": .7}) moved the natives, and benchmark({"a": 1.0}) everything by 5.9e-07."""
+    birth = replace(fit, areas=fit.areas.assign(birth=["native", "foreign"] * 15))
+    for targets in ({"foreign": 9.7}, pd.Series({"foreign": 9.7})):
+        with pytest.raises(SaeSpecError, match=r"(?s)name foreign.*Did you mean within=.birth"):
+            birth.benchmark(targets, weights="pop")
+    with pytest.raises(SaeInputError, match=r"all rows from .* \(× 0\.00\d+, 30 rows\)"):
+        fit.benchmark(1.0, total=True)
+    with pytest.raises(SaeInputError, match="by a factor outside"):
+        fit.benchmark(1.0, weights="pop")
+    final = fit.benchmark(1.0, weights="pop", factor_range=(0.05, 2))
+    assert final.benchmarks[-1].groups["after"].tolist() == pytest.approx([1.0])
+
+
+def test_totals_add_up_and_means_do_not(fit):
+    totals = replace(fit, estimates=fit.estimates.assign(definition="total of y"))
+    assert totals.benchmark(300.0).estimates["estimate"].sum() == pytest.approx(300.0, rel=EXACT)
+    with pytest.raises(SaeSpecError, match="Totals add up"):
+        totals.benchmark(10.0, weights="pop")
+    ratios = replace(fit, estimates=fit.estimates.assign(unit="ratio"))
+    with pytest.raises(SaeSpecError, match="Ratios do not add up"):
+        ratios.benchmark(300.0, total=True)
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [
+        ({f"A{k:02d}": -1.0 for k in range(30)}, "30 of 30 (areas|domains) have .*weight"),
+        ({f"A{k:02d}": None for k in range(30)}, "30 of 30 (areas|domains) have no weight"),
+        ({f"A{k:02d}": "many" for k in range(30)}, "weights holds text"),
+        (pd.Series(1.0, index=["A00", "A00"]), "weight is given twice for A00"),
+        ([1.0] * 30, "not figures by label"),
+    ],
+)
+def test_weights_that_are_none_are_named_by_both_verbs(fit, weights, match):
+    with pytest.raises((SaeInputError, SaeSpecError), match=match):
+        fit.benchmark(10.0, weights=weights)
+    with pytest.raises((SaeInputError, SaeSpecError), match=match):
+        fit.aggregate("nation", weights=weights)
+
+
+ODD_FIGURES = [None, "0.5", "", True, float("nan"), float("inf"), -1.0, 0.0, 1e300, 10**400, pd.NA, [1.0], {}]
+ODD_LABELS = ["N1", "N2", "N3", "N4", "foreign", 1, None, ("N1", "a"), ""]
+
+
+def odd_benchmark(rng, fit):
+    """Options of a benchmark of which some are wrong."""
+
+    def pick(values):
+        return values[int(rng.integers(len(values)))]
+
+    def value():
+        return float(rng.uniform(8, 12)) if rng.random() < 0.8 else pick(ODD_FIGURES)
+
+    labels = ["N1", "N2", "N3"][: int(rng.integers(1, 4))]
+    labels = labels if rng.random() < 0.8 else [pick(ODD_LABELS) for _ in labels]
+    targets = {label: value() for label in labels}
+    kind = rng.random()
+    if kind < 0.15:
+        targets = value()
+    elif kind < 0.25:
+        targets = {
+            "nation": targets,
+            pick(["half", "nation", "x", 3]): pick([{"A": value(), "B": value()}, 1.0]),
+        }
+    elif kind < 0.35:
+        targets = pd.Series(targets, dtype="object")
+    nested = isinstance(targets, dict) and "nation" in targets
+    within = None if nested else "nation"
+    within = within if rng.random() < 0.8 else pick([None, "nation", "half", ["nation", "half"], 3, [], "no"])
+    weights = (
+        "pop" if rng.random() < 0.7 else pick([None, "nation", "none", 3, {"A00": 1.0}, "holes", "zero"])
+    )
+    return targets, {
+        "within": within,
+        "weights": weights,
+        "method": pick(["ratio", "difference", "mse", "optimal", "logit"]),
+        "total": bool(rng.random() < 0.1),
+        "factor_range": (0.5, 2.0) if rng.random() < 0.8 else pick([(0, 9), (2, 1), "all", None, (0.9, 1.1)]),
+        "target_variance": None if rng.random() < 0.8 else pick([0.01, {"N1": 0.01}, {"N1": -1.0}, "none"]),
+    }
+
+
+@pytest.mark.parametrize("number", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::sae.errors.SaeWarning")
+def test_random_benchmarks_meet_their_targets_or_name_what_is_wrong(fit, number):
+    rng = np.random.default_rng(20261128)
+    weight = np.where(np.arange(30) == 7, np.nan, 1.0), np.where(np.arange(30) == 7, 0.0, 1.0)
+    half = np.where(np.arange(30) % 2, "A", "B")
+    fit = replace(fit, areas=fit.areas.assign(half=half, holes=weight[0], zero=weight[1]))
+    old, done = fit.estimates["estimate"].to_numpy(), 0
+    for _ in range(number):
+        targets, options = odd_benchmark(rng, fit)
+        try:
+            final = fit.benchmark(targets, **options)
+        except SaeError as error:
+            assert error.what.endswith(".") and len(error.what) > 20
+            continue
+        done += 1
+        new, last = final.estimates["estimate"].to_numpy(), final.benchmarks[-1]
+        assert np.isfinite(new).all()
+        figures = last.constraints.weights.T @ new
+        np.testing.assert_allclose(figures, last.constraints.target, rtol=1e-9, atol=1e-12)
+        assert last.groups["factor"].between(*options["factor_range"]).all()
+        named = set(targets) if isinstance(targets, dict) and options["within"] == "nation" else None
+        if named:  # nobody moves who was not named
+            still = ~fit.areas["nation"].isin(named).to_numpy()
+            assert np.array_equal(new[still], old[still])
+    assert done > number / 8
 
 
 @pytest.mark.parametrize("method", ["ratio", "difference", "mse", "optimal"])
@@ -229,6 +396,18 @@ def test_aggregate_of_shares_needs_weights(shares):
     spread = shares.draws(4000, seed=1)
     w = np.where(shares.areas["nation"] == "N1", shares.areas["pop"], 0.0)
     assert (spread.values @ (w / w.sum())).var() == pytest.approx(table["mse"][0], rel=0.25)
+
+
+@pytest.mark.parametrize("by", [3, None, [], {}, [["nation"]], ["nation", 3]])
+def test_units_that_are_no_columns_are_refused(fit, by):
+    with pytest.raises(SaeSpecError, match=r"by = .* names no column"):
+        fit.aggregate(by, weights="pop")
+
+
+@pytest.mark.parametrize("n", [0, -1, "abc", 2.5, None, True])
+def test_a_number_of_draws_is_a_whole_number(fit, n):
+    with pytest.raises(SaeSpecError, match="at least one draw is needed"):
+        fit.draws(n, seed=1)
 
 
 # flag, summary, plots

@@ -51,7 +51,7 @@ def ranks_of(replicates, seed, points):
 
 
 def test_ranks_are_uniform(assert_uniform):
-    assert_uniform(ranks_of(20, 1, 128), DRAWS)
+    assert_uniform(ranks_of(10, 1, 128), DRAWS)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ FULL = FayHerriot(
 )
 
 
-@pytest.mark.parametrize("spec", [FULL, FayHerriot("y ~ x"), FayHerriot('größe ~ "x"')])
+@pytest.mark.parametrize("spec", [FULL, FayHerriot("y ~ x"), FayHerriot('größe ~ Q("x y")')])
 def test_toml_there_and_back(spec):
     assert FayHerriot.from_toml(spec.to_toml()) == spec
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 import sae
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError
 from sae.numerics.design.calibration import calibrate, weighted_gram
 from sae.survey import Survey
 from sae.survey.calibration import recalibrate
@@ -182,6 +182,22 @@ def test_totals_of_levels_numbers_and_expressions(survey):
     assert "calibrated: raking, 4 totals" in repr(after)
 
 
+def test_a_label_counted_twice_is_refused(survey):
+    """In a Series a dict would keep the last; and 1 and "1" are one label."""
+    twice = pd.Series([42.0, 44.0, 40.0], ["f", "m", "f"])
+    with pytest.raises(SaeInputError, match="The cell f of sex has two counts"):
+        survey.post_stratify("sex", twice)
+    with pytest.raises(SaeInputError, match="The cell f of sex has two counts"):
+        survey.calibrate({"sex": twice})
+    with pytest.raises(SaeInputError, match="The cell 1 of reg has two counts"):
+        survey.calibrate({"reg": {1: 46, "1": 40, 2: 40}})
+    pairs = pd.Series(
+        [1.0, 2, 3, 4, 5], pd.MultiIndex.from_tuples([*[("f", 1)] * 2, ("f", 2), ("m", 1), ("m", 2)])
+    )
+    with pytest.raises(SaeInputError, match="The cell f / 1 of sex, reg has two counts"):
+        survey.post_stratify(["sex", "reg"], pairs)
+
+
 def test_two_margins_are_redundant_but_agree(survey):
     after = survey.calibrate({"sex": {"f": 42, "m": 44}, "reg": {1: 46, 2: 40}}, method="raking")
     assert after.weights.sum() == pytest.approx(86, rel=EXACT)
@@ -234,6 +250,8 @@ def test_replicates_follow_the_calibration(survey):
         ({"age": 1}, {"method": "logit"}, SaeSpecError, "bounds= belong"),
         ({"age": 1}, {"bounds": (0.5, 2)}, SaeSpecError, "bounds= belong"),
         ({"age": 1}, {"method": "logit", "bounds": (1.1, 2)}, SaeSpecError, "both sides of 1"),
+        ({"age": 1}, {"method": "logit", "bounds": (0.5,)}, SaeSpecError, "are not two numbers"),
+        ({"age": 1}, {"method": "logit", "bounds": "wide"}, SaeSpecError, "are not two numbers"),
         (
             {"age": 1},
             {"method": "logit", "bounds": (0.5, 2)},
@@ -264,3 +282,82 @@ def test_negative_weights_are_said(survey):
     after = survey.calibrate({"1": 80, "age": 8000})
     assert (after.weights < 0).any()
     assert any("calibrated weights are not positive" in note for note in after.notes)
+
+
+# ---------------------------------------------------------------- random totals
+
+
+def check_random_totals(rng, inputs):
+    """Known totals, right and spoilt: weights that meet every one, or a SaeError that names a thing."""
+    met = 0
+    odd = [
+        np.nan,
+        np.inf,
+        -5,
+        "many",
+        None,
+        {},
+        {"f": 3},
+        {"f": 1, "m": 1, "x": 0},
+        pd.Series([1.0, 2], ["f", "f"]),
+    ]
+    for _ in range(inputs):
+        n = int(rng.integers(1, 40))
+        frame = pd.DataFrame(
+            {
+                "w": rng.gamma(3, 1, n) * (rng.random(n) < 0.9),
+                "sex": rng.choice(["f", "m"], n),
+                "reg": rng.choice([1, 2, 3], n),
+                "age": rng.integers(0, 90, n),
+                "inc": np.where(rng.random(n) < 0.05, np.nan, rng.lognormal(size=n)),
+            }
+        )
+        true = rng.gamma(3, 1, n) * (frame["w"] > 0)
+        totals = {
+            "sex": true.groupby(frame["sex"]).sum(),
+            "reg": true.groupby(frame["reg"]).sum().to_dict(),
+            "age": float(true @ frame["age"]),
+            "inc": float(true @ frame["inc"].fillna(0)),
+            "age >= 65 and sex == 'f'": float(true @ ((frame["age"] >= 65) & (frame["sex"] == "f"))),
+            "1": float(true.sum()),
+        }
+        chosen = {name: totals[name] for name in rng.choice(list(totals), int(rng.integers(1, 4)), False)}
+        if rng.random() < 0.3:
+            chosen[str(rng.choice(["sex", "age", "nothing", "age >", "sex == 'x'"]))] = odd[
+                rng.integers(len(odd))
+            ]
+        method = str(rng.choice(["linear", "raking", "logit"]))
+        bounds = (0.01, 50.0) if method == "logit" else None
+        try:
+            survey = Survey.from_frame(frame, weights="w")
+            if rng.random() < 0.2 and list(chosen) in (["sex"], ["reg"]):
+                after = survey.post_stratify(*chosen, *chosen.values())
+            else:
+                after = survey.calibrate(chosen, method=method, bounds=bounds)
+        except SaeError as fault:
+            assert str(fault)
+            continue
+        weights = after.weights
+        assert np.isfinite(weights).all() and (weights[frame["w"] == 0] == 0).all()
+        if method == "raking":
+            assert (weights[frame["w"] > 0] > 0).all()
+        for name, total in chosen.items():
+            if isinstance(total, pd.Series | dict):
+                for level, count in dict(total).items():
+                    assert weights[frame[name] == level].sum() == pytest.approx(count, rel=1e-7, abs=1e-7)
+            else:
+                x = {"age": frame["age"], "inc": frame["inc"].fillna(0), "1": np.ones(n)}.get(
+                    name, (frame["age"] >= 65) & (frame["sex"] == "f")
+                )
+                assert weights @ x == pytest.approx(total, rel=1e-7, abs=1e-7), (name, method)
+        met += 1
+    return met
+
+
+def test_random_totals(rng):
+    assert check_random_totals(rng, 80) > 15
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_totals(rng):
+    assert check_random_totals(rng, 10_000) > 2_000

@@ -25,8 +25,8 @@ def make(**columns):
     [
         ([1, np.nan, 3, np.inf], r"of 4, 2 missing or infinite \(rows 2, 4\)"),
         ([1, -2, 3, -4], r"of 4, 2 negative \(rows 2, 4\)"),
-        ([0, 1, 1, 0], r"of 4, 2 zero \(rows 1, 4\)"),
-        ([0, -1, np.nan, 1], r"1 missing or infinite \(rows 3\); 1 negative \(rows 2\); 1 zero \(rows 1\)"),
+        ([0, -1, np.nan, 1], r"of 4, 1 missing or infinite \(rows 3\); 1 negative \(rows 2\)\."),
+        ([0, 0, 0, 0], r"All 4 weights \(column 'w'\) are 0"),
         (["1", "x", "3", None], r"text in 1 of 4 records \(row 2: 'x'\)"),
     ],
 )
@@ -37,8 +37,92 @@ def test_bad_weights(weights, said):
 
 
 def test_many_bad_rows_are_counted():
-    with pytest.raises(SaeInputError, match=r"1,000 zero \(rows 1, 2, 3, 4, 5 and 995 more\)"):
-        Survey.from_frame(pd.DataFrame({"w": np.zeros(1000)}), weights="w")
+    with pytest.raises(SaeInputError, match=r"1,000 negative \(rows 1, 2, 3, 4, 5 and 995 more\)"):
+        Survey.from_frame(pd.DataFrame({"w": np.full(1000, -1.0)}), weights="w")
+
+
+def outsiders(rng, n=200):
+    """A clustered survey with records of weight 0, among them whole units and a domain of its own."""
+    psu = np.repeat(np.arange(n // 4), 4)
+    frame = pd.DataFrame(
+        {
+            "w": rng.gamma(3, 1, n),
+            "s": psu % 2,
+            "p": psu,
+            "y": rng.lognormal(size=n),
+            "g": rng.integers(0, 3, n),
+            "sex": rng.choice(["f", "m"], n),
+        }
+    )
+    frame.loc[(rng.random(n) < 0.1) | (psu == 7), "w"] = 0.0
+    return frame
+
+
+def test_a_weight_of_zero_is_outside_the_population(rng):
+    frame = outsiders(rng)
+    zero = frame["w"] == 0
+    survey = Survey.from_frame(frame, weights="w", strata="s", psu="p")
+    assert any(f"{zero.sum()} records of weight 0 are outside" in note for note in survey.notes)
+    assert f"outside the population: {zero.sum()} records" in repr(survey) and "subset" not in repr(survey)
+    # the same as a subset of a file in which they have a weight: the design is kept
+    other = Survey.from_frame(frame.assign(w=frame["w"] + zero, z=zero), weights="w", strata="s", psu="p")
+    for indicator in ("y", sae.Indicator("y", kind="total"), sae.Indicator("y", kind="gini")):
+        one, two = (sae.direct(each, indicator, "g") for each in (survey, other.subset("not z")))
+        pd.testing.assert_frame_equal(one.frame, two.frame)
+    # a threshold is the whole population's, in which they are not
+    poor = sae.direct(survey, sae.Indicator("y", kind="arpr"), "g")
+    left_out = Survey.from_frame(frame[~zero], weights="w", strata="s", psu="p")
+    without = sae.direct(left_out, sae.Indicator("y", kind="arpr"), "g")
+    for name in ("n", "estimate"):
+        np.testing.assert_allclose(poor[name], without[name], rtol=1e-12)
+    adults = survey.subset("y < 1")
+    assert not adults.mask[zero].any() and "subset" in repr(adults)
+
+
+def test_records_of_weight_zero_need_no_place_among_known_counts(rng):
+    frame = outsiders(rng)
+    frame.loc[frame["w"] == 0, "sex"] = None
+    frame.loc[frame.index[frame["w"] == 0][0], "sex"] = "unknown"
+    frame["age"] = np.where(frame["w"] == 0, np.nan, 40.0)
+    survey = Survey.from_frame(frame, weights="w")
+    for after in (
+        survey.post_stratify("sex", {"f": 300, "m": 310}),
+        survey.calibrate({"sex": {"f": 300, "m": 310}, "age": 40 * 610.0}),
+        survey.with_replicates("jk1").calibrate({"sex": {"f": 300, "m": 310}}),
+    ):
+        assert after.weights[frame["sex"] == "f"].sum() == pytest.approx(300)
+        assert after.weights.sum() == pytest.approx(610)
+        assert (after.weights[frame["w"] == 0] == 0).all()
+        assert np.isfinite(sae.direct(after, "y")["se"]).all()
+
+
+def test_the_design_is_said_with_its_columns():
+    frame = make(s=["a", "a", "b", "b"], h=[1, 1, 2, 2], p=[1, 2, 3, 4], N=[9, 9, 8, 8])
+    frame = frame.assign(r1=[0, 2, 1, 1], r2=[2, 0, 1, 1.0])
+    cases = [
+        ({}, "no strata, every record a sampling unit, drawn with replacement; errors linearised"),
+        (
+            {"strata": "s", "psu": "p", "fpc": "N"},
+            "2 strata (s), 4 sampling units (p), population counts (N); errors linearised",
+        ),
+        (
+            {"household": "h"},
+            "no strata, 2 sampling units (h), drawn with replacement; errors linearised",
+        ),
+        (
+            {"replicates": {"columns": "r", "method": "bootstrap"}},
+            "no strata, every record a sampling unit, drawn with replacement; "
+            "errors from 2 bootstrap replicate weights",
+        ),
+    ]
+    for roles, sentence in cases:
+        assert Survey.from_frame(frame, weights="w", **roles).design == sentence
+    joined = make(s=["a", "b", "b", "b"])
+    survey = Survey.from_frame(joined, weights="w", strata="s", lonely_psu="collapse")
+    assert survey.design.startswith("1 stratum (s), every record")
+    assert survey.post_stratify("s", {"a": 1, "b": 4}).design.endswith(
+        "weights calibrated (poststratified, 2 totals)"
+    )
 
 
 def test_weights_given_as_values():
@@ -63,7 +147,7 @@ def test_empty_frames_and_repeated_columns():
     with pytest.raises(SaeInputError, match="no records"):
         Survey.from_frame(pd.DataFrame({"w": []}), weights="w")
     frame = pd.DataFrame([[1.0, 2.0]], columns=["w", "w"])
-    with pytest.raises(SaeInputError, match="1 column name occurs more than once: w"):
+    with pytest.raises(SaeInputError, match="The records repeat the columns w"):
         Survey.from_frame(frame, weights="w")
 
 

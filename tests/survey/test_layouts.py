@@ -115,6 +115,24 @@ def test_a_mapping_builds_on_a_known_layout():
         ({"codes": {"s": {"column": "c", "a": ["9..1"]}}}, "wrong way round"),
         ({"codes": {"s": {"column": "c", "a": [None]}}}, "neither a number nor text"),
         ({"derive": {"d": {"separator": "Q"}}}, "derive.d needs 'join'"),
+        (
+            {"derive": {"d": {"join": ["a"], "seperator": "Q"}}},
+            "unknown key 'seperator'(.|\n)*mean separator",
+        ),
+        ({"derive": {"d": {"join": []}}}, "join is a list of columns"),
+        ({"derive": {"d": {"expression": 1}}}, "expression is text, not 1"),
+        ({"code": {}}, "mean codes"),
+        ({"weights": "w"}, "no part 'weights'(.|\n)*belongs in columns"),
+        ({"columns": ["w"]}, "columns of the layout is .'w'., not a table"),
+        ({"columns": {"age": {}}}, "columns.age = {} does not say which column"),
+        ({"columns": {"age": ["A", "B"]}}, "columns.age = .'A', 'B'. does not say"),
+        ({"columns": {"psu": []}}, "columns.psu = .. does not say"),
+        ({"columns": {"age": {"frist": ["A"]}}}, "columns.age"),
+        ({"columns": {"age": 5}}, "columns.age = 5"),
+        ({"columns": {"replicates": {"column": "R", "method": "brr"}}}, "columns.replicates"),
+        ({"codes": {"s": {"column": {}, "a": [1]}}}, "codes.s needs 'column'"),
+        ({"missing": "NA"}, "missing = 'NA' is not a list"),
+        ({"layout": 5}, "5 is not a known layout"),
     ],
 )
 def test_bad_layouts(layout, said):
@@ -198,8 +216,8 @@ def test_chile(shared_data):
 
 def test_european_labour_force_survey(shared_data):
     file = shared_data / "real/fr_eulfs_puf_sample50k.csv.gz"
-    with pytest.raises(SaeInputError, match="271 zero"):
-        sae.read_survey(file, layout="eu_lfs_2020")
+    whole = sae.read_survey(file, layout="eu_lfs_2020")
+    assert any("271 records of weight 0" in note for note in whole.notes) and whole.mask.sum() == 49_729
     raw = pd.read_csv(file, low_memory=False)
     survey = Survey.from_frame(raw[raw["COEFF"] > 0], layout="eu_lfs_2020")
     assert survey.time == "period" and survey.frame["period"].nunique() == 40
@@ -244,3 +262,39 @@ def test_income_and_living_conditions(shared_data):
     assert survey.frame["sex"].notna().all() and survey.frame["region"].nunique() == 9
     # at-risk-of-poverty rate with the national threshold of docs/domain.md, section 1.6
     assert rate(survey, "income < 10859.2360", "True") == pytest.approx(0.1444422, abs=5e-8)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "role"),
+    [
+        *[("stratum", "strata"), ("Strata", "strata"), ("stratas", "strata"), ("strat", "strata")],
+        *[("cluster", "psu"), ("clusters", "psu"), ("PSU", "psu"), ("psus", "psu")],
+        *[("weight", "weights"), ("wgt", "weights"), ("pweights", "weights")],
+        *[("fpcs", "fpc"), ("replicate", "replicates"), ("repweights", "replicates")],
+        *[("households", "household"), ("hhid", "household"), ("persons", "person"), ("pid", "person")],
+    ],
+)
+def test_a_misspelt_role_is_refused_with_the_near_one(misspelt, role):
+    """`stratum =` for `strata =` dropped the design: standard errors .52 to 1.34 times the right ones."""
+    with pytest.raises(
+        SaeSpecError, match=rf"columns\.{misspelt} is no role .* did you mean {role}\?"
+    ) as caught:
+        resolve_layout({"columns": {misspelt: "x"}})
+    assert caught.value.column == misspelt
+    base = {"layout": "chile_casen", "columns": {misspelt: "x"}}
+    if role not in resolve_layout("chile_casen").columns:
+        with pytest.raises(SaeSpecError, match=f"did you mean {role}"):
+            resolve_layout(base)
+
+
+@pytest.mark.parametrize(
+    "name", ["state", "region", "city", "household_size", "tenure", "period", "status", "poor"]
+)
+def test_columns_of_ones_own_keep_their_names(name):
+    assert resolve_layout({"columns": {name: "x"}}).columns == {name: "x"}
+
+
+def test_a_near_name_beside_the_role_is_a_column():
+    frame = pd.DataFrame({"w": [1.0] * 4, "h": ["a", "a", "b", "b"]})
+    layout = {"columns": {"strata": "h", "stratum": "h"}}
+    assert Survey.from_frame(frame, weights="w", layout=layout).stages[0].n_strata == 2

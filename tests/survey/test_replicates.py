@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError
 from sae.survey import Survey
 from sae.survey.resampling import hadamard, psu_factors
 
@@ -218,6 +218,8 @@ def test_a_list_of_columns_keeps_its_order():
 @pytest.mark.parametrize(
     ("frame", "replicates", "kind", "said"),
     [
+        (table(), {"columns": 5, "method": "brr"}, SaeSpecError, "a prefix or a list of columns, not 5"),
+        (table(), {"columns": ["r1", "r2", "r1"], "method": "brr"}, SaeSpecError, "r1 more than once"),
         (table(), "r", SaeSpecError, "does not say both the columns and the method"),
         (table(), {"columns": "r"}, SaeSpecError, "does not say both"),
         (table(), {"columns": "r", "method": "jack"}, SaeSpecError, "'jack' is not a method"),
@@ -257,11 +259,15 @@ def test_a_list_of_columns_keeps_its_order():
             r"missing .*: r3 \(in r3: rows 2\)",
         ),
         (
-            table(r3=[1, -1, 1, 1]),
+            table(r3=[1, -1, 0, 0]),
             {"columns": "r", "method": "brr"},
             SaeInputError,
-            "1 of 12 .* negative values: r3",
+            "1 of 12 .* add up to 0 or less: r3",
         ),
+        (table(r3=[2.0] * 4), {"columns": "r", "method": "brr"}, SaeInputError, "1 replicate column .*: r3"),
+        (table(), {"columns": "r", "method": "brr", "factors": 1}, SaeSpecError, "true or false"),
+        (table(), {"columns": "r", "method": "brr", "scale": "x"}, SaeSpecError, "are numbers"),
+        (table(), {"columns": "r", "method": "brr", "scale": np.inf}, SaeSpecError, "is positive"),
         (
             table(w=[50.0] * 4),
             {"columns": "r", "method": "brr"},
@@ -275,11 +281,103 @@ def test_faults_of_replicate_columns(frame, replicates, kind, said):
         Survey.from_frame(frame, weights="w", replicates=replicates)
 
 
+def drawn(rng, n=60, size=40, normalised=True):
+    """A file with bootstrap factors, the same as weights, and an outcome; the survey made in memory."""
+    frame = pd.DataFrame({"w": rng.gamma(3, 1, n), "y": rng.normal(size=n)})
+    if normalised:
+        frame["w"] /= frame["w"].mean()
+    made = Survey.from_frame(frame, weights="w").with_replicates("bootstrap", replicates=size, seed=1)
+    weights = pd.DataFrame(made.replicates.weights, columns=[f"r{r + 1}" for r in range(size)])
+    factors = (weights.T / frame["w"]).T.add_prefix("f")
+    return pd.concat([frame, weights, factors], axis=1), made
+
+
+def error(survey):
+    return sae.direct(survey, "y")["se"][0]
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_factors_are_refused_as_weights_and_taken_as_factors(rng, normalised):
+    frame, made = drawn(rng, normalised=normalised)
+    roles = {"weights": "w", "replicates": {"columns": "fr", "method": "bootstrap"}}
+    with pytest.raises(SaeInputError, match=r"replicates\['factors'\] = true") as caught:
+        Survey.from_frame(frame, **roles)
+    assert caught.value.column == "fr1"
+    roles["replicates"]["factors"] = True
+    declared = Survey.from_frame(frame, **roles)
+    np.testing.assert_allclose(declared.replicates.weights, made.replicates.weights, rtol=1e-12)
+    assert error(declared) == pytest.approx(error(made), rel=EXACT)
+    assert "40 bootstrap replicate factors (fr1 .. fr40)" in declared.summary()
+    with pytest.raises(SaeInputError, match=r"The replicate factors are .* on average"):
+        Survey.from_frame(
+            frame, weights="w", replicates={"columns": "r", "method": "bootstrap", "factors": True}
+        )
+
+
+@pytest.mark.parametrize("method", ["jk1", "bootstrap", "jkn", "brr"])
+def test_true_replicate_weights_are_never_taken_for_factors(method, rng):
+    for _ in range(25):
+        per_stratum = [12] if method == "jk1" else [2] * 6
+        survey = stratified(rng, per_stratum)
+        options = {"replicates": 20, "seed": rng} if method == "bootstrap" else {}
+        made = survey.with_replicates(method, **options).replicates
+        frame = survey.frame[["w"]].join(pd.DataFrame(made.weights).add_prefix("r"))
+        given = {"columns": [f"r{r}" for r in range(made.weights.shape[1])], "method": method}
+        given["rscales"] = made.rscales
+        read = Survey.from_frame(frame, weights="w", replicates=given)
+        np.testing.assert_array_equal(read.replicates.weights, made.weights)
+
+
+def test_the_full_weight_is_no_replicate(rng):
+    frame, made = drawn(rng, normalised=False)
+    weight = frame["w"]  # itself, at another scale, in whole numbers
+    for name, values in (("r0", weight), ("r00", 7 * weight), ("r0", weight.round())):
+        file = frame.drop(columns="y").assign(**{name: values})
+        file["y"] = frame["y"]
+        read = Survey.from_frame(file, weights="w", replicates={"columns": "r", "method": "bootstrap"})
+        assert read.replicates.weights.shape == (60, 40) and error(read) == pytest.approx(error(made))
+        assert any(f"{name} repeats the weights" in note for note in read.notes)
+    given = {"columns": ["w", "r1", "r2", "r3"], "method": "bootstrap"}
+    with pytest.raises(SaeInputError, match="1 replicate column repeats the weights: w"):
+        Survey.from_frame(frame, weights="w", replicates=given)
+    filler = Survey.from_frame(frame, weights="w", replicates={**given, "scale": 1 / 3})
+    assert filler.replicates.weights.shape == (60, 4)
+    # replicates that are numbered from 0 stay
+    zero = frame.rename(columns={f"r{r}": f"r{r - 1}" for r in range(1, 41)})
+    read = Survey.from_frame(zero, weights="w", replicates={"columns": "r", "method": "bootstrap"})
+    assert error(read) == pytest.approx(error(made))
+
+
+def test_negative_replicate_weights_are_used(rng):
+    """As successive differences give them in real files; the variance is the formula's."""
+    n, size = 40, 80
+    frame = pd.DataFrame({"w": rng.gamma(3, 10, n), "y": rng.lognormal(size=n), "g": np.arange(n) % 3})
+    columns = (frame["w"].to_numpy()[:, None] * (1 + rng.normal(0, 0.5, (n, size)))).round()
+    columns[3] = -np.abs(columns[3])
+    frame = frame.join(pd.DataFrame(columns, columns=[f"r{r + 1}" for r in range(size)]))
+    survey = Survey.from_frame(frame, weights="w", replicates={"columns": "r", "method": "sdr"})
+    assert (survey.replicates.weights < 0).any() and "negative, and used" in survey.summary()
+    y = frame["y"].to_numpy()
+    table = sae.direct(survey, "y", by="g")
+    for g in range(3):
+        mine = np.arange(n) % 3 == g
+        theta = np.array([np.average(y[mine], weights=columns[mine, r]) for r in range(size)])
+        expected = np.sqrt(4 / size * np.sum((theta - table["estimate"][g]) ** 2))
+        assert table["se"][g] == pytest.approx(expected, rel=EXACT)
+    for kind in ("median", "gini", "qsr", "arpr", "poverty_gap", "threshold"):
+        one = sae.direct(survey, sae.Indicator("y", kind=kind), by="g")
+        assert np.isfinite(one["estimate"]).all() and np.isfinite(one["se"]).all()
+
+
 @pytest.mark.parametrize(
     ("method", "options", "said"),
     [
         ("bootstrap", {"replicates": 10}, "needs a seed"),
         ("bootstrap", {"seed": 1}, "needs its number of replicates"),
+        ("bootstrap", {"seed": 1, "replicates": 2.5}, "a whole one from 2 on, not 2.5"),
+        ("bootstrap", {"seed": 1, "replicates": "many"}, "not 'many'"),
+        ("bootstrap", {"seed": -1, "replicates": 9}, "negative"),
+        ("fay", {"rho": "half"}, "needs rho between 0 and 1, not 'half'"),
         ("jkn", {"replicates": 10}, "follows from the design"),
         ("jkn", {"seed": 1}, "draws nothing at random"),
         ("jk1", {}, "jk1 is for designs without strata; this one has 2"),
@@ -290,3 +388,69 @@ def test_faults_of_replicate_columns(frame, replicates, kind, said):
 def test_refusals_when_making_replicates(rng, method, options, said):
     with pytest.raises(SaeSpecError, match=said):
         stratified(rng, [2, 3]).with_replicates(method, **options)
+
+
+# ---------------------------------------------------------------- random files
+
+
+def check_random_files(rng, inputs):
+    """Files with replicates of every kind, and what spoils them: the formula's variance, or a SaeError."""
+    right = 0
+    for _ in range(inputs):
+        n, size = int(rng.integers(1, 40)), int(rng.integers(1, 12))
+        weights = rng.gamma(3, 1, n) * rng.choice([1.0, 100.0])
+        if rng.random() < 0.5:
+            weights /= weights.mean()
+        weights[rng.random(n) < 0.1] = 0.0
+        factors = rng.choice([0.0, 1.0, 2.0, 0.3, 1.7, -0.2], (n, size))
+        columns = factors if (is_factor := rng.random() < 0.3) else factors * weights[:, None]
+        first = int(rng.integers(0, 2))
+        frame = pd.DataFrame(columns, columns=[f"r{first + r}" for r in range(size)])
+        frame = frame.assign(w=weights, y=rng.normal(size=n), g=rng.integers(0, 2, n))
+        spoilt = rng.integers(0, 8)
+        if spoilt == 0:
+            frame["r0"] = weights
+        if spoilt == 1:
+            frame.loc[rng.integers(0, n), f"r{first}"] = rng.choice([np.nan, np.inf])
+        if spoilt == 2:
+            frame[f"r{first}"] = "text"
+        given = {"columns": "r", "method": rng.choice(["brr", "jk1", "bootstrap", "sdr", "fay", "jkn", "no"])}
+        for name, values in {
+            "scale": [0.5, 0, "x", None],
+            "rho": [0.5, 2, "x"],
+            "rscales": [np.full(size, 0.5), [1.0], "x"],
+            "factors": [True, is_factor, "x"],
+            "centre": ["mean", "estimate", "x"],
+        }.items():
+            if rng.random() < 0.25:
+                given[name] = values[rng.integers(0, len(values))]
+        try:
+            survey = Survey.from_frame(frame, weights="w", replicates=given)
+            table = sae.direct(survey, "y", by="g")
+        except SaeError:
+            continue
+        made = survey.replicates
+        numbered = sorted(frame.filter(regex=r"^r\d+$"), key=lambda name: int(name[1:]))
+        read = frame[numbered].to_numpy(float)[:, -made.weights.shape[1] :]
+        if given.get("factors"):
+            read = read * weights[:, None]
+        np.testing.assert_array_equal(made.weights, read)
+        for _, row in table.frame.iterrows():
+            mine = (frame["g"] == int(row["domain"])).to_numpy() & (weights > 0)
+            if mine.sum() > 1 and row["status"] == "ok":
+                y, own = frame["y"].to_numpy()[mine], made.weights[mine]
+                theta = y @ own / own.sum(axis=0)
+                centre = row["estimate"] if made.centre == "estimate" else theta.mean()
+                expected = np.sqrt(made.scale * np.sum(made.rscales * (theta - centre) ** 2))
+                assert row["se"] == pytest.approx(expected, rel=1e-6)
+                right += 1
+    return right
+
+
+def test_random_files(rng):
+    assert check_random_files(rng, 120) > 8
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_files(rng):
+    assert check_random_files(rng, 10_000) > 1000

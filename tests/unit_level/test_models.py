@@ -86,7 +86,7 @@ def test_a_survey_gives_the_numbers_of_its_frame(name, units, areas):
     pd.testing.assert_frame_equal(from_survey.coefficients, from_frame.coefficients)
     part = fitted(name, survey.subset("x >= 1"), rows)  # its records alone
     pd.testing.assert_frame_equal(part.to_frame(), fitted(name, units[units["x"] >= 1], rows).to_frame())
-    with pytest.raises(SaeInputError, match="cannot be fitted"):
+    with pytest.raises(SaeInputError, match="The units are a list, not a pandas DataFrame"):
         fitted(name, [1, 2], rows)
 
 

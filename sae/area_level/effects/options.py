@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux, SpatialEffect
-from sae.area_level.effects.temporal import AR1, RW1, RW2, RandomWalk
+from sae.area_level.effects.temporal import AR1, RW1, RW2, TemporalEffect
 from sae.errors import SaeSpecError
 from sae.specs import split_formula
 from sae.specs.priors import Prior, prior_of
@@ -18,7 +18,7 @@ _SPATIAL: dict[str, Any] = {"sar": SAR, "bym2": BYM2, "leroux": Leroux, "car": C
 _TEMPORAL: dict[str, Any] = {"ar1": AR1, "rw1": RW1, "rw2": RW2}
 
 
-def free_parameters(spatial: SpatialEffect | None, temporal: AR1 | RandomWalk | None) -> tuple[str, ...]:
+def free_parameters(spatial: SpatialEffect | None, temporal: TemporalEffect | None) -> tuple[str, ...]:
     """Parameters that a combination of components estimates, in the order of the kernel."""
     names = ["sigma2_u", *(["rho_u"] if spatial else [])]
     if temporal:
@@ -29,7 +29,7 @@ def free_parameters(spatial: SpatialEffect | None, temporal: AR1 | RandomWalk | 
 def structure_description(
     formula: str,
     spatial: SpatialEffect | None,
-    temporal: AR1 | RandomWalk | None,
+    temporal: TemporalEffect | None,
     method: str,
     prior: Prior | str | None,
 ) -> str:

@@ -9,10 +9,11 @@ import pandas as pd
 
 from sae.area_level.arrays import AreaArrays, model_scale
 from sae.area_level.effects.spatial import SpatialEffect
-from sae.area_level.effects.temporal import AR1, RandomWalk, positions
+from sae.area_level.effects.temporal import TemporalEffect
 from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.numerics.spacetime.fit import SpaceTimeProblem, spacetime_problem
 from sae.results import Message, boundary_all, residual_table
 from sae.specs import Design
@@ -31,31 +32,51 @@ class Panel:
     rows : AreaRows
         With the period in ``time`` where the model has one.
     problem : SpaceTimeProblem
+        In the coordinates of `basis`.
     arrays : AreaArrays
         The same rows as one fit, for what all area-level models do with them.
+    basis : Basis
+    X : ndarray of float, shape (M, p)
+        Covariates in the coordinates of `basis`.
+    level : ndarray of float, shape (M,)
+        What is taken out of the direct estimates.
     area, period : ndarray of int, shape (M,)
         Place of each row on the grid.
     areas : list of str
     islands : list of str
         Areas without a neighbour; empty without a map.
+    gaps : list of Message
+        Periods that no row has.
     """
 
     rows: AreaRows
     problem: SpaceTimeProblem
     arrays: AreaArrays
+    basis: Basis
+    X: np.ndarray
+    level: np.ndarray
     area: np.ndarray
     period: np.ndarray
     areas: list[str]
     islands: list[str]
+    gaps: list[Message]
 
     def of_rows(self, grid: np.ndarray) -> np.ndarray:
         """Values of the rows from a grid, shape (..., D, T)."""
         return grid[..., self.area, self.period]
 
+    def estimates(self, grid: np.ndarray) -> np.ndarray:
+        """Values of the rows from a grid of predictions, on the scale of the direct estimates."""
+        return self.of_rows(grid) + self.level
+
+    def fitted(self, beta: np.ndarray) -> np.ndarray:
+        """Regression part of the rows from coefficients in the coordinates of `basis`, shape (M,)."""
+        return np.asarray(self.level + self.X @ beta)
+
     def messages(self, at_zero: bool = False) -> list[Message]:
         """Return what is to be said of variances all estimated 0, of the covariates and of the map."""
         messages = [boundary_all()] if at_zero else []
-        messages += self.arrays.messages()
+        messages += [*self.gaps, *self.arrays.messages()]
         if self.islands:
             text = f"{len(self.islands)} areas have no neighbour: {name_some(self.islands)}."
             messages.append(Message(text))
@@ -70,10 +91,11 @@ class Panel:
         effects : ndarray of float, shape (M,)
             Variances of the area effects.
         beta_cov : ndarray of float, shape (p, p)
+            In the coordinates of `basis`.
         """
         on, arrays = np.flatnonzero(self.rows.sampled), self.arrays
         total = effects + np.where(self.rows.sampled, arrays.D, 0.0)
-        taken = np.einsum("mp,pq,mq->m", arrays.X, beta_cov, arrays.X)
+        taken = np.einsum("mp,pq,mq->m", self.X, beta_cov, self.X)
         residual = arrays.y - fitted
         standardised = residual / np.sqrt(np.maximum(total - taken, 1e-12 * total))
         columns = (fitted, residual, standardised, taken / total)
@@ -90,7 +112,7 @@ class Panel:
 
 
 def build_panel(
-    rows: AreaRows, covariates: str, spatial: SpatialEffect | None, temporal: AR1 | RandomWalk | None
+    rows: AreaRows, covariates: str, spatial: SpatialEffect | None, temporal: TemporalEffect | None
 ) -> Panel:
     """Check the rows, lay them on the grid and build the design.
 
@@ -117,15 +139,18 @@ def build_panel(
     areas = list(dict.fromkeys(names))
     place = {area: k for k, area in enumerate(areas)}
     area = np.array([place[name] for name in names], dtype=np.int64)
-    period = np.zeros(len(names), dtype=np.int64)
+    period, gaps = np.zeros(len(names), dtype=np.int64), list[Message]()
     if temporal is not None:
         periods = rows.fits.iloc[:, 0]
-        period = positions(periods, temporal.column)[rows.fit]
+        axis = temporal.axis(periods)
+        period, gaps = axis.place[rows.fit], axis.messages
         rows = replace(rows, table=rows.table.assign(time=labels(periods).to_numpy(dtype=object)[rows.fit]))
     _refuse_twice(area, period, areas, temporal)
     n_areas, n_times = len(areas), int(period.max()) + 1
+    basis = orthonormal_basis(X[rows.sampled], y[rows.sampled])
+    level, Q = X @ basis.fitted, basis.of(X)
     grid_y, grid_X = np.full((n_areas, n_times), np.nan), np.zeros((n_areas, n_times, X.shape[1]))
-    grid_y[area, period], grid_X[area, period] = np.where(rows.sampled, y, np.nan), X
+    grid_y[area, period], grid_X[area, period] = np.where(rows.sampled, y - level, np.nan), Q
     psi = np.zeros((n_areas, n_times, n_times))
     psi[area, period, period] = D
     if temporal is not None:
@@ -145,7 +170,8 @@ def build_panel(
         design,
         "identity",
     )
-    return Panel(rows, spacetime_problem(grid_y, grid_X, psi, W), arrays, area, period, areas, islands)
+    problem = spacetime_problem(grid_y, grid_X, psi, W)
+    return Panel(rows, problem, arrays, basis, Q, level, area, period, areas, islands, gaps)
 
 
 def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], temporal: object) -> None:
@@ -164,7 +190,7 @@ def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], tempor
 def _covary(
     psi: np.ndarray,
     rows: AreaRows,
-    temporal: AR1 | RandomWalk,
+    temporal: TemporalEffect,
     area: np.ndarray,
     period: np.ndarray,
 ) -> None:

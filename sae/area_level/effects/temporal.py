@@ -5,29 +5,78 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError
+from sae.area_level.effects.periods import TimeAxis, time_axis
+from sae.errors import SaeSpecError
+from sae.literals import TimeUnit
+from sae.specs import one_of
 
-__all__ = ["AR1", "RW1", "RW2", "RandomWalk", "positions"]
+__all__ = ["AR1", "RW1", "RW2", "RandomWalk", "TemporalEffect"]
+
+
+class TemporalEffect:
+    """What effects over time share: the column of the periods, its unit, and sampling covariances."""
+
+    column: str
+    covariance: str | None
+    unit: TimeUnit | None
+    kind: ClassVar[str]
+    options: ClassVar[frozenset[str]] = frozenset({"covariance", "unit"})
+    order: ClassVar[int] = 0  # of differences: 0 is no random walk
+
+    def __post_init__(self) -> None:
+        if self.unit is not None:
+            one_of("unit", self.unit, TimeUnit)
+
+    def axis(self, periods: pd.Series) -> TimeAxis:
+        """Place the periods, each once, on a regular axis: see `time_axis`."""
+        return time_axis(periods, self.column, self.unit)
+
+    @property
+    def _options(self) -> dict[str, str]:
+        """What the text says beside the column."""
+        given = {"covariance": self.covariance, "unit": self.unit}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def text(self) -> str:
+        """The component as it stands in a model file."""
+        options = (f"{name} {value}" for name, value in self._options.items())
+        return f"{self.kind}: " + ", ".join([self.column, *options])
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """Read "KIND: COLUMN", with ", OPTION VALUE" where wanted."""
+        kind, _, rest = (part.strip() for part in text.partition(":"))
+        column, *options = (part.strip() for part in rest.split(","))
+        known: dict[str, Any] = dict(option.split(" ", 1) for option in options if " " in option)
+        if kind.lower() != cls.kind or not column or len(known) < len(options) or set(known) - cls.options:
+            raise SaeSpecError(f"temporal = {text!r} cannot be read.", hint=f'Write "{cls.kind}: COLUMN".')
+        return cls(column, **cls._values(known))  # type: ignore[call-arg]
+
+    @classmethod
+    def _values(cls, known: dict[str, Any]) -> dict[str, Any]:
+        return known
 
 
 @dataclass(frozen=True)
-class AR1:
+class AR1(TemporalEffect):
     """Area-by-time effects v_t = ρ v_{t-1} + ε within each area, beside the area effect.
 
     Parameters
     ----------
     column : str
-        The periods: whole numbers (a gap is a gap in time), or text that sorts by time, taken as equally
-        spaced.
+        The periods: years, quarters (2020Q4), months (2020-12), dates, or whole numbers 1, 2, 3. A period
+        that all areas lack is a gap in time, and named.
     rho : {None, 0.0}
         Estimated, or fixed at 0: independent effects over time (model S of Marhuenda, Molina and Morales).
     covariance : str, optional
         Column of a plain frame: sampling covariance of the direct estimate with that of the same area one
         period before (overlap of a panel); further lags count as 0. `DirectEstimates.covariance` is used by
         itself.
+    unit : {"step", "year", "half-year", "quarter", "month", "week", "day"}, optional
+        Of the periods, where the column holds codes: 20204 is a quarter, 202012 a month.
 
     References
     ----------
@@ -37,66 +86,41 @@ class AR1:
     --------
     >>> sae.AR1("year", rho=0.0).text
     'ar1: year, rho 0'
+    >>> sae.AR1("wave", unit="quarter").text
+    'ar1: wave, unit quarter'
     """
 
     column: str
     rho: float | None = None
     covariance: str | None = None
-    order: ClassVar[int] = 0  # of differences: it is no random walk
+    unit: TimeUnit | None = None
+    kind: ClassVar[str] = "ar1"
+    options: ClassVar[frozenset[str]] = TemporalEffect.options | {"rho"}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rho is not None and self.rho != 0:
             raise SaeSpecError(f"AR1(rho={self.rho}): rho is estimated (None) or 0.")
 
     @property
-    def text(self) -> str:
-        """The component as it stands in a model file."""
-        fixed = ", rho 0" if self.rho is not None else ""
-        return f"ar1: {self.column}{fixed}" + (f", covariance {self.covariance}" if self.covariance else "")
+    def _options(self) -> dict[str, str]:
+        return {**({} if self.rho is None else {"rho": "0"}), **super()._options}
 
     @classmethod
-    def of_text(cls, text: str) -> AR1:
-        """Read "ar1: COLUMN", with ", rho 0" and ", covariance COLUMN" where wanted."""
-        kind, _, rest = (part.strip() for part in text.partition(":"))
-        column, *options = (part.strip() for part in rest.split(","))
-        known: dict[str, Any] = {}
-        for option in options:
-            name, _, value = option.partition(" ")
-            known[name] = float(value) if name == "rho" else value
-        if kind.lower() != "ar1" or not column or set(known) - {"rho", "covariance"}:
-            raise SaeSpecError(f"temporal = {text!r} cannot be read.", hint='Write "ar1: COLUMN".')
-        return cls(column, **known)
+    def _values(cls, known: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {name: float(value) if name == "rho" else value for name, value in known.items()}
+        except ValueError:
+            raise SaeSpecError(f"rho = {known['rho']!r} is no number.", hint='Write "rho 0".') from None
 
 
 @dataclass(frozen=True)
-class RandomWalk:
+class RandomWalk(TemporalEffect):
     """What random walks over the periods share."""
 
     column: str
     covariance: str | None = None
-    order: ClassVar[int]
-
-    @property
-    def text(self) -> str:
-        """The component as it stands in a model file."""
-        return f"rw{self.order}: {self.column}" + (
-            f", covariance {self.covariance}" if self.covariance else ""
-        )
-
-    @classmethod
-    def of_text(cls, text: str) -> Self:
-        """Read "rw1: COLUMN", with ", covariance COLUMN" where wanted."""
-        kind, _, rest = (part.strip() for part in text.partition(":"))
-        column, *options = (part.strip() for part in rest.split(","))
-        known = dict(option.split(" ", 1) for option in options if " " in option)
-        if (
-            kind.lower() != f"rw{cls.order}"
-            or not column
-            or len(known) < len(options)
-            or set(known) - {"covariance"}
-        ):
-            raise SaeSpecError(f"temporal = {text!r} cannot be read.", hint=f'Write "rw{cls.order}: COLUMN".')
-        return cls(column, **known)
+    unit: TimeUnit | None = None
 
 
 class RW1(RandomWalk):
@@ -107,7 +131,7 @@ class RW1(RandomWalk):
 
     Parameters
     ----------
-    column, covariance : str
+    column, covariance, unit : str
         As for `AR1`.
 
     References
@@ -120,6 +144,7 @@ class RW1(RandomWalk):
     'rw1: year'
     """
 
+    kind: ClassVar[str] = "rw1"
     order: ClassVar[int] = 1
 
 
@@ -131,38 +156,9 @@ class RW2(RandomWalk):
 
     Parameters
     ----------
-    column, covariance : str
+    column, covariance, unit : str
         As for `AR1`.
     """
 
+    kind: ClassVar[str] = "rw2"
     order: ClassVar[int] = 2
-
-
-def positions(labels: pd.Series, column: str) -> np.ndarray:
-    """Place each period on a regular time axis, 0 the first; a gap of whole numbers is a gap in time.
-
-    Parameters
-    ----------
-    labels : Series
-        The periods, each once, sorted: whole numbers, or what is taken as equally spaced.
-    column : str
-        Their name, for the message.
-
-    Raises
-    ------
-    SaeInputError
-        If there is one period only.
-
-    Examples
-    --------
-    >>> from sae.area_level.effects.temporal import positions
-    >>> positions(pd.Series([2014, 2016, 2020]), "year").tolist()
-    [0, 1, 3]
-    """
-    if len(labels) < 2:
-        raise SaeInputError(f"{column} has one period only ({labels.iloc[0]}).", column=column)
-    values = pd.to_numeric(labels, errors="coerce").to_numpy(dtype=float)
-    if np.isfinite(values).all() and (values == np.round(values)).all():
-        gaps = np.diff(values).astype(np.int64)
-        return np.concatenate([[0], np.cumsum(gaps // np.gcd.reduce(gaps))])
-    return np.arange(len(labels))

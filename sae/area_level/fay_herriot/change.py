@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import stdtrit
 
 from sae.errors import SaeInputError, name_some
 from sae.results import Result
@@ -27,9 +26,9 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        By domain: first, last, change, mse, se, ci_low, ci_high. The MSE counts how the errors of the two
-        predictions go together (area effect, time effects, coefficients, overlap of the samples); the ends
-        are Student's t on it.
+        By domain: first, last, change, mse, se, ci_low, ci_high, interval. The MSE counts how the errors of
+        the two predictions go together (area effect, time effects, coefficients, overlap of the samples). It
+        and the ends rest on what makes the intervals of the table, as `interval` says.
 
     Raises
     ------
@@ -45,7 +44,7 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
     >>> spec = sae.FayHerriot("y ~ 1", temporal=sae.AR1("year"), replicates=20)
     >>> fit = spec.fit(frame.assign(vardir=0.5), seed=1)
     >>> sae.area_level.change(fit, 2020, 2022).columns.tolist()
-    ['domain', 'first', 'last', 'change', 'mse', 'se', 'ci_low', 'ci_high']
+    ['domain', 'first', 'last', 'change', 'mse', 'se', 'ci_low', 'ci_high', 'interval']
     """
     frame = fit.estimates.frame
     periods = frame["time"]
@@ -73,11 +72,8 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
         shape=(len(count), len(frame)),
     )
     estimate = frame["estimate"].to_numpy(dtype=float)
-    mse = np.asarray(fit.joint.mse_of(contrasts)).ravel()
     summary = fit.diagnostics.iloc[0]
-    degrees = float(summary["sampled"] - summary["coefficients"])
-    half = stdtrit(degrees, 0.5 * (1.0 + fit.spec.level)) * np.sqrt(mse)
-    moved = estimate[stop] - estimate[start]
+    moved, mse, ends = fit.sums(contrasts, float(summary["sampled"] - summary["coefficients"]))
     return pd.DataFrame(
         {
             "domain": domains,
@@ -86,7 +82,8 @@ def change(fit: Result, first: object, last: object) -> pd.DataFrame:
             "change": moved,
             "mse": mse,
             "se": np.sqrt(mse),
-            "ci_low": moved - half,
-            "ci_high": moved + half,
+            "ci_low": ends.low,
+            "ci_high": ends.high,
+            "interval": ends.interval,
         }
     )

@@ -23,6 +23,7 @@ from sae.results import (
     area_intervals,
     boundary,
     no_interval,
+    same_source,
 )
 
 __all__ = ["METHOD_NAMES", "fit_eblup"]
@@ -112,14 +113,29 @@ def fit_eblup(
     source = NormalDraws(
         estimate[order], joint.reordered(order), transform, rows.labels, arrays.coefficient_labels
     )
+    known = None
     if finite is not None:
         columns, reported_joint, source = finite.figures(columns, reported_joint, source, rest[order])
+        known = 1.0 - finite.fraction, finite.of(np.zeros(len(rest)))
+    joint, draws = same_source(
+        ends,
+        [arrays.order[areas] for areas in arrays.blocks],
+        columns["estimate"],
+        reported_joint,
+        source,
+        known,
+    )
     return Eblup(
         **columns,
-        joint=reported_joint,
-        source=source,
+        joint=joint,
+        source=draws,
         tables=eblup_tables(arrays, fits, parts, method),
-        messages=(*_boundary(arrays, fits), *arrays.messages(), *no_interval(missing, arrays.names)),
+        messages=(
+            *_boundary(arrays, fits),
+            *arrays.messages(),
+            *reported.messages,
+            *no_interval(missing, arrays.names),
+        ),
     )
 
 

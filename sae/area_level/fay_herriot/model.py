@@ -277,6 +277,8 @@ class FayHerriot(AreaModel[Result]):
             return posterior_result(self, panel.rows, panel.arrays.data, posterior, record)
         eblup = fit_structured(
             panel,
+            self.spatial,
+            self.temporal,
             free_parameters(self.spatial, self.temporal),
             method=self.method,
             mse=self.mse,

@@ -16,6 +16,7 @@ from sae.numerics.fay_herriot.jackknife import jackknife_mse
 from sae.numerics.fay_herriot.mse import Predictions
 from sae.numerics.fay_herriot.mse_log import log_mse
 from sae.numerics.inference.transforms import Transform, normal_mean
+from sae.results import Message
 
 __all__ = ["Reported", "check_mse", "chosen_mse", "mse_name", "reported_mse"]
 
@@ -67,10 +68,11 @@ def mse_name(method: str) -> str:
 
 @dataclass(frozen=True)
 class Reported:
-    """Mean squared errors, squared units of the reported scale, and the name of each."""
+    """Mean squared errors, squared units of the reported scale, the name of each, and what is to be said."""
 
     mse: np.ndarray
     name: np.ndarray
+    messages: tuple[Message, ...] = ()
 
 
 def reported_mse(
@@ -104,6 +106,7 @@ def reported_mse(
     )
     estimate, left = (np.concatenate([getattr(part, name) for part in parts]) for name in ("estimate", "g1"))
     slope = transform.slope(estimate, left)
+    messages: tuple[Message, ...] = ()
     if way == "analytical":
         name = mse_name(method)
         if back == "crude":
@@ -125,7 +128,7 @@ def reported_mse(
             name = f"analytical, Slud–Maiti, {method.upper()}"
     elif way.startswith("bootstrap"):
         assert seed is not None
-        mse, corrected = bootstrap_mse(
+        mse, error, corrected = bootstrap_mse(
             fits,
             arrays.D,
             np.ascontiguousarray(arrays.X.T),
@@ -138,16 +141,26 @@ def reported_mse(
             seed=seed,
             slope=slope if way == "bootstrap-corrected" else None,
         )
-        name = f"parametric bootstrap, {replicates} replicates"
+        share = 0.5 * error / np.where(mse > 0, mse, 1.0)  # of a root
+        name = f"parametric bootstrap, {replicates} replicates, se to {share.max():.1%}"
+        messages = (_monte_carlo(share, replicates),)
         if way == "bootstrap":
-            return Reported(mse, np.full(len(mse), name))
+            return Reported(mse, np.full(len(mse), name), messages)
         name = f"{name}, bias-corrected"
     else:
         mse, corrected = _jackknife(arrays, fits, method, weighted=way == "weighted-jackknife")
         name = way.replace("-", " ")
         if transform.name != "identity":
             mse, name = _back_transformed(transform, estimate, left, mse), f"{name}, quadrature"
-    return Reported(mse, np.where(corrected, name, f"{name}, bias term left out"))
+    return Reported(mse, np.where(corrected, name, f"{name}, bias term left out"), messages)
+
+
+def _monte_carlo(share: np.ndarray, replicates: int) -> Message:
+    """Say how far standard errors of the bootstrap move with the seed, as shares of them."""
+    return Message(
+        f"The standard errors come from {replicates} bootstrap replicates: their Monte Carlo error is "
+        f"{np.median(share):.1%} of them in the median and at most {share.max():.1%}."
+    )
 
 
 def _back_transformed(

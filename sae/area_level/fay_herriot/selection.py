@@ -17,7 +17,7 @@ from sae.numerics.fay_herriot.criteria import bootstrap_penalties
 from sae.numerics.fay_herriot.fit import FayHerriotFits, fit_batch
 from sae.numerics.random.streams import seed_of
 from sae.quality import information_criteria
-from sae.specs import one_of, split_formula
+from sae.specs import one_of, parse_terms, split_formula
 
 if TYPE_CHECKING:
     from sae.tables import DirectEstimates
@@ -194,10 +194,8 @@ def _check(spec: FayHerriot, criterion: str, seed: object, replicates: int) -> N
 
 def _terms(covariates: str) -> tuple[bool, tuple[str, ...]]:
     """Return whether there is an intercept, and the other terms in their order."""
-    from formulaic import Formula
-
-    names = [str(term) for term in Formula(covariates)]
-    return "1" in names, tuple(name for name in names if name != "1")
+    terms = parse_terms(covariates)
+    return terms.intercept, terms.texts
 
 
 def _right_side(intercept: bool, chosen: Sequence[str], terms: Sequence[str]) -> str:
@@ -209,7 +207,7 @@ def _right_side(intercept: bool, chosen: Sequence[str], terms: Sequence[str]) ->
 
 def _changes(now: Sequence[str], terms: Sequence[str], direction: str) -> dict[str, tuple[str, ...]]:
     """Return what the next step may do, respecting interactions."""
-    parts = {term: set(term.split(":")) for term in terms}
+    parts = {term: {factor.text for factor in parse_terms(term).factors} for term in terms}
     changes = {}
     if direction != "forward":
         for term in now:

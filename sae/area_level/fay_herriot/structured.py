@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sae.area_level.arrays import refuse_unit
 from sae.area_level.effects.options import BOOTSTRAPS
 from sae.area_level.effects.panel import Panel
+from sae.area_level.effects.spatial import SpatialEffect
+from sae.area_level.effects.temporal import AR1, RandomWalk
+from sae.area_level.fay_herriot.structured_bayes import field_of
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.linalg.cholesky import factorise
-from sae.numerics.spacetime.bootstrap import SpaceTimeBootstrap, bootstrap_spacetime
+from sae.numerics.spacetime.bootstrap import bootstrap_spacetime
 from sae.numerics.spacetime.fit import (
     PARAMETERS,
     SpaceTimeFit,
@@ -31,43 +35,45 @@ from sae.results import (
     Eblup,
     FitTables,
     Interval,
+    IntervalKind,
     NormalDraws,
-    area_intervals,
     coefficient_index,
     coefficient_table,
     explained_share,
+    field_intervals,
+    no_interval,
     no_seed,
-    pooled_interval,
+    same_source,
     t_interval,
 )
 
-__all__ = ["fit_structured", "independent_interval", "residuals_of"]
+__all__ = ["fit_structured", "residuals_of"]
 
 
 class _Options(NamedTuple):
-    """How the MSE and the intervals are to be had."""
+    """How the MSE is to be had."""
 
     free: tuple[str, ...]
     method: str
     mse: str
     replicates: int
     seed: int | None
-    few: bool
 
 
 @dataclass(frozen=True, eq=False)
 class _Error:
-    """MSE of the rows, its name, and jointly; errors of the bootstrap, shape (B, M), if there was one."""
+    """MSE of the rows, its name, and jointly."""
 
     mse: np.ndarray
     name: str
     joint: JointError
     streams: tuple[str, ...]
-    errors: np.ndarray | None
 
 
 def fit_structured(
     panel: Panel,
+    spatial: SpatialEffect | None,
+    temporal: AR1 | RandomWalk | None,
     free: tuple[str, ...],
     *,
     method: str,
@@ -78,13 +84,14 @@ def fit_structured(
 ) -> Eblup:
     """Fit a panel whose area effects are spatial or go over time.
 
-    Intervals: with 50 sampled areas or more, and a positive variance, Student's t on the MSE; with fewer,
-    pooled quantiles of the bootstrap errors of prediction times √MSE, which needs a seed; with all variances
-    estimated 0, the posterior of the model with independent effects, which knows that they may be larger.
+    Intervals: with 50 sampled areas or more, and all variances positive, Student's t on the MSE; else the
+    exact posterior with flat priors of the variances, which knows that they may be larger.
 
     Parameters
     ----------
     panel : Panel
+    spatial, temporal : component or None
+        At least one of them.
     free : tuple of str
         Parameters that are estimated: see `free_parameters`.
     method : {"reml", "ml"}
@@ -100,43 +107,46 @@ def fit_structured(
     Raises
     ------
     SaeSpecError
-        If there are fewer than 50 areas, or a bootstrap is to be run, and there is no seed.
+        If a bootstrap is to be run and there is no seed.
     """
+    refuse_unit(panel.arrays)
     arrays = panel.arrays
-    few = len(np.unique(panel.area[panel.rows.sampled])) < FEW_AREAS
     if mse == "auto":
         mse = "bootstrap" if "sigma2_v" in free else "analytical"
     if seed is None and mse != "analytical":
         raise no_seed("The MSE comes from a bootstrap")
-    if seed is None and few:
-        raise no_seed(f"Intervals with fewer than {FEW_AREAS} areas come from a bootstrap")
-    options = _Options(free, method, mse, replicates, seed, few)
+    options = _Options(free, method, mse, replicates, seed)
     fit = fit_spacetime(panel.problem, free, method=method)
     at = predict_spacetime(panel.problem, fit.parameters[None])
     error = _error(panel, fit, at, options)
-    estimate = panel.of_rows(fit.eblup)
+    estimate = panel.estimates(fit.eblup)
     weight = np.diagonal(at.blocks[0] @ np.linalg.inv(panel.problem.psi), axis1=1, axis2=2)
     gamma = np.where(arrays.sampled, panel.of_rows(weight), 0.0)
-    at_zero = not (fit.parameters[[0, 2]] > 0).any()
+    ends = _interval(panel, spatial, temporal, fit, estimate, error.mse, free, level)
+    normal = NormalDraws(estimate, error.joint, TRANSFORMS["identity"], panel.rows.labels, error.streams)
+    joint, source = same_source([ends], [np.arange(len(estimate))], estimate, error.joint, normal)
+    missing = np.full(len(estimate), ends.kind is IntervalKind.NONE)
     return Eblup.of(
         estimate,
         error.mse,
-        _interval(panel, estimate, error, few=few, at_zero=at_zero, level=level),
+        ends,
         gamma,
         error.name,
-        error.joint,
-        NormalDraws(estimate, error.joint, TRANSFORMS["identity"], panel.rows.labels, error.streams),
+        joint,
+        source,
         _tables(panel, fit, options, gamma),
-        panel.messages(at_zero),
+        [
+            *panel.messages(not (fit.parameters[[0, 2]] > 0).any()),
+            *no_interval(missing, panel.rows.names, "so few areas"),
+        ],
         {"islands": tuple(panel.islands)},
     )
 
 
 def _error(panel: Panel, fit: SpaceTimeFit, at: SpaceTimePrediction, options: _Options) -> _Error:
-    boot: SpaceTimeBootstrap | None = None
-    free, method, mse_option, replicates, seed, few = options
+    free, method, mse_option, replicates, seed = options
     drawn = "nonparametric" if mse_option.startswith("nonparametric") else "parametric"
-    if seed is not None and (few or mse_option in BOOTSTRAPS):
+    if seed is not None and mse_option in BOOTSTRAPS:
         boot = bootstrap_spacetime(
             panel.problem,
             fit,
@@ -148,8 +158,7 @@ def _error(panel: Panel, fit: SpaceTimeFit, at: SpaceTimePrediction, options: _O
             method=method,
             kind=drawn,
         )
-    errors = None if boot is None else panel.of_rows(boot.errors)
-    if boot is not None and errors is not None and mse_option in BOOTSTRAPS:
+        errors = panel.of_rows(boot.errors)
         mse, name = panel.of_rows(boot.mse), f"{drawn} bootstrap, {replicates} replicates"
         if mse_option.endswith("-corrected"):
             corrected, name = panel.of_rows(boot.corrected), f"{name}, bias-corrected"
@@ -157,7 +166,7 @@ def _error(panel: Panel, fit: SpaceTimeFit, at: SpaceTimePrediction, options: _O
         scale = np.sqrt(mse / (errors**2).mean(axis=0))
         root = sparse.csr_array((errors * scale / np.sqrt(len(errors))).T)
         streams = tuple(f"replicate {b}" for b in range(len(errors)))
-        return _Error(mse, name, JointError.of_root(root, mse), streams, errors)
+        return _Error(mse, name, JointError.of_root(root, mse), streams)
     parts = mse_spacetime(panel.problem, fit, free, method=method)
     whole = panel.of_rows(parts.mse)
     mse = np.where(whole > 0, whole, panel.of_rows(parts.g1 + parts.g2 + 2.0 * parts.g3))
@@ -166,32 +175,31 @@ def _error(panel: Panel, fit: SpaceTimeFit, at: SpaceTimePrediction, options: _O
     root = sparse.csr_array(error_root(panel.problem, fit.parameters, at)[place])
     cells = [f"within\x1f{cell}" for cell in panel.cells]
     streams = (*panel.areas, *cells, *panel.arrays.coefficient_labels)
-    return _Error(mse, name, JointError.of_root(root, mse), streams, errors)
-
-
-def independent_interval(panel: Panel, estimate: np.ndarray, mse: np.ndarray, level: float) -> Interval:
-    """Intervals where all variances were estimated 0: the posterior of the model with independent effects."""
-    arrays = panel.arrays
-    ends = area_intervals(
-        0.0, estimate, mse, arrays.y, arrays.D, np.ascontiguousarray(arrays.X.T), arrays.sampled, level
-    )
-    return ends.detailed("independent effects")
+    return _Error(mse, name, JointError.of_root(root, mse), streams)
 
 
 def _interval(
-    panel: Panel, estimate: np.ndarray, error: _Error, *, few: bool, at_zero: bool, level: float
+    panel: Panel,
+    spatial: SpatialEffect | None,
+    temporal: AR1 | RandomWalk | None,
+    fit: SpaceTimeFit,
+    estimate: np.ndarray,
+    mse: np.ndarray,
+    free: tuple[str, ...],
+    level: float,
 ) -> Interval:
-    if at_zero:
-        return independent_interval(panel, estimate, error.mse, level)
-    if few and error.errors is not None:
-        return pooled_interval(estimate, error.mse, error.errors, level)
-    m, p = int(panel.arrays.sampled.sum()), panel.arrays.X.shape[1]
-    return t_interval(estimate, error.mse, m - p, level)
+    arrays = panel.arrays
+    variances = [fit.parameters[PARAMETERS.index(name)] for name in free if name.startswith("sigma2")]
+    if len(np.unique(panel.area[arrays.sampled])) >= FEW_AREAS and all(variances):
+        return t_interval(estimate, mse, int(arrays.sampled.sum()) - arrays.X.shape[1], level)
+    return field_intervals(
+        lambda prior: field_of(panel, spatial, temporal, prior), arrays.X, panel.area, arrays.sampled, level
+    )
 
 
 def _tables(panel: Panel, fit: SpaceTimeFit, options: _Options, gamma: np.ndarray) -> FitTables:
     sampled = panel.arrays.sampled
-    fitted = panel.arrays.X @ fit.beta
+    fitted, cov = panel.fitted(fit.beta), panel.basis.natural_covariance(fit.beta_cov)
     effect = fit.parameters[0] + fit.parameters[2] / (1.0 - fit.parameters[3] ** 2)
     p, m, q = len(fit.beta), int(sampled.sum()), len(options.free)
     diagnostics = {
@@ -207,7 +215,7 @@ def _tables(panel: Panel, fit: SpaceTimeFit, options: _Options, gamma: np.ndarra
     }
     index = coefficient_index(panel.arrays.design.columns)
     return FitTables(
-        coefficient_table(fit.beta, np.sqrt(np.diag(fit.beta_cov)), index),
+        coefficient_table(panel.basis.natural(fit.beta), np.sqrt(np.diag(cov)), index),
         _components(panel, fit, options),
         pd.DataFrame([diagnostics]),
         residuals_of(panel, fit.parameters, fit.beta_cov, fitted),
@@ -241,6 +249,7 @@ def residuals_of(
     parameters : ndarray of float, shape (4,)
         sigma2_u, rho_u, sigma2_v, rho_v.
     beta_cov : ndarray of float, shape (p, p)
+        In the coordinates of the panel's basis.
     fitted : ndarray of float, shape (M,)
     """
     s1, r1, s2, r2 = parameters

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sae.area_level.effects.panel import Panel
 from sae.area_level.effects.spatial import SpatialEffect
-from sae.area_level.effects.temporal import AR1, RandomWalk
+from sae.area_level.effects.temporal import AR1, TemporalEffect
 from sae.area_level.priors import check_proper, resolved_prior
 from sae.errors import SaeInputError, name_some
 from sae.numerics.spacetime.posterior import AreaField, area_field, prior_variance
@@ -25,13 +25,13 @@ from sae.results import (
 from sae.samplers.gaussian_field import JOINT_DRAWS, JOINT_ROWS, GaussianField, gaussian_field
 from sae.specs.priors import Prior
 
-__all__ = ["fit_structured_bayes"]
+__all__ = ["field_of", "fit_structured_bayes"]
 
 
 def fit_structured_bayes(
     panel: Panel,
     spatial: SpatialEffect | None,
-    temporal: AR1 | RandomWalk | None,
+    temporal: TemporalEffect | None,
     *,
     prior: Prior | str | None,
     level: float,
@@ -60,7 +60,7 @@ def fit_structured_bayes(
     rows, arrays = panel.rows, panel.arrays
     resolved = resolved_prior(prior, arrays.y[rows.sampled])
     check_proper(resolved, len(np.unique(panel.area[rows.sampled])), arrays.X.shape[1])
-    posterior = gaussian_field(_field(panel, spatial, temporal, resolved))
+    posterior = gaussian_field(field_of(panel, spatial, temporal, resolved.code))
     _, sd = posterior.moments()
     within = posterior.weights @ posterior.at.sds**2
     gamma = np.where(rows.sampled, within / np.where(rows.sampled, arrays.D, 1.0), 0.0)
@@ -75,10 +75,13 @@ def fit_structured_bayes(
     )
 
 
-def _field(
-    panel: Panel, spatial: SpatialEffect | None, temporal: AR1 | RandomWalk | None, prior: Prior
+def field_of(
+    panel: Panel,
+    spatial: SpatialEffect | None,
+    temporal: TemporalEffect | None,
+    prior: tuple[int, float],
 ) -> AreaField:
-    """Lay the panel out as arrays with the structure of its effects."""
+    """Lay the panel out as arrays with the structure of its effects; `prior` is of every deviation."""
     if spatial is None:
         structure = independent(len(panel.areas))
     else:
@@ -104,20 +107,19 @@ def _field(
         panel.area,
         panel.period,
         temporal=name,
-        priors=(prior.code,) * (2 if temporal else 1),
+        priors=(prior,) * (2 if temporal else 1),
     )
 
 
 def _tables(panel: Panel, posterior: GaussianField, gamma: np.ndarray, level: float) -> FitTables:
     sampled = panel.rows.sampled
-    beta, beta_cov = posterior.coefficients()
-    residuals = _residuals(panel, posterior, beta, beta_cov)
+    residuals = _residuals(panel, posterior)
     explained = float(np.var(residuals["fitted"], ddof=1))
     effect = float(posterior.weights @ prior_variance(posterior.field, posterior.phi).mean(axis=1))
     diagnostics = {
         "areas": len(sampled),
         "sampled": int(sampled.sum()),
-        "coefficients": len(beta),
+        "coefficients": posterior.field.n_coefficients,
         "r2_marginal": explained / (explained + effect),
         "gamma_median": float(np.median(gamma[sampled])),
         "islands": len(panel.islands),
@@ -169,7 +171,12 @@ def _prior_text(model: AreaField, prior: Prior) -> str:
     )
 
 
-def _residuals(panel: Panel, posterior: GaussianField, beta: np.ndarray, cov: np.ndarray) -> pd.DataFrame:
+def _residuals(panel: Panel, posterior: GaussianField) -> pd.DataFrame:
     """Regression residuals of the sampled rows, each over its standard deviation; they are correlated."""
-    effects = posterior.weights @ prior_variance(posterior.field, posterior.phi)
-    return panel.residuals(panel.arrays.X @ beta, effects, cov)
+    weights, at, basis = posterior.weights, posterior.at, posterior.field.basis
+    effects = weights @ prior_variance(posterior.field, posterior.phi)
+    roots = basis.root(at.beta_root)
+    off = basis.root((at.beta - weights @ at.beta)[..., None])
+    roots = np.sqrt(weights)[:, None, None] * np.concatenate([roots, off], axis=2)
+    cov = np.einsum("kij,klj->il", roots, roots)
+    return panel.residuals(panel.arrays.X @ (weights @ at.beta), effects, cov)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sae.area_level.arrays import AreaArrays
 from sae.numerics.fay_herriot.fit import FayHerriotFits
-from sae.numerics.fay_herriot.mse import Predictions, variance_of_variance
+from sae.numerics.fay_herriot.mse import Predictions, variance_error
 from sae.results import FitTables, coefficient_index, coefficient_table, explained_share, residual_table
 
 __all__ = ["eblup_tables", "one_or_many"]
@@ -37,17 +37,17 @@ def one_or_many(arrays: AreaArrays, columns: dict[str, np.ndarray]) -> pd.Series
 
 def _variances(arrays: AreaArrays, fits: FayHerriotFits, method: str) -> pd.Series | pd.DataFrame:
     """Model variances with asymptotic standard errors."""
-    squares = [
-        variance_of_variance(
+    errors = [
+        variance_error(
             float(fits.variance[0, k]),
             arrays.D[areas],
             np.ascontiguousarray(arrays.X[areas].T),
             fits.root[0, k],
             method,
-        )[0]
+        )
         for k, areas in enumerate(arrays.inside)
     ]
-    return one_or_many(arrays, {"sigma2_u": fits.variance[0], "sigma2_u_se": np.sqrt(squares)})
+    return one_or_many(arrays, {"sigma2_u": fits.variance[0], "sigma2_u_se": np.array(errors)})
 
 
 def _diagnostics(arrays: AreaArrays, fits: FayHerriotFits, parts: list[Predictions]) -> pd.DataFrame:

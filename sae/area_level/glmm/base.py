@@ -19,7 +19,7 @@ from sae.samplers.grid import GridPosterior
 from sae.specs import Design, split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior, prior_of
-from sae.tables.columns import require
+from sae.tables.columns import cv_of, require
 
 __all__ = ["AreaEffects", "Observed", "refuse_values"]
 
@@ -132,8 +132,7 @@ class AreaEffects(AreaModel[Result]):
             level=self.level,
             posterior_class=self._posterior,
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cv = rows.table["direct_se"].to_numpy(dtype=float) / np.abs(observed.direct)
+        cv = cv_of(rows.table["direct_se"].to_numpy(dtype=float), observed.direct)
         rows = replace(rows, table=rows.table.assign(direct=observed.direct, direct_cv=cv))
         record = RunRecord(f"{self._title} (Bayes)", "posterior mean", run, seed)
         return posterior_result(self, rows, fitted, posterior, record)

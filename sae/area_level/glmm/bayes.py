@@ -77,7 +77,8 @@ def fit_area_effects(
     """
     X, sampled = data.X, data.sampled
     resolved = resolved_prior(prior, likelihood.guess())
-    check_proper(resolved, int((ends == 0).sum()), X.shape[1])
+    inside = ends == 0  # a proper prior of σ asks for no more than data that are not separated
+    check_proper(resolved, int(inside.sum() if resolved.spare else len(ends)), X.shape[1])
     if np.isinf(coefficient_sd):
         _refuse_separated(X[sampled], ends, data.columns)
     posterior = posterior_class(likelihood, X, sampled, resolved.code, link, labels, coefficient_sd)

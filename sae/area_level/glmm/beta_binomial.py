@@ -49,9 +49,10 @@ class BetaBinomialMixed(BinomialMixed):
     priors say, and their intervals tell so: look at the intervals of `rho` and `sigma_u`, change the priors,
     and take a `rho_prior` from a survey that knows ρ where there is one.
 
-    ρ is integrated on nodes, equally spaced in its normal score; `Result.diagnostics` gives in `rho_error`
-    what leaving out every second node changes, in posterior deviations; the nodes themselves err by its
-    square. The fit draws no random numbers.
+    ρ is integrated on nodes, equally spaced in the normal score of its posterior; `Result.diagnostics` gives
+    in `rho_error` what leaving out every second node changes, in posterior deviations: the nodes themselves
+    err by less. A fit whose nodes differ by more than 0.1, or do not reach the ends of the posterior, is
+    refused. The fit draws no random numbers.
 
     References
     ----------

@@ -75,6 +75,11 @@ class InflatedBetaFayHerriot(AreaModel[Result]):
             raise SaeSpecError(
                 f"temporal = {self.temporal!r} does not exist here.", hint="It takes AR1 or RW1."
             )
+        if isinstance(self.temporal, AR1) and self.temporal.rho is not None:
+            raise SaeSpecError(
+                f"temporal = {self.temporal!r}: this model estimates rho.",
+                hint=f"Write sae.AR1({self.temporal.column!r}), or leave temporal= out.",
+            )
         if prior_of(self.prior).spare:
             raise SaeSpecError(
                 f"prior = {prior_of(self.prior).text!r} is improper; this model needs a proper one.",

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import expit
 
 from sae.area_level.effects.spatial import BYM2, CAR
-from sae.area_level.effects.temporal import AR1, RW1, positions
+from sae.area_level.effects.temporal import AR1, RW1
 from sae.area_level.priors import resolved_prior
 from sae.area_level.rows import AreaRows, read_rows
 from sae.errors import SaeInputError, name_some
@@ -21,6 +21,7 @@ from sae.numerics.spacetime.precision import map_root, walk_covariance
 from sae.results import (
     FitTables,
     FittedData,
+    Message,
     PosteriorFit,
     chains_apart,
     coefficient_index,
@@ -54,15 +55,21 @@ class Shares:
     standard : Standardised
         Of the designs.
     panel : SharePanel
+    order : ndarray of int
+        The rows by their names.
     islands : tuple of str
         Areas without a neighbour.
+    gaps : list of Message
+        Periods that no row has.
     """
 
     rows: AreaRows
     data: FittedData
     standard: Standardised
     panel: SharePanel
+    order: np.ndarray
     islands: tuple[str, ...]
+    gaps: list[Message]
 
 
 def read_shares(
@@ -90,19 +97,23 @@ def read_shares(
     sampled, names = rows.sampled, rows.names
     design, learnt = Design.learn(covariates, rows.covariates[sampled], list(names[sampled]))
     check_rank(learnt, design.columns)
-    X, standard = design.rebuild(rows.covariates, list(names)), standardise(learnt)
+    X = design.rebuild(rows.covariates, list(names))
+    # chains take rows and areas in the order of their names, so that the order of the data changes nothing
+    order = np.argsort(names.astype(str), kind="stable")
+    standard = standardise(X[order][sampled[order]])
     texts = labels(rows.table["domain"])
     if per and rows.groups != per:  # several columns make the domains: the area is all but the period
         groups = [labels(rows.table[name]) for name in rows.groups if name != per[0]]
         texts = pd.concat(groups, axis=1).agg(" / ".join, axis=1)
-    places = list(dict.fromkeys(texts))
+    places = sorted(set(texts))
     root, island = np.empty((len(places), 0)), np.zeros(len(places), dtype=bool)
     if spatial is not None:
         adjacency = spatial.adjacency(places)
         root, island = map_root(adjacency), np.asarray(adjacency.sum(axis=1)).ravel() == 0
-    period, walk = np.zeros(len(names), dtype=int), np.ones((1, 1))
+    period, gaps, walk = np.zeros(len(names), dtype=int), list[Message](), np.ones((1, 1))
     if temporal is not None:
-        period = positions(rows.fits.iloc[:, 0], temporal.column)[rows.fit]
+        axis = temporal.axis(rows.fits.iloc[:, 0])
+        period, gaps = axis.place[rows.fit], axis.messages
         size, turn = np.linalg.eigh(walk_covariance(1, int(period.max()) + 1))
         walk = turn * np.sqrt(np.maximum(size, 0.0))
     panel = SharePanel(
@@ -120,7 +131,7 @@ def read_shares(
     )
     fitted = FittedData.of_areas(rows.direct, np.full(len(names), np.nan), X, design.columns, sampled, names)
     islands = tuple(places[d] for d in np.flatnonzero(island))
-    return Shares(rows, fitted, standard, panel, islands)
+    return Shares(rows, fitted, standard, panel, order, islands, gaps)
 
 
 def _refuse_shares(rows: AreaRows, n_eff: str) -> None:
@@ -166,10 +177,12 @@ def fit_inflated(
         If the chains do not agree.
     """
     panel, data = shares.panel, shares.data
-    inside = np.clip(panel.y, 0.5 / panel.n, 1.0 - 0.5 / panel.n)
+    named = panel.ordered(shares.order)
+    inside = np.clip(named.y, 0.5 / named.n, 1.0 - 0.5 / named.n)
     resolved = resolved_prior(prior, np.log(inside / (1 - inside)))
-    chains = sample_inflated(panel, resolved.code, seed=seed, draws=per_chain(draws)).checked()
-    hyper = chains.joined()
+    chains = sample_inflated(named, resolved.code, seed=seed, draws=per_chain(draws)).checked()
+    hyper = {**chains.joined()}
+    hyper["eta"] = hyper["eta"][:, np.argsort(shares.order)]
     posterior = ChainPosterior(sample_of(hyper, panel, seed), f"NUTS, {chains.lengths}", chains.diagnostics)
     _, sd = posterior.moments()
     values = {name: draws for name, draws in hyper.items() if name not in ("beta", "eta")}
@@ -180,6 +193,7 @@ def fit_inflated(
         _tables(shares, hyper["beta"], values, level),
         bounds=(0.0, 1.0),
         messages=(
+            *shares.gaps,
             *covariate_messages(data.X, data.columns, data.sampled, data.labels),
             *chains_apart(chains.doubt),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,8 @@ from sae.area_level.rows import AreaRows
 from sae.errors import SaeSpecError
 from sae.numerics.glmm.likelihoods import StudentVariance
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.samplers.grid import GridPosterior
+from sae.samplers.student_variance import VariancePosterior
 from sae.tables.columns import require, to_numbers
 
 __all__ = ["YouChapman"]
@@ -87,6 +90,10 @@ class YouChapman(AreaEffects):
     @property
     def _columns(self) -> tuple[str, str]:
         return self.vardir, ""
+
+    @property
+    def _posterior(self) -> Callable[..., GridPosterior]:
+        return VariancePosterior
 
     def _observed(self, rows: AreaRows) -> Observed:
         shape, rate = self._shape_rate()

@@ -9,7 +9,7 @@ regression, too flat: with equal error variances β'Cβ and σ² are not told ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from sae.area_level.measurement_error.errors import ErrorArrays
 from sae.area_level.priors import check_proper, resolved_prior
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.priors import log_prior
-from sae.numerics.multivariate.areas import BlockAreas
+from sae.numerics.multivariate.areas import BlockAreas, block_basis
 from sae.numerics.multivariate.covariances import effect_covariances, lkj_log_density
 from sae.numerics.multivariate.importance import NODES, place_covariances
 from sae.results import (
@@ -116,9 +116,11 @@ class MeasuredModel:
                 for slope in (-1.0, -0.3, 0.3, 1.0)
             ]
         )
+        basis = block_basis(areas.y, areas.X)
+        areas = replace(areas, X=basis.of(areas.X))
         nodes_of_phi = place_covariances(areas, self.build, self.log_prior, starts, nodes=nodes)
         description = "sigma_u, slopes and the spread of the true covariates"
-        return BlockMixture(areas, nodes_of_phi, labels, read, description, (0,))
+        return BlockMixture(areas, nodes_of_phi, labels, read, description, (0,), basis)
 
 
 def fit_measured_bayes(
@@ -172,7 +174,7 @@ def fit_measured_bayes(
     coefficients = _coefficients(posterior, measured, exact, values, names)
     variances = {name: value for name, value in values.items() if name.startswith("sigma")}
     covariance = np.einsum("k,krs->rs", weights, posterior.nodes.covariances)
-    explained = np.var(areas.X[on, 0] @ (weights @ posterior.at.beta), ddof=1)
+    explained = np.var(posterior.areas.X[on, 0] @ (weights @ posterior.at.beta), ddof=1)
     diagnostics = {
         "areas": len(on),
         "sampled": int(on.sum()),
@@ -232,8 +234,10 @@ def _coefficients(
         T[:, i, i] = 1.0
         for j in range(q):
             T[:, i, len(exact) + j * width + offset + i] = -slopes[:, j]
-    means[:, exact] = np.einsum("kij,kj->ki", T, posterior.at.beta)
-    sds[:, exact] = np.sqrt(((T @ posterior.at.root) ** 2).sum(axis=2))
+    assert posterior.basis is not None
+    beta, root = posterior.basis.natural(posterior.at.beta), posterior.basis.natural_root(posterior.at.root)
+    means[:, exact] = np.einsum("kij,kj->ki", T, beta)
+    sds[:, exact] = np.sqrt(((T @ root) ** 2).sum(axis=2))
     return Mixture(posterior.nodes.weights, means, sds)
 
 

@@ -29,6 +29,11 @@ class ErrorArrays:
     C: np.ndarray
     c: np.ndarray
 
+    def turned(self, turns: tuple[np.ndarray, np.ndarray]) -> ErrorArrays:
+        """Return the errors of the covariates times two matrices of shape (p, p), one after the other."""
+        turn = turns[0] @ turns[1]
+        return ErrorArrays(turn.T @ self.C @ turn, self.c @ turn)
+
 
 def read_errors(entries: Sequence[Sequence[str]], outcome: str, arrays: AreaArrays) -> ErrorArrays:
     """Read the columns that `errors` of a specification names.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -17,9 +19,11 @@ from sae.numerics.fay_herriot.measurement_error import (
 )
 from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, SPARE
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.results import (
     FEW_AREAS,
     Eblup,
@@ -32,6 +36,7 @@ from sae.results import (
     coefficient_table,
     explained_share,
     residual_table,
+    same_source,
     t_interval,
 )
 
@@ -63,14 +68,18 @@ def fit_measured(arrays: AreaArrays, errors: ErrorArrays, *, level: float) -> Eb
     SaeConvergenceError
         If the equations do not settle.
     """
-    on, X = arrays.sampled, arrays.X
-    p = X.shape[1]
+    on, p = arrays.sampled, arrays.X.shape[1]
     if on.sum() < p + 2:
         raise SaeInputError(
             f"The jackknife needs {p + 2} areas with a direct estimate for {p} coefficients; there are "
             f"{int(on.sum())}.",
             hint="Use fewer covariates.",
         )
+    # no fit is taken out of y: the errors of its covariates would go with it
+    basis = replace(orthonormal_basis(arrays.X[on], arrays.y[on]), fitted=np.zeros(p))
+    messages = arrays.messages()
+    X, errors = basis.of(arrays.X), errors.turned(basis.turns)
+    arrays = replace(arrays, X=X)
     given = (arrays.y[on], arrays.D[on], X[on], errors.C[on])
     try:
         fit = fit_measurement_error(*given, errors.c[on])
@@ -106,16 +115,18 @@ def fit_measured(arrays: AreaArrays, errors: ErrorArrays, *, level: float) -> Eb
         arrays.coefficient_labels,
         "Ybarra–Lohr prediction",
     )
+    ends = _interval(arrays, errors, fit, estimate, mse, level)
+    joint, draws = same_source([ends], [np.arange(len(mse))], estimate, joint, source)
     return Eblup.of(
         estimate,
         mse,
-        _interval(arrays, errors, fit, estimate, mse, level),
+        ends,
         gamma,
         name,
         joint,
-        source,
-        _tables(arrays, errors, fit),
-        [*([] if fit.variance > 0.0 else [_ZERO]), *arrays.messages()],
+        draws,
+        _tables(arrays, errors, fit, basis),
+        [*([] if fit.variance > 0.0 else [_ZERO]), *messages],
     )
 
 
@@ -158,10 +169,17 @@ def _interval(
     means = linear + gamma * np.where(on, arrays.y - linear, 0.0)
     mixture = Mixture(nodes.weights, means, np.sqrt(variance + (1.0 - gamma) ** 2 * slopes))
     ends = mixture.quantile(tail), mixture.quantile(1.0 - tail)
-    return Interval(*ends, IntervalKind.VARIANCE_POSTERIOR, prior)
+    loose = wider * (arrays.X @ np.linalg.cholesky(fit.beta_cov))
+    joint = JointMixture(
+        nodes.weights,
+        means,
+        np.sqrt(np.broadcast_to(variance, means.shape))[:, :, None],
+        (1.0 - gamma)[:, :, None] * loose,
+    )
+    return Interval(*ends, IntervalKind.VARIANCE_POSTERIOR, prior, posterior=lambda: joint)
 
 
-def _tables(arrays: AreaArrays, errors: ErrorArrays, fit: MeasurementErrorFit) -> FitTables:
+def _tables(arrays: AreaArrays, errors: ErrorArrays, fit: MeasurementErrorFit, basis: Basis) -> FitTables:
     residuals, noise = _residuals(arrays, errors, fit), fit.error_variance
     # of the true covariates: what varies in the measured ones less their errors
     explained = max(0.0, float(np.var(residuals["fitted"], ddof=1) - noise.mean()))
@@ -173,9 +191,10 @@ def _tables(arrays: AreaArrays, errors: ErrorArrays, fit: MeasurementErrorFit) -
         "gamma_median": float(np.median(fit.gamma)),
         "error_share": float(np.median(noise / (fit.variance + noise))) if noise.any() else 0.0,
     }
+    beta, covariance = basis.natural(fit.beta), basis.natural_covariance(fit.beta_cov)
     index = coefficient_index(arrays.design.columns)
     return FitTables(
-        coefficient_table(fit.beta, np.sqrt(np.diag(fit.beta_cov)), index),
+        coefficient_table(beta, np.sqrt(np.diag(covariance)), index),
         pd.Series({"sigma2_u": fit.variance}),
         pd.DataFrame([diagnostics]),
         residuals,

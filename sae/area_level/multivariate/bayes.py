@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +17,7 @@ from sae.area_level.multivariate.tables import component_index, messages_of, res
 from sae.area_level.priors import check_proper, resolved_prior
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.priors import log_prior
-from sae.numerics.multivariate.areas import BlockAreas
+from sae.numerics.multivariate.areas import BlockAreas, block_basis
 from sae.numerics.multivariate.covariances import effect_covariances, lkj_log_density
 from sae.numerics.multivariate.importance import NODES, BlockPosterior, place_covariances
 from sae.results import FitTables, IntervalKind, PosteriorFit, compressed, credible_table, parameter_row
@@ -91,6 +91,8 @@ def effect_posterior(
         return values
 
     y = areas.y
+    basis = block_basis(y, areas.X)
+    areas = replace(areas, X=basis.of(areas.X))
     scale = np.array([np.nanstd(y[:, r]) or 1.0 for r in range(size)])
     starts = np.array(
         [
@@ -107,6 +109,7 @@ def effect_posterior(
         read,
         description,
         tuple(range(size)),
+        basis,
     )
 
 

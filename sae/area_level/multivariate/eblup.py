@@ -24,11 +24,21 @@ from sae.area_level.multivariate.tables import (
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.psis import K_LIMIT
 from sae.numerics.inference.transforms import TRANSFORMS
-from sae.numerics.multivariate.areas import BlockAreas
+from sae.numerics.linalg.basis import Basis
+from sae.numerics.multivariate.areas import BlockAreas, block_basis
 from sae.numerics.multivariate.bootstrap import bootstrap_blocks
 from sae.numerics.multivariate.fit import BlockFit, BlockMse, fit_blocks, mse_blocks, root_of
 from sae.numerics.multivariate.flat_prior import flat_posterior
-from sae.results import FEW_AREAS, Eblup, FitTables, IntervalKind, NormalDraws, coefficient_table
+from sae.results import (
+    FEW_AREAS,
+    Eblup,
+    FitTables,
+    Interval,
+    IntervalKind,
+    NormalDraws,
+    coefficient_table,
+    same_source,
+)
 from sae.tables import label_text
 
 __all__ = ["MultivariateEblup", "fit_multivariate", "joint_error"]
@@ -56,9 +66,10 @@ class MultivariateEblup:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One fit: its rows and what was estimated from them."""
+    """One fit: its rows and what was estimated from them, designs and coefficients in `basis`."""
 
     rows: ComponentRows
+    basis: Basis
     X: np.ndarray
     fit: BlockFit
     errors: BlockMse
@@ -139,7 +150,7 @@ def fit_multivariate(
         "\x1f".join(filter(None, (fit, component, term))) for fit in fits for component, term in terms
     )
     tables = FitTables(
-        _by_fit(rows, [_coefficients(part.fit, terms) for part in parts]),
+        _by_fit(rows, [_coefficients(part, terms) for part in parts]),
         _by_fit(rows, [variance_table(part.fit, components) for part in parts]),
         _by_fit(rows, [fit_diagnostics(p.rows, p.X, terms, p.fit, p.errors, components) for p in parts]),
         _residuals(parts, size),
@@ -147,6 +158,14 @@ def fit_multivariate(
     missing = [k for k, part in enumerate(parts) if part.rule.kind is IntervalKind.NONE]
     posteriors = [part.rule.posterior for part in parts]
     uncertain = [k for k, own in enumerate(posteriors) if own is not None and own.nodes.k_hat > K_LIMIT]
+    normal = NormalDraws(estimate, error, TRANSFORMS["identity"], rows.labels, streams)
+    error, source = same_source(
+        [_interval(part, *pair) for part, pair in zip(parts, ends, strict=True)],
+        [(part.rule.areas[:, None] * size + np.arange(size)).ravel() for part in parts],
+        estimate,
+        error,
+        normal,
+    )
     eblup = Eblup(
         estimate,
         np.einsum("drr->dr", joined([part.mse for part in parts])).ravel(),
@@ -157,7 +176,7 @@ def fit_multivariate(
         joined([np.einsum("drr->dr", part.errors.weights) for part in parts]).ravel(),
         mse_name,
         error,
-        NormalDraws(estimate, error, TRANSFORMS["identity"], rows.labels, streams),
+        source,
         tables,
         tuple(messages_of(rows, X, terms, [part.fit for part in parts], missing, uncertain)),
     )
@@ -179,9 +198,11 @@ def _fit(
     structure: str,
     method: str,
 ) -> _Part:
+    basis = block_basis(rows.direct, X)
+    X = basis.of(X)
     fit = fit_blocks(rows.direct, X, rows.psi, structure, method=method)
     errors = mse_blocks(fit, rows.direct, X, rows.psi)
-    return _Part(rows, X, fit, errors, errors.mse, _rule(rows, X, terms, fit, areas))
+    return _Part(rows, basis, X, fit, errors, errors.mse, _rule(rows, X, terms, fit, areas))
 
 
 def _of_population(part: _Part, finite: FinitePopulation) -> _Part:
@@ -216,8 +237,16 @@ def _ends(part: _Part, level: float) -> tuple[np.ndarray, np.ndarray]:
     return interval_ends(part.rule, each, part.fit.eblup.ravel(), mse, np.tile(part.rule.freedom, n), level)
 
 
-def _coefficients(fit: BlockFit, terms: list[tuple[str, str]]) -> pd.DataFrame:
-    return coefficient_table(fit.beta, np.sqrt(np.diag(fit.beta_cov)), component_index(terms))
+def _interval(part: _Part, low: np.ndarray, high: np.ndarray) -> Interval:
+    """Return the intervals of a fit with the joint posterior that they are quantiles of."""
+    rule = part.rule
+    joint = None if rule.posterior is None else rule.posterior.joint
+    return Interval(low, high, rule.kind, rule.prior, details=rule.details, posterior=joint)
+
+
+def _coefficients(part: _Part, terms: list[tuple[str, str]]) -> pd.DataFrame:
+    beta, cov = part.basis.natural(part.fit.beta), part.basis.natural_covariance(part.fit.beta_cov)
+    return coefficient_table(beta, np.sqrt(np.diag(cov)), component_index(terms))
 
 
 def _by_fit(rows: ComponentRows, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from sae.literals import EffectStructure, LikelihoodMethod, MomentMse
 from sae.results import AreaModel, RunRecord, eblup_result, posterior_result, run_id
 from sae.specs import Design, one_of, split_formula
 from sae.specs.design import check_rank
+from sae.specs.options import check_options
 from sae.specs.priors import Prior
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
     prior: Prior | str | None = None
 
     def __post_init__(self) -> None:
+        check_options(self)
         formulas = (self.formula,) if isinstance(self.formula, str) else tuple(self.formula)
         object.__setattr__(self, "formula", formulas)
         super().__post_init__()

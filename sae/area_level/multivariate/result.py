@@ -16,7 +16,9 @@ from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.multivariate.importance import BlockPosterior
+from sae.quality.benchmark import PLAUSIBLE
 from sae.results import IntervalKind, Result, interval_name
+from sae.results.benchmarking import column_names
 from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_text
 from sae.tables import EstimateTable, cv_of, joined_labels, to_numbers
 
@@ -160,7 +162,7 @@ class MultivariateResult(Result):
             direct,
             direct_mse,
             interval=self._by_area("interval"),
-            mse_method="joint MSE matrix",
+            mse_method=f"{self.source.joint} matrix",
             unit=self._unit() if constant else "",
         )
 
@@ -207,7 +209,7 @@ class MultivariateResult(Result):
             direct,
             direct_mse,
             interval=self._by_area("interval") + ", log scale",
-            mse_method="delta method on the joint MSE matrix",
+            mse_method=f"delta method on the {self.source.joint} matrix",
             unit="",
         )
 
@@ -220,7 +222,7 @@ class MultivariateResult(Result):
         """
         if self.rows.split:
             return super().aggregate(by, weights)
-        by = [by] if isinstance(by, str) else list(by)
+        by = column_names(by, "by")
         tagged = replace(
             self, areas=self.areas.assign(_component=self.estimates.frame["indicator"].to_numpy())
         )
@@ -239,6 +241,8 @@ class MultivariateResult(Result):
         weights: str | Mapping[Any, float] | pd.Series | None = None,
         method: BenchmarkMethod = "ratio",
         target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
+        total: bool = False,
+        factor_range: tuple[float, float] = PLAUSIBLE,
     ) -> Self:
         """Return a result that meets known figures (see `Result.benchmark`), each indicator its own.
 
@@ -247,14 +251,20 @@ class MultivariateResult(Result):
         SaeSpecError
             If `within` would put different indicators together.
         """
-        names = [within] if isinstance(within, str) else list(within or ())
+        names = [] if within is None else column_names(within, "within")
         if not self.rows.split and len(self.rows.components) > 1 and "indicator" not in names:
             raise SaeSpecError(
                 f"A target over different indicators ({name_some(self.rows.components)}) has no meaning.",
                 hint='Give each its own: benchmark({"y1": ..., "y2": ...}, within="indicator", weights=...).',
             )
         return super().benchmark(
-            targets, within=within, weights=weights, method=method, target_variance=target_variance
+            targets,
+            within=within,
+            weights=weights,
+            method=method,
+            target_variance=target_variance,
+            total=total,
+            factor_range=factor_range,
         )
 
     def summary(self) -> str:

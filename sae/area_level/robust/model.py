@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from sae.area_level.arrays import AreaArrays
-from sae.area_level.effects.options import free_parameters, read_component
+from sae.area_level.effects.options import read_component
 from sae.area_level.effects.panel import build_panel
 from sae.area_level.effects.spatial import SAR
 from sae.area_level.effects.temporal import AR1
@@ -18,7 +18,7 @@ from sae.errors import SaeSpecError
 from sae.literals import RobustMse, RobustPredictor
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.robust.fit import HUBER_K
-from sae.results import FEW_AREAS, AreaModel, Result, RunRecord, eblup_result, no_seed
+from sae.results import AreaModel, Result, RunRecord, eblup_result, no_seed
 from sae.specs import one_of, split_formula
 
 __all__ = ["RobustFayHerriot"]
@@ -46,9 +46,8 @@ class RobustFayHerriot(AreaModel[Result]):
         Pseudo-linear: robustness weights and variances taken as known, so that for large k it is g1 + g2. The
         parametric bootstrap draws from the normal model without outliers and needs a seed.
     level : float
-        Of the intervals: Student's t on the MSE from 50 sampled areas on; with fewer, or with one of several
-        variances estimated 0, pooled quantiles of the bootstrap errors times √MSE, which needs a seed; with
-        all variances estimated 0, the posterior of the model with independent effects and without robustness.
+        Of the intervals: quantiles of the exact posterior with normal effects and flat priors, in which
+        residuals beyond 3 standard deviations are clipped; widened to hold the robust estimate.
     replicates : int
         Of the bootstrap.
     spatial : SAR, optional
@@ -146,11 +145,8 @@ class RobustFayHerriot(AreaModel[Result]):
             n_eff="n_eff",
             per=(self.temporal.column,) if self.temporal else (),
         )
-        few = rows.table["domain"][rows.sampled].nunique() < FEW_AREAS
         if seed is None and self.mse == "bootstrap":
             raise no_seed("Mean squared errors come from a bootstrap")
-        if seed is None and few:
-            raise no_seed(f"Intervals with fewer than {FEW_AREAS} areas come from a bootstrap")
         options = RobustOptions(
             k=self.k,
             c=self.c,
@@ -160,12 +156,11 @@ class RobustFayHerriot(AreaModel[Result]):
             level=self.level,
             replicates=self.replicates,
             seed=seed,
-            few=few,
         )
         if self.structure:
             panel = build_panel(rows, covariates, self.spatial, self.temporal)
             rows, arrays = panel.rows, panel.arrays
-            eblup = fit_panel(panel, free_parameters(self.spatial, self.temporal), options)
+            eblup = fit_panel(panel, self.spatial, self.temporal, options)
         else:
             arrays = AreaArrays.build(rows, TRANSFORMS["identity"], covariates)
             eblup = fit_areas(arrays, options)

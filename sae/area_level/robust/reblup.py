@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sae.area_level.arrays import AreaArrays
+from sae.area_level.arrays import AreaArrays, refuse_unit
+from sae.area_level.effects.options import free_parameters
 from sae.area_level.effects.panel import Panel
+from sae.area_level.effects.spatial import SAR
+from sae.area_level.effects.temporal import AR1
 from sae.area_level.fay_herriot.structured import residuals_of
+from sae.area_level.fay_herriot.structured_bayes import field_of
 from sae.errors import SaeConvergenceError, name_some
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.linalg.basis import orthonormal_basis
 from sae.numerics.robust.bootstrap import bootstrap_robust, bootstrap_robust_spacetime
 from sae.numerics.robust.fit import RobustFit, fit_robust, reblup, variance_of_variance
 from sae.numerics.robust.mse import pseudo_joint, synthetic_share
@@ -26,20 +32,19 @@ from sae.results import (
     Interval,
     Message,
     NormalDraws,
-    area_intervals,
     boundary_all,
     coefficient_index,
     coefficient_table,
     explained_share,
-    no_seed,
-    pooled_interval,
+    field_intervals,
+    posterior_intervals,
     residual_table,
-    t_interval,
+    same_source,
 )
 
 __all__ = ["RobustOptions", "fit_areas", "fit_panel"]
 
-OUTLYING = 3.0  # standard deviations off the regression from which an area is named
+OUTLYING = 3.0  # standard deviations off the regression: farther areas are named, and clipped for intervals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +66,6 @@ class RobustOptions:
     replicates : int
     seed : int or None
         Of the bootstrap.
-    few : bool
-        Whether there are so few areas that intervals need the bootstrap.
     """
 
     k: float
@@ -73,18 +76,16 @@ class RobustOptions:
     level: float
     replicates: int
     seed: int | None
-    few: bool
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Solved:
-    """What both forms of the model hand over, by row of the table; errors of the bootstrap, shape (B, M)."""
+    """What both forms of the model hand over, by row of the table."""
 
     estimate: np.ndarray
     gamma: np.ndarray
     joint: JointError
     streams: tuple[str, ...]
-    errors: np.ndarray | None
     beta: np.ndarray
     beta_cov: np.ndarray
     components: dict[str, float]
@@ -106,20 +107,21 @@ def fit_areas(arrays: AreaArrays, options: RobustOptions) -> Eblup:
     SaeConvergenceError
         If the robust equations have no solution that could be found.
     """
-    on, D, X = arrays.sampled, arrays.D, arrays.X
-    fit = fit_robust(arrays.y[on], D[on], X[on], options.k)
+    on, D = arrays.sampled, arrays.D
+    basis = orthonormal_basis(arrays.X[on], arrays.y[on])
+    level, X = arrays.X @ basis.fitted, basis.of(arrays.X)
+    y = arrays.y - level
+    fit = fit_robust(y[on], D[on], X[on], options.k)
     _check(fit.status, fit.residual)
     predictor = int(options.corrected)
     estimate, share = X @ fit.beta, np.ones(len(X))
-    share[on] = synthetic_share(fit, arrays.y[on], D[on], X[on], options.c)[predictor]
-    estimate[on] = reblup(arrays.y[on], D[on], estimate[on], fit.variance, options.k, options.c)[predictor]
-    errors = None
-    if _bootstraps(options, [fit.variance]) and options.seed is not None:
+    share[on] = synthetic_share(fit, y[on], D[on], X[on], options.c)[predictor]
+    estimate[on] = reblup(y[on], D[on], estimate[on], fit.variance, options.k, options.c)[predictor]
+    if options.bootstrap and options.seed is not None:
         errors = bootstrap_robust(
             fit, D, X, on, arrays.rows.labels, replicates=options.replicates, seed=options.seed, c=options.c
-        )[predictor]
-    if options.bootstrap and errors is not None:
-        joint, streams = _joint_of_errors(errors)
+        )
+        joint, streams = _joint_of_errors(errors[predictor])
     else:
         joint, streams = pseudo_joint(fit, share, D, X, on), arrays.coefficient_labels
     components = {
@@ -127,21 +129,25 @@ def fit_areas(arrays: AreaArrays, options: RobustOptions) -> Eblup:
         "sigma2_u_se": float(np.sqrt(variance_of_variance(fit.variance, D[on], options.k))),
     }
     solved = _Solved(
-        estimate=estimate,
+        estimate=estimate + level,
         gamma=1.0 - share,
         joint=joint,
         streams=streams,
-        errors=errors,
-        beta=fit.beta,
-        beta_cov=fit.beta_cov,
+        beta=basis.natural(fit.beta),
+        beta_cov=basis.natural_covariance(fit.beta_cov),
         components=components,
-        residuals=_residuals(arrays, fit),
+        residuals=_residuals(replace(arrays, y=y, X=X), fit, level[on]),
         solutions=fit.solutions,
     )
-    return _eblup(arrays, solved, options, [])
+    X_rows = np.ascontiguousarray(arrays.X.T)
+
+    def intervals(clipped: np.ndarray) -> Interval:
+        return posterior_intervals(clipped, D, X_rows, on, options.level)
+
+    return _eblup(arrays, solved, options, [], intervals)
 
 
-def fit_panel(panel: Panel, free: tuple[str, ...], options: RobustOptions) -> Eblup:
+def fit_panel(panel: Panel, spatial: SAR | None, temporal: AR1 | None, options: RobustOptions) -> Eblup:
     """Fit a model with spatial or temporal effects.
 
     Raises
@@ -149,13 +155,14 @@ def fit_panel(panel: Panel, free: tuple[str, ...], options: RobustOptions) -> Eb
     SaeConvergenceError
         If the robust equations have no solution that could be found.
     """
+    refuse_unit(panel.arrays)
+    free = free_parameters(spatial, temporal)
     problem, corrected = panel.problem, options.corrected
     fit = fit_robust_spacetime(problem, free, k=options.k, c=options.c)
     _check(fit.status, max(fit.residual, fit.effect_residual))
     components = {name: float(fit.parameters[PARAMETERS.index(name)]) for name in free}
-    variances = [components[name] for name in free if name.startswith("sigma2")]
-    errors, notes = None, []
-    if _bootstraps(options, variances) and options.seed is not None:
+    notes = []
+    if options.bootstrap and options.seed is not None:
         drawn, unfinished = bootstrap_robust_spacetime(
             problem,
             fit,
@@ -165,31 +172,40 @@ def fit_panel(panel: Panel, free: tuple[str, ...], options: RobustOptions) -> Eb
             replicates=options.replicates,
             seed=options.seed,
         )
-        errors = panel.of_rows(drawn[int(corrected)])
+        joint, streams = _joint_of_errors(panel.of_rows(drawn[int(corrected)]))
         if unfinished:
             text = (
                 f"{unfinished} of {options.replicates} bootstrap replicates ended near no solution; "
                 "they count."
             )
             notes.append(Message(text))
-    if options.bootstrap and errors is not None:
-        joint, streams = _joint_of_errors(errors)
     else:
         joint, streams = _pseudo_panel(panel, fit, corrected)
     solved = _Solved(
-        estimate=panel.of_rows(fit.reblupbc if corrected else fit.reblup),
+        estimate=panel.estimates(fit.reblupbc if corrected else fit.reblup),
         gamma=panel.of_rows(own_weight(problem, fit, corrected=corrected)),
         joint=joint,
         streams=streams,
-        errors=errors,
-        beta=fit.beta,
-        beta_cov=fit.beta_cov,
+        beta=panel.basis.natural(fit.beta),
+        beta_cov=panel.basis.natural_covariance(fit.beta_cov),
         components=components,
-        residuals=residuals_of(panel, fit.parameters, fit.beta_cov, panel.arrays.X @ fit.beta),
+        residuals=residuals_of(panel, fit.parameters, fit.beta_cov, panel.fitted(fit.beta)),
         solutions=len(fit.solutions),
         notes=notes,
     )
-    return _eblup(panel.arrays, solved, options, panel.islands)
+    arrays = panel.arrays
+
+    def intervals(y: np.ndarray) -> Interval:
+        clipped = replace(panel, arrays=replace(arrays, y=y))
+        return field_intervals(
+            lambda prior: field_of(clipped, spatial, temporal, prior),
+            arrays.X,
+            panel.area,
+            arrays.sampled,
+            options.level,
+        )
+
+    return _eblup(arrays, solved, options, panel.islands, intervals)
 
 
 def _check(status: str, residual: float) -> None:
@@ -199,17 +215,6 @@ def _check(status: str, residual: float) -> None:
             f"{residual:.1g} at the best point.",
             hint="Take a larger k, or FayHerriot; see whether a few areas differ from all others.",
         )
-
-
-def _bootstraps(options: RobustOptions, variances: list[float]) -> bool:
-    """Whether MSE or intervals need bootstrap errors; without a seed for them, refuse."""
-    if options.bootstrap:
-        return True
-    if not any(variances):  # the posterior gives the intervals
-        return False
-    if options.seed is None and not all(variances):
-        raise no_seed("Intervals with a variance estimated 0 come from a bootstrap")
-    return options.few or not all(variances)
 
 
 def _joint_of_errors(errors: np.ndarray) -> tuple[JointError, tuple[str, ...]]:
@@ -232,8 +237,17 @@ def _pseudo_panel(
     return JointError.of_root(sparse.csr_array(root), (root**2).sum(axis=1)), streams
 
 
-def _residuals(arrays: AreaArrays, fit: RobustFit) -> pd.DataFrame:
-    """Residuals of the robust regression, each over its standard deviation at the robust estimates."""
+def _residuals(arrays: AreaArrays, fit: RobustFit, level: np.ndarray) -> pd.DataFrame:
+    """Residuals of the robust regression, each over its standard deviation at the robust estimates.
+
+    Parameters
+    ----------
+    arrays : AreaArrays
+        In the coordinates of the fit.
+    fit : RobustFit
+    level : ndarray, shape (n,)
+        What was taken out of the outcome of the sampled areas.
+    """
     on = arrays.sampled
     X, D, P = arrays.X[on], arrays.D[on], fit.projection
     total, own = fit.variance + D, np.einsum("dp,pd->d", X, P)
@@ -241,23 +255,32 @@ def _residuals(arrays: AreaArrays, fit: RobustFit) -> pd.DataFrame:
     fitted = X @ fit.beta
     residual = arrays.y[on] - fitted
     standardised = residual / np.sqrt(np.maximum(variance, 1e-12 * total))
-    return residual_table(arrays.order[on], arrays.names[on], fitted, residual, standardised, own)
+    return residual_table(arrays.order[on], arrays.names[on], fitted + level, residual, standardised, own)
 
 
-def _interval(arrays: AreaArrays, solved: _Solved, mse: np.ndarray, options: RobustOptions) -> Interval:
-    estimate, level = solved.estimate, options.level
-    if not any(solved.variances):
-        X = np.ascontiguousarray(arrays.X.T)
-        ends = area_intervals(0.0, estimate, mse, arrays.y, arrays.D, X, arrays.sampled, level)
-        # the posterior does not clip an outlier, so that its ends may leave the robust estimate out
-        ends = replace(ends, low=np.minimum(ends.low, estimate), high=np.maximum(ends.high, estimate))
-        return ends.detailed("independent effects", "not robust")
-    if solved.errors is not None and (options.few or not all(solved.variances)):
-        return pooled_interval(estimate, mse, solved.errors, level)
-    return t_interval(estimate, mse, int(arrays.sampled.sum()) - arrays.X.shape[1], level)
+def _interval(arrays: AreaArrays, solved: _Solved, intervals: Callable[[np.ndarray], Interval]) -> Interval:
+    """Quantiles of the posterior with normal effects, outlying areas clipped; they hold the robust estimate.
+
+    The pseudo-linear MSE takes variances and weights as known, and quantiles on it, or of bootstrap errors
+    drawn at the estimated variance, are short where nothing is outlying (89 % at 30 areas).
+    """
+    rest = solved.residuals
+    shrink = np.minimum(1.0, OUTLYING / np.maximum(rest["standardised"].abs(), OUTLYING))
+    on = arrays.sampled
+    y = arrays.y.copy()
+    y[on] = (rest["fitted"] + shrink * rest["residual"]).loc[arrays.order[on]].to_numpy()
+    ends = intervals(y)
+    low, high = np.minimum(ends.low, solved.estimate), np.maximum(ends.high, solved.estimate)
+    return replace(ends, low=low, high=high).detailed(f"residuals within {OUTLYING:g} sd")
 
 
-def _eblup(arrays: AreaArrays, solved: _Solved, options: RobustOptions, islands: list[str]) -> Eblup:
+def _eblup(
+    arrays: AreaArrays,
+    solved: _Solved,
+    options: RobustOptions,
+    islands: list[str],
+    intervals: Callable[[np.ndarray], Interval],
+) -> Eblup:
     sampled, mse = arrays.rows.sampled, solved.joint.mse()
     far = solved.residuals["domain"][solved.residuals["standardised"].abs() > OUTLYING]
     messages = [] if any(solved.variances) else [boundary_all()]
@@ -293,14 +316,16 @@ def _eblup(arrays: AreaArrays, solved: _Solved, options: RobustOptions, islands:
         pd.DataFrame([diagnostics]),
         solved.residuals,
     )
+    ends = _interval(arrays, solved, intervals)
+    joint, draws = same_source([ends], [np.arange(len(mse))], solved.estimate, solved.joint, source)
     return Eblup.of(
         solved.estimate,
         mse,
-        _interval(arrays, solved, mse, options),
+        ends,
         solved.gamma,
         options.mse_name,
-        solved.joint,
-        source,
+        joint,
+        draws,
         tables,
         [*messages, *solved.notes],
         {"islands": tuple(islands)},

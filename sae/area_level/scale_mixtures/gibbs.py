@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from sae.results import (
 )
 from sae.samplers.chains import draw_summary, prior_text
 from sae.samplers.pymc import per_chain
-from sae.samplers.scale_mixtures import sample_mixture
+from sae.samplers.scale_mixtures import ScaleMixture, sample_mixture
 from sae.specs import split_formula
 from sae.specs.priors import Prior
 
@@ -103,40 +102,36 @@ def fit_scale_mixture(
         draws=per_chain(draws),
         thin=_THIN if horseshoe else 2,
     )
-    hyper = posterior.hyper
     priors = {"sigma_u": resolved.text}
     if df is None:
         priors["df"] = "2 + gamma(2, 0.1)"
     if horseshoe:
         priors["coefficients"] = f"horseshoe, tau half-cauchy({unit:g})"
-    effect = hyper["sigma_u"][:, None] ** 2 * hyper["factor"]
+    effect = posterior.effects
     gamma = (effect / (effect + arrays.D)).mean(axis=0) * on
-    beta = hyper["beta"] if standard is None else standard.natural(hyper["beta"])
+    beta = posterior.beta if standard is None else standard.natural(posterior.beta)
     _, sd = posterior.moments()
     return PosteriorFit(
         posterior,
         posterior_joint(sd**2, posterior.shared()),
         prior_text(priors),
-        _tables(arrays, beta, hyper, effect, gamma, level),
+        _tables(arrays, posterior, beta, gamma, level),
         gamma,
         messages=(*arrays.messages(), *chains_apart(posterior.chains.doubt)),
     )
 
 
 def _tables(
-    arrays: AreaArrays,
-    beta: np.ndarray,
-    hyper: Mapping[str, np.ndarray],
-    effect: np.ndarray,
-    gamma: np.ndarray,
-    level: float,
+    arrays: AreaArrays, posterior: ScaleMixture, beta: np.ndarray, gamma: np.ndarray, level: float
 ) -> FitTables:
-    """Tables of draws of coefficients, shape (S, p), parameters, and variances of effects, shape (S, M)."""
-    on = arrays.sampled
+    """Tables of the posterior and of draws of coefficients of the columns as they are, shape (S, p)."""
+    on, hyper = arrays.sampled, posterior.hyper
+    effect = posterior.effects
     learnt = [name for name in ("sigma_u", "df", "tau") if name in hyper and np.ptp(hyper[name]) > 0.0]
     values: dict[str, np.ndarray] = {name: hyper[name] for name in learnt}
     mean, sd, ends = draw_summary(beta, level)
-    explained = float(np.var((arrays.X @ mean)[on], ddof=1))
+    fitted = posterior.level + posterior.X @ hyper["beta"].mean(axis=0)
+    explained = float(np.var(fitted[on], ddof=1))
     diagnostics = {
         "areas": len(on),
         "sampled": int(on.sum()),
@@ -148,20 +143,17 @@ def _tables(
         credible_table(mean, sd, ends, coefficient_index(arrays.design.columns)),
         pd.Series(parameter_row(values, np.full(len(beta), 1.0 / len(beta)), level), dtype=float),
         pd.DataFrame([diagnostics]),
-        _residuals(arrays, mean, np.atleast_2d(np.cov(beta.T)), effect.mean(axis=0)),
+        _residuals(arrays, posterior, fitted),
     )
 
 
-def _residuals(
-    arrays: AreaArrays, mean: np.ndarray, covariance: np.ndarray, effect: np.ndarray
-) -> pd.DataFrame:
+def _residuals(arrays: AreaArrays, posterior: ScaleMixture, fitted: np.ndarray) -> pd.DataFrame:
     """Residuals of the mean regression, over the deviation that the model gives them."""
     on = np.flatnonzero(arrays.sampled)
-    X = arrays.X[on]
-    fitted = X @ mean
-    total = effect[on] + arrays.D[on]
+    X, covariance = posterior.X[on], np.atleast_2d(np.cov(posterior.hyper["beta"].T))
+    total = posterior.effects.mean(axis=0)[on] + arrays.D[on]
     left = np.maximum(total - np.einsum("mp,pq,mq->m", X, covariance, X), 1e-12 * total)
-    residual = arrays.y[on] - fitted
+    residual = arrays.y[on] - fitted[on]
     return residual_table(
-        arrays.order[on], arrays.names[on], fitted, residual, residual / np.sqrt(left), 1.0 - left / total
+        arrays.order[on], arrays.names[on], fitted[on], residual, residual / np.sqrt(left), 1.0 - left / total
     )

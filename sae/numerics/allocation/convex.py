@@ -271,7 +271,9 @@ def _start(
     price = np.ones(a.shape[1])
     y = span
     for _ in range(_START_STEPS):
-        y = np.clip(np.sqrt(cost / (a @ price)) - low, 0.01 * span, 0.99 * span)
+        with np.errstate(divide="ignore"):  # a stratum without variance matters to no constraint
+            wanted = np.sqrt(cost / (a @ price))
+        y = np.clip(wanted - low, 0.01 * span, 0.99 * span)
         price *= np.clip((a_t @ y) ** 2, 1e-6, 1e6)
     price *= float((cost / (low + y)).sum()) / float(price.sum())
     room = 1.0 / (a_t @ y)

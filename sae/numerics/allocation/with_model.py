@@ -1,13 +1,14 @@
 """Sample sizes of areas whose estimates borrow strength: the error of the Fay–Herriot model turned round.
 
-An interview in area d has sampling variance V_d (design effect times the variance of a person), n of them
-ψ = V / n. With area effects of variance A and B = ψ / (A + ψ) the predictor's error is
+An interview in area d has sampling variance V_d (design effect times the variance of a person), n of the N
+persons there ψ = V (1/n - 1/N), so that all of them leave nothing. With area effects of variance A and
+B = ψ / (A + ψ) the predictor's error is
 
     MSE_d = A B + B² x'Qx + s B² / (A + ψ),   Q = (Σ x x' / (A + ψ))^-1,   s = 2 / Σ (A + ψ)^-2,
 
-g1 + g2 + g3 of Prasad and Rao. g1 alone gives n = V (1/M - 1/A) for a target M: V / A fewer than without the
-model. A is never one number here: it comes as nodes with weights, the posterior that a fit leaves. The nested
-error model is the same with A = σu² and V = σe².
+g1 + g2 + g3 of Prasad and Rao. g1 alone gives n = V (1/M - 1/A) for a target M in a large population: V / A
+fewer than without the model. A is never one number here: it comes as nodes with weights, the posterior that a
+fit leaves. The nested error model is the same with A = σu² and V = σe².
 
 The expansion that gives g3 fails where A is small and one area has most of the interviews: it exceeds ψ up
 to three times, while the predictor, which lies between the direct estimate and the regression, does not. The
@@ -18,7 +19,7 @@ It need not grow with A: a target to be met with a probability is judged node by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,23 +46,45 @@ _PLAIN, _SWINGS = 6, 40  # rounds before steps are halved; before sizes may only
 _SETTLED = 1e-9
 _LEAST_STEP = 1e-4
 _FLAT = 1e-11  # relative fall of the total error in a round that is not worth another
+_CENSUS = 1e-8  # sampling variances below this share of one interview's would make Q singular where A is 0
 _KEPT = 1e-12  # nodes of less weight do not count
 
 
-def direct_size(bound: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Return the interviews that a direct estimate of variance `bound` takes: V / M."""
-    return np.asarray(unit, dtype=float) / np.asarray(bound, dtype=float)
+def direct_size(bound: np.ndarray, unit: np.ndarray, fixed: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return the interviews that a direct estimate of variance `bound` takes: V / (M + V/N).
+
+    `fixed` is V/N; 0 is a population without end.
+
+    Examples
+    --------
+    Of 99 persons all are needed for a variance of 0, half of them for V/99.
+
+    >>> V = 0.25
+    >>> direct_size(np.array([0.0, V / 99]), V, V / 99).round(6).tolist()
+    [99.0, 49.5]
+    """
+    bound, unit = np.asarray(bound, dtype=float), np.asarray(unit, dtype=float)
+    return np.asarray(unit / (bound + fixed))
 
 
-def model_size(bound: np.ndarray, unit: np.ndarray, variance: np.ndarray | float) -> np.ndarray:
-    """Return the interviews that g1 <= M takes: V (1/M - 1/A), none where M >= A.
+def model_size(
+    bound: np.ndarray,
+    unit: np.ndarray,
+    variance: np.ndarray | float,
+    fixed: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """Return the interviews that g1 <= M takes: those of ψ = 1 / (1/M - 1/A), none where M >= A.
+
+    In a population without end they are V (1/M - 1/A).
 
     Parameters
     ----------
     bound, unit : ndarray of float
         M and V, squared units.
     variance : ndarray of float or float
-        A; all three broadcast.
+        A; all broadcast.
+    fixed : ndarray of float or float
+        V/N; 0 is a population without end.
 
     Examples
     --------
@@ -71,9 +94,10 @@ def model_size(bound: np.ndarray, unit: np.ndarray, variance: np.ndarray | float
     >>> round(float(model_size(bound, unit, 0.0009)), 1), round(float(direct_size(bound, unit)), 1)
     (140.8, 460.8)
     """
-    variance = np.asarray(variance, dtype=float)
     with np.errstate(divide="ignore"):
-        return np.maximum(direct_size(bound, unit) - np.asarray(unit, dtype=float) / variance, 0.0)
+        needed = 1.0 / np.asarray(bound, dtype=float) - 1.0 / np.asarray(variance, dtype=float)
+        psi = np.where(needed > 0.0, 1.0 / np.where(needed > 0.0, needed, 1.0), np.inf)
+    return direct_size(psi, unit, fixed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +114,8 @@ class PlannedModel:
         V: sampling variance of a direct estimate from one interview, squared units of the model's scale.
     assurance : float or None
         Probability over the nodes with which targets are to be met; None: on average over them.
+    fixed : ndarray, shape (D,), or float
+        V/N: what the finite population takes off a sampling variance.
     """
 
     variance: np.ndarray
@@ -97,16 +123,21 @@ class PlannedModel:
     X: np.ndarray
     unit: np.ndarray
     assurance: float | None = None
+    fixed: np.ndarray | float = 0.0
 
     def thinned(self) -> PlannedModel:
         """Leave out the nodes without weight."""
         kept = self.weights > _KEPT
         weights = self.weights[kept]
-        return PlannedModel(self.variance[kept], weights / weights.sum(), self.X, self.unit, self.assurance)
+        return replace(self, variance=self.variance[kept], weights=weights / weights.sum())
 
     def at(self, variance: float) -> PlannedModel:
         """Return the model with the one variance."""
-        return PlannedModel(np.array([variance]), np.ones(1), self.X, self.unit)
+        return replace(self, variance=np.array([variance]), weights=np.ones(1), assurance=None)
+
+    def psi(self, n: np.ndarray) -> np.ndarray:
+        """Return the sampling variances of n interviews in each area; infinite without any."""
+        return np.maximum(self.unit * _inverse(n) - self.fixed, 0.0)
 
     def estimable(self, psi: np.ndarray) -> bool:
         """Whether the areas with a sample tell all coefficients."""
@@ -117,7 +148,7 @@ class PlannedModel:
 
         ψ is infinite in areas without a sample; with fewer sampled areas than coefficients x'Qx is infinite.
         """
-        weight = 1.0 / (self.variance[:, None] + psi)
+        weight = 1.0 / (self.variance[:, None] + np.maximum(psi, _CENSUS * self.unit))
         p, (K, D) = len(self.X), weight.shape
         with np.errstate(divide="ignore"):
             spread = 2.0 / (weight * weight).sum(axis=1, keepdims=True)
@@ -185,7 +216,8 @@ def needed_variance(model: PlannedModel, bound: np.ndarray, psi: np.ndarray) -> 
     now = fits(psi)
     low = np.log(bound)
     high = np.log(np.maximum(bound, model.variance.max()) * _RANGE)
-    high = np.where(now, high, np.maximum(np.minimum(high, np.log(psi)), low))
+    with np.errstate(divide="ignore"):
+        high = np.where(now, high, np.maximum(np.minimum(high, np.log(psi)), low))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         inside = fits(np.exp(middle))
@@ -277,7 +309,7 @@ def total_and_gain(model: PlannedModel, n: np.ndarray, importance: np.ndarray) -
     counts in all areas.
     """
     model = model.thinned()
-    psi, A = model.unit * _inverse(n), model.variance[:, None]
+    psi, A = model.psi(n), model.variance[:, None]
     Q, leverage, spread = model.shared(psi)
     total = float(model.weights @ (model.mse_given(psi, leverage, spread) @ importance))
     weight = 1.0 / (A + psi)
@@ -286,7 +318,7 @@ def total_and_gain(model: PlannedModel, n: np.ndarray, importance: np.ndarray) -
     reach = np.einsum("pd,kpd->kd", model.X, Q @ (weighted[:, None, :] * model.X) @ model.X.T @ Q @ model.X)
     own = A * A + 2.0 * shrink * A * leverage + spread * shrink * (2.0 * A * weight - shrink)
     others = reach + spread**2 * (weighted * weight).sum(axis=1, keepdims=True) * weight
-    slope = model.unit / (A * n + model.unit) ** 2
+    slope = model.unit / ((A - model.fixed) * n + model.unit) ** 2
     return total, model.weights @ ((importance * own + others) * slope)
 
 
@@ -302,7 +334,8 @@ def best_sizes(
 
     With g1 and one A the answer is n = (S √(w / (λ c)) - S²/A) within its bounds (S² = V). Round after round
     w is replaced so that g1 has the slope of the whole error, and the step goes as far as the error falls;
-    at the end the conditions of Karush, Kuhn and Tucker hold.
+    at the end the conditions of Karush, Kuhn and Tucker hold. In a finite population of fewer than V/A
+    persons the error is not convex in n; there the sizes are a local optimum.
 
     Parameters
     ----------

@@ -13,11 +13,24 @@ import numpy as np
 
 from sae.numerics.compile import compiled
 
-__all__ = ["Segments", "bandwidths", "densities", "gini", "quantiles", "sort_segments", "weighted_quantile"]
+__all__ = [
+    "NOTHING",
+    "Segments",
+    "bandwidths",
+    "densities",
+    "gini",
+    "income_densities",
+    "kernel_densities",
+    "quantiles",
+    "sort_segments",
+    "weighted_quantile",
+]
 
 # A cumulated weight this close to the wanted share (relative to the total) counts as equal to it, so that a
 # change of the scale of the weights does not decide between one value and the mean of two.
 TIE = 1e-12
+# A total this small beside the sum of the absolute values is rounding: debts and incomes cancel.
+NOTHING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +264,94 @@ def densities(values, weights, offsets, at, bandwidth):
     return out
 
 
+def kernel_densities(
+    values: np.ndarray,
+    weights: np.ndarray,
+    offsets: np.ndarray,
+    at: np.ndarray,
+    part: np.ndarray | None = None,
+) -> np.ndarray:
+    """Density of each segment, or of a part of it, at one point, with the bandwidth of `bandwidths`.
+
+    Parameters
+    ----------
+    values, weights : ndarray of float, shape (m,)
+        Sorted within segments.
+    offsets : ndarray of int, shape (n_domains + 1,)
+        Starts of the segments.
+    at : ndarray of float, shape (n_domains,)
+        The point of each segment.
+    part : ndarray of float, shape (m,), optional
+        Weights of those whose part of the density is wanted, 0 for the others.
+
+    Returns
+    -------
+    ndarray of float, shape (n_domains,)
+        Per unit of `values`; infinite where the bandwidth is 0 and NaN where the segment is empty.
+    """
+    width = bandwidths(values, weights, offsets)
+    if part is None:
+        return densities(values, weights, offsets, at, width)
+    share = _shares(part, weights, offsets)
+    return np.where(share == 0.0, 0.0, densities(values, part, offsets, at, width) * share)
+
+
+def income_densities(
+    values: np.ndarray,
+    weights: np.ndarray,
+    offsets: np.ndarray,
+    at: np.ndarray,
+    part: np.ndarray | None = None,
+) -> np.ndarray:
+    """Density of the incomes of each segment at one point, by a Gaussian kernel on their logarithms.
+
+    f(q) = g(log q)/q, g the density of the logarithms. Incomes pile up between the poverty threshold and the
+    median and have a long right tail: a kernel on the incomes themselves flattens the pile, and makes the
+    variance of a poverty rate 4 to 10 % too low. Incomes of 0 or less have no logarithm; they count in the
+    size of the segment. At a point of 0 or less the kernel is on the incomes.
+
+    Parameters
+    ----------
+    values, weights, offsets, at, part
+        As in `kernel_densities`.
+
+    Returns
+    -------
+    ndarray of float, shape (n_domains,)
+        Per unit of `values`; infinite where the bandwidth is 0 and NaN where the segment is empty.
+
+    References
+    ----------
+    Graf and Tillé (2014), Survey Methodology 40, 61–79 (the bias of the kernel on incomes); Wand, Marron and
+    Ruppert (1991), Transformations in density estimation, JASA 86, 343–353.
+
+    Examples
+    --------
+    >>> income = np.sort(np.random.default_rng(1).lognormal(0, 0.6, 5000))
+    >>> income_densities(income, np.ones(5000), np.array([0, 5000]), np.array([1.0])).round(2)
+    array([0.67])
+    """
+    positive = values > 0.0
+    point = np.where(at > 0.0, at, 1.0)
+    wanted = np.where(positive, weights if part is None else part, 0.0)
+    logs, held = np.log(np.where(positive, values, 1.0)), np.where(positive, weights, 0.0)
+    share = _shares(held, weights, offsets)
+    density = kernel_densities(logs, held, offsets, np.log(point), wanted) / point
+    density = np.where(share == 0.0, 0.0, density * share)
+    return np.where(at > 0.0, density, kernel_densities(values, weights, offsets, at, part))
+
+
+@compiled
+def _shares(part, weights, offsets):
+    """Return the share of a part in the weight of each segment, NaN where there is no weight."""
+    shares = np.full(offsets.size - 1, np.nan)
+    for d in range(shares.size):
+        total = weights[offsets[d] : offsets[d + 1]].sum()
+        if total > 0.0:
+            shares[d] = part[offsets[d] : offsets[d + 1]].sum() / total
+    return shares
+
+
 @compiled
 def gini(values, weights, offsets):
     """Gini coefficient of each segment and its influence values.
@@ -285,12 +386,14 @@ def gini(values, weights, offsets):
     for d in range(n_domains):
         size = 0.0
         total = 0.0
+        absolute = 0.0
         cross = 0.0
         for i in range(offsets[d], offsets[d + 1]):
             size += weights[i]
             total += weights[i] * values[i]
+            absolute += abs(weights[i] * values[i])
             cross += weights[i] * values[i] * (2.0 * size - weights[i])
-        if not (size > 0.0 and total > 0.0):
+        if not (size > 0.0 and total > NOTHING * absolute):
             continue
         ratio = cross / (size * total)
         coefficient[d] = ratio - 1.0

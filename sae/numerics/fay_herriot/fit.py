@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sae.numerics.compile import compiled, inlined
+from sae.numerics.linalg.contrasts import SPREAD, contrast_sums, contrast_width
 from sae.numerics.linalg.gram import (
     BLOCK,
     back_solve,
@@ -28,7 +29,7 @@ from sae.numerics.linalg.gram import (
     project_out,
 )
 
-__all__ = ["METHODS", "FayHerriotFits", "fewest_areas", "fit_batch"]
+__all__ = ["METHODS", "FayHerriotFits", "fewest_areas", "fit_batch", "units"]
 
 METHODS = ("reml", "ml", "fh", "pr", "ll-reml", "ll-ml", "yl-reml", "yl-ml")
 _LIKELIHOOD, _FH, _PR, _LI_LAHIRI, _YOSHIMORI = range(5)
@@ -78,6 +79,8 @@ class _Workspace(NamedTuple):
     initial: np.ndarray
     scratch: np.ndarray
     points: np.ndarray
+    wide: np.ndarray
+    grams: np.ndarray
 
     @classmethod
     def of(cls, most: int, p: int) -> _Workspace:
@@ -94,6 +97,8 @@ class _Workspace(NamedTuple):
             np.empty(p),
             np.empty((2, BLOCK)),
             np.empty((64, 2)),
+            np.empty((p + 3, contrast_width(most, p))),
+            np.empty((2, pairs)),
         )
 
 
@@ -113,18 +118,23 @@ def _sum_log(A, vardir, start, n, smallest, largest):
 
 
 @inlined
-def _profile(A, Z, products, n, restricted, scratch, first, second, inverse, delta):
+def _profile(A, Z, products, n, smallest, largest, restricted, work):
     """Evaluate the profile at A.
 
     The columns of Z are the orthonormal design, the residuals of y on it, and D. `delta` receives the
-    coefficients of the residuals at A, `inverse` the Cholesky factor of X'WX and its inverse.
+    coefficients of the residuals at A, `inverse` the Cholesky factor of X'WX and its inverse. Differences of
+    Gram sums serve while the weights are alike.
 
     Returns
     -------
     tuple of float
         tr P (tr V^-1 where not `restricted`), y'P²y, y'Py, sum of the weights and of their squares.
     """
+    _, _, _, inverse, first, second, delta, _, scratch, _, wide, grams = work
     p = len(delta)
+    if A + largest > SPREAD * (A + smallest):
+        trace, squared, quadratic, s1, s2 = contrast_sums(A, Z, n, wide, grams, inverse, delta)
+        return trace if restricted else s1, squared, quadratic, s1, s2
     s1, s2 = gram_sums(A, Z, products, n, scratch, first, second)
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
@@ -219,7 +229,7 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
     tuple
         A, number of maxima, y'Py at A.
     """
-    Z, products, _, inverse, first, second, delta, _, scratch, points = work
+    Z, products, _, inverse, _, _, delta, _, _, points, _, _ = work
     p = len(delta)
     adjusted = kind >= _LI_LAHIRI
     spread = largest - smallest
@@ -248,9 +258,7 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
             # the error after a secant step is of the order of the product of the last two steps
             closing = secant and abs((A - now) * (now - before)) <= _TOLERANCE * now * now
             before, before_step = now, now_step
-        trace, squared, quadratic, s1, s2 = _profile(
-            A, Z, products, n, restricted, scratch, first, second, inverse, delta
-        )
+        trace, squared, quadratic, s1, s2 = _profile(A, Z, products, n, smallest, largest, restricted, work)
         if phase == _LAST:
             return A, max(found, 1), quadratic
         if phase == _MOMENT:
@@ -325,7 +333,7 @@ def _fit(y, vardir, X, offsets, ends, kind, restricted, work, out):
     `ends` holds the smallest and the largest sampling variance of each problem; `out` the arrays of
     `FayHerriotFits`, the roots transposed.
     """
-    Z, products, square, inverse, first, _, delta, initial, _, _ = work
+    Z, products, square, inverse, first, _, delta, initial, _, _, _, _ = work
     variance, coefficients, root, loglik, maxima = out
     p = X.shape[0]
     for problem in range(len(offsets) - 1):
@@ -431,6 +439,10 @@ def fit_batch(
     coefficients, root, loglik = np.empty((*shape, p)), np.empty((*kept, p, p)), np.empty(kept)
     most = int(counts.max(initial=1))
     ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum)])
+    unit = units(ends)
+    if unit is not None:
+        areas = np.repeat(unit, counts)
+        y, vardir, ends = y / areas, vardir / areas / areas, ends / unit / unit
     fault = _fit(
         y,
         vardir,
@@ -444,6 +456,13 @@ def fit_batch(
     )
     if fault >= 0:
         raise ValueError("a design is rank deficient", fault // p, fault % p)
+    if unit is not None:
+        variance *= unit
+        variance *= unit
+        coefficients *= unit[:, None]
+        if full:
+            root *= unit[:, None, None]
+            loglik -= counts * np.log(unit)
     return FayHerriotFits(variance, coefficients, root.swapaxes(-1, -2), loglik, maxima)
 
 
@@ -460,3 +479,24 @@ def fewest_areas(method: str, coefficients: int) -> int:
     """
     more = {"ll-reml": coefficients + 3, "ll-ml": 3, "yl-reml": 3}
     return max(coefficients + 1, more.get(method, 0))
+
+
+def units(ends: np.ndarray) -> np.ndarray | None:
+    """Return powers of 2 in which problems are of ordinary size; None where all of them are already.
+
+    Squares of variances are to be numbers: they overflow from 1e154 on.
+
+    Parameters
+    ----------
+    ends : ndarray, shape (2, P)
+        Smallest and largest sampling variance of each problem.
+
+    Examples
+    --------
+    >>> units(np.array([[1e-8], [1e8]])) is None, np.log2(units(np.array([[1e160], [1e161]])))
+    (True, array([267.]))
+    """
+    logs = np.log2(ends)
+    if (np.abs(logs) < 200.0).all():
+        return None
+    return np.asarray(np.exp2(np.round(0.25 * logs.sum(axis=0))))

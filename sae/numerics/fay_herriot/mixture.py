@@ -6,9 +6,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from sae.numerics.fay_herriot.posterior import Areas, Nodes
+from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.mixture import Mixture
 
-__all__ = ["area_mixture", "leave_one_out", "shared_columns"]
+__all__ = ["area_mixture", "joint_mixture", "leave_one_out", "shared_columns"]
 
 _ALONE = 1e-9  # share of the predictive variance left, below which an area alone carries a coefficient
 
@@ -28,6 +29,17 @@ def area_mixture(nodes: Nodes, areas: Areas, problem: int = 0) -> Mixture:
     return Mixture(
         nodes.weights[nodes.of(problem)], fitted + A * w * (y - fitted), np.sqrt(shrink * (A + shrink * quad))
     )
+
+
+def joint_mixture(nodes: Nodes, areas: Areas, problem: int = 0) -> JointMixture:
+    """Return the same posterior with what the areas share: given σ, the coefficients."""
+    mixture, place = area_mixture(nodes, areas, problem), nodes.of(problem)
+    inside = slice(areas.offsets[problem], areas.offsets[problem + 1])
+    A, D = nodes.sd[place, None] ** 2, areas.vardir[inside]
+    shrink = D / (A + D)
+    loadings = np.einsum("kqp,qm->kmp", nodes.roots[place], areas.X[:, inside]) * shrink[:, :, None]
+    endless = None if nodes.finite[problem] else ~areas.sampled[inside]
+    return JointMixture(mixture.weights, mixture.means, np.sqrt(shrink * A)[:, :, None], loadings, endless)
 
 
 def shared_columns(nodes: Nodes, areas: Areas, problem: int = 0) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Predictions", "predict", "variance_of_variance"]
+from sae.numerics.fay_herriot.fit import units
+
+__all__ = ["Predictions", "predict", "variance_error", "variance_of_variance"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,25 @@ def variance_of_variance(
     return 2.0 / s2, bias
 
 
+def variance_error(A: float, vardir: np.ndarray, X: np.ndarray, root: np.ndarray, method: str) -> float:
+    """Return the asymptotic standard error of the model variance: see `variance_of_variance`.
+
+    Examples
+    --------
+    >>> variance_error(1.0, np.ones(8), np.ones((1, 8)), np.array([[0.5]]), "reml")
+    1.0
+    """
+    unit = _unit(vardir)
+    square = variance_of_variance(A / unit / unit, vardir / unit / unit, X, root / unit, method)[0]
+    return math.sqrt(square) * unit * unit
+
+
+def _unit(vardir: np.ndarray) -> float:
+    """Return a power of 2 in which fourth powers are numbers; 1 for variances of ordinary size."""
+    found = units(np.array([[vardir.min()], [vardir.max()]]))
+    return 1.0 if found is None else float(found[0])
+
+
 def predict(
     A: float,
     beta: np.ndarray,
@@ -117,6 +139,8 @@ def predict(
     ----------
     As `variance_of_variance`; Rao and Molina (2015), Small Area Estimation, 2nd ed., section 6.2.1.
     """
+    unit = _unit(vardir[sampled])
+    A, vardir, root = A / unit / unit, vardir / unit / unit, root / unit
     spread, bias = variance_of_variance(A, vardir[sampled], X[:, sampled], root, method)
     D = np.where(sampled, vardir, np.inf)
     gamma = np.where(sampled, A / (A + D), 0.0)
@@ -131,6 +155,5 @@ def predict(
     plain = g1 + g2 + 2.0 * g3
     mse = plain - bias * shrink * shrink
     corrected = mse > 0.0
-    return Predictions(
-        estimate, fitted, gamma, g1, g2, g3, np.where(corrected, mse, plain), corrected, factor
-    )
+    g1, g2, g3, mse = (part * unit * unit for part in (g1, g2, g3, np.where(corrected, mse, plain)))
+    return Predictions(estimate, fitted, gamma, g1, g2, g3, mse, corrected, factor * unit)

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtri
 
+from sae.errors import SaeConvergenceError
 from sae.numerics.fay_herriot.posterior_areas import (
     AREA_BLOCK,
     UNSAMPLED,
@@ -164,8 +165,10 @@ def place_nodes(
     Raises
     ------
     ValueError
-        If a posterior is improper, a design is rank deficient, or the nodes do not converge; ``args[1]`` is
-        the index of the problem, ``args[2]`` of the column or -1.
+        If a posterior is improper or a design is rank deficient; ``args[1]`` is the index of the problem,
+        ``args[2]`` of the column or -1.
+    SaeConvergenceError
+        If the nodes do not converge.
 
     References
     ----------
@@ -218,7 +221,11 @@ def place_nodes(
         while done < last - first:
             done, used, fault = posterior_nodes(done, fine, data, work, out)
             if fault == -2:
-                raise ValueError("the nodes do not converge", first + done, -1)
+                which = f" in fit {first + done + 1} of {len(codes)}" if len(codes) > 1 else ""
+                raise SaeConvergenceError(
+                    f"The posterior of the model variance was not found{which}: its nodes do not converge.",
+                    hint="Look for sampling variances or covariates many orders apart; a proper prior helps.",
+                )
             if fault >= 0:
                 raise ValueError("a design is rank deficient", first + done, fault)
             kept.append([rows[:used].copy() for rows in out[4:]])

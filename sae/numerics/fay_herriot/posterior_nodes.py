@@ -20,6 +20,7 @@ import numpy as np
 
 from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.inference.priors import FLAT_SD, log_prior_sd
+from sae.numerics.linalg.contrasts import SPREAD, contrast_sums, contrast_width
 from sae.numerics.linalg.gram import (
     BLOCK,
     back_solve,
@@ -82,15 +83,18 @@ class NodeWorkspace(NamedTuple):
     value: np.ndarray
     row_delta: np.ndarray
     row_inverse: np.ndarray
+    wide: np.ndarray
+    grams: np.ndarray
 
     @classmethod
     def of(cls, most: int, p: int) -> NodeWorkspace:
         """Make room for up to `most` areas and p coefficients."""
+        pairs = (p + 1) * (p + 2) // 2
         return cls(
             np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
             np.zeros((p, p)),
             np.zeros((2, p, p)),
-            np.empty((p + 1) * (p + 2) // 2),
+            np.empty(pairs),
             np.empty(p),
             np.empty(p),
             np.empty((3, BLOCK)),
@@ -100,6 +104,8 @@ class NodeWorkspace(NamedTuple):
             np.empty(MOST_NODES),
             np.empty((MOST_NODES, p)),
             np.empty((MOST_NODES, p, p)),
+            np.empty((p + 3, contrast_width(most, p))),
+            np.empty((2, pairs)),
         )
 
 
@@ -197,7 +203,7 @@ def _gram_and_logs(A, Z, n, smallest, largest, scratch, first):
 
 
 @inlined
-def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta):
+def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta, wide, grams):
     """Return the log posterior density of u = log σ up to a constant.
 
     `delta` receives the coefficients of the residuals, `inverse` the inverse of the Cholesky factor of the
@@ -205,7 +211,13 @@ def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, invers
     """
     p = len(delta)
     sd = math.exp(u)
-    logs = _gram_and_logs(sd * sd, Z, n, smallest, largest, scratch, first)
+    A = sd * sd
+    logs = _gram_and_logs(A, Z, n, smallest, largest, scratch, first)
+    if A + largest > SPREAD * (A + smallest):
+        _, _, rss, _, _ = contrast_sums(A, Z, n, wide, grams, inverse, delta)
+        for j in range(p):
+            logs += 2.0 * math.log(inverse[1, j, j])
+        return -0.5 * (logs + rss) + log_prior_sd(code, scale, sd) + u
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
     rss, half_log = first[last + p], 0.0
@@ -345,7 +357,8 @@ def posterior_nodes(problem, fine, data, work, out):
         the column of a deficient design, -2 without convergence.
     """
     y, vardir, X, offsets, ends, codes, scales, finite = data
-    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse = work
+    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse, _, _ = work
+    wide, grams = work.wide, work.grams
     counts, spacings, units, errors, places, heights, coefficients, roots = out
     p, used = X.shape[0], 0
     while problem < len(codes) and used + len(t) <= len(places):
@@ -369,7 +382,9 @@ def posterior_nodes(problem, fine, data, work, out):
         while count < len(t):
             if phase >= _RIGHT:
                 u = log_unit + now - math.exp(-now)
-            height = _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta)
+            height = _log_density(
+                u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta, wide, grams
+            )
             if phase == _SCAN:
                 scan[scanned, 0], scan[scanned, 1] = u, height
                 if height > scan[best, 1]:

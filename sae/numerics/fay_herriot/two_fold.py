@@ -22,6 +22,7 @@ from sae.numerics.random.streams import normals, stream_keys
 __all__ = ["TwoFoldFit", "TwoFoldMse", "TwoFoldProblem", "bootstrap_twofold", "fit_twofold", "mse_twofold"]
 
 _V, _U = 0, 2  # places of the two variances among the parameters of `climb`, where odd ones are correlations
+_SINGULAR = 1e14
 _SETS: tuple[tuple[int, ...], ...] = ((), (_V,), (_U,), (_V, _U))
 
 
@@ -107,11 +108,20 @@ class TwoFoldMse:
 
 
 def _terms(problem: TwoFoldProblem, s_v: float, s_u: float, Z: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return a (n,), c (D,), sums of a and of a Z by area (D,), (q, D), and the Gram matrix Z'V^-1Z."""
+    """Return a (n,), sums of a and of a Z by area (D,), (q, D), V^-1 Z (n, q) and Z'V^-1Z.
+
+    With z the means of an area's rows weighted by a, V^-1 Z = a (Z - z) + a z / (1 + s_v sum a): no sum is
+    the difference of two large ones where sampling variances are small beside the effects.
+    """
     a = 1.0 / (s_u + problem.psi[problem.seen])
     total, pulled = problem.sums(a), problem.sums((Z * a[:, None]).T)
-    c = s_v / (1.0 + s_v * total)
-    return a, c, total, pulled, (Z.T * a) @ Z - (pulled * c) @ pulled.T
+    mean = (pulled / np.where(total > 0, total, 1.0)).T
+    left = 1.0 / (1.0 + s_v * total)
+    area = problem.area[problem.seen]
+    several = (np.bincount(area, minlength=len(total)) > 1)[area]  # one row is its own mean
+    apart = (Z - mean[area]) * several[:, None]
+    solved = a[:, None] * (apart + mean[area] * left[area][:, None])
+    return a, total, pulled, solved, (apart.T * a) @ apart + (mean.T * (total * left)) @ mean
 
 
 def loglik(
@@ -121,19 +131,20 @@ def loglik(
     X = problem.X[problem.seen]
     n, p = X.shape
     Z = np.column_stack([X, y])
-    a, c, total, pulled, gram = _terms(problem, s_v, s_u, Z)
+    a, total, pulled, solved, gram = _terms(problem, s_v, s_u, Z)
     inner, edge = gram[:p, :p], gram[:p, p]
+    if not np.linalg.cond(inner) < _SINGULAR:  # an area without sampling error, and no effects beside it
+        return -np.inf, np.zeros(2)
     cov = np.linalg.inv(inner)
     beta = cov @ edge
     contrast = np.append(-beta, 1.0)
     value = -0.5 * (
         n * np.log(2 * np.pi) - np.log(a).sum() + np.log1p(s_v * total).sum() + contrast @ gram @ contrast
     )
-    # V^-1 1 = a (1 - c A); V^-1 Z = a (Z - c sum a Z)
+    # V^-1 1 = a / (1 + s_v A)
     square = problem.sums(a * a)
-    left = 1.0 - c * total
-    area = problem.area[problem.seen]
-    solved = a[:, None] * (Z - (c * pulled).T[area])
+    left = 1.0 / (1.0 + s_v * total)
+    c = s_v * left
     grouped = pulled * left
     d_grams = np.stack([-grouped @ grouped.T, -solved.T @ solved])
     slopes = -0.5 * np.array([(total * left).sum(), a.sum() - (c * square).sum()])
@@ -200,7 +211,8 @@ def fit_twofold(problem: TwoFoldProblem, *, method: str = "reml") -> TwoFoldFit:
 def _predict(problem: TwoFoldProblem, s_v: float, s_u: float, y: np.ndarray, value: float) -> TwoFoldFit:
     X = problem.X[problem.seen]
     p = X.shape[1]
-    a, c, _, pulled, gram = _terms(problem, s_v, s_u, np.column_stack([X, y]))
+    a, total, pulled, _, gram = _terms(problem, s_v, s_u, np.column_stack([X, y]))
+    c = s_v / (1.0 + s_v * total)
     cov = np.linalg.inv(gram[:p, :p])
     beta = cov @ gram[:p, p]
     contrast = np.append(-beta, 1.0)
@@ -240,7 +252,11 @@ def mse_twofold(problem: TwoFoldProblem, fit: TwoFoldFit, *, method: str = "reml
                 information[i, j] += 0.5 * np.sum(turned[i] * turned[j].T)
         for place, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
             mixed[place] += X.T @ turned[i] @ turned[j] @ inverse @ X
-        pieces.append((rows, G - weights @ G[inside], weights, V, bends, firsts, inside))
+        g1 = G - weights @ G[inside]
+        D = problem.psi[rows][inside]
+        tiny = D / (s_v + s_u + D) < 1e-3  # from the other end: Psi - Psi V^-1 Psi
+        g1[inside[tiny], inside[tiny]] = (D - D * D * np.diag(inverse))[tiny]
+        pieces.append((rows, g1, weights, V, bends, firsts, inside))
     Q = fit.beta_cov
     if method == "reml":  # tr(P F P F) = tr(V^-1 F V^-1 F) - 2 tr(Q X'V^-1FV^-1FV^-1X) + tr(Q M Q M)
         for place, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):

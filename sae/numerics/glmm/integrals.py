@@ -124,7 +124,11 @@ def _marginals(tables, X, beta, sigma):
             delta = centre[d] + (middle - T.shape[1] // 2) * step[d] - mean
             ratio, q = _factors(stride * step[d], delta, sigma[s])
             value += level[d] - delta * delta * twice
-            product *= stride * _total(T[d], middle, half, stride, ratio, q)
+            total = stride * _total(T[d], middle, half, stride, ratio, q)
+            if total < 1e-70 or total > 1e70:
+                value += math.log(total) if total > 0.0 else -math.inf
+                total = 1.0
+            product *= total
             if d % 4 == 3:  # four totals cannot leave the range of a number: one logarithm for them
                 value += math.log(product)
                 product = 1.0

@@ -29,6 +29,9 @@ _DEGREES = 10.0  # of freedom of the coefficients' Student proposal
 _CELLS = 4000  # of t
 _DROP = 12.0  # in log density, to which t is followed on both sides: beyond lies less than 1e-4
 _STEP = 0.75  # in deviations of t
+_LAST = 60.0  # of |t|
+_BEYOND = (1.0, 2.5)  # of t beyond the ends of a path, where another hill is looked for
+_HILLS = 3
 _FARTHEST = 80  # steps on each side
 _WIDE = 0.1  # share of the proposal with twice the width of t
 _SAME = 0.17  # of log σ: how far tables serve
@@ -133,7 +136,37 @@ def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float]) -> Lapla
 
 
 def trace(walk: Walk, t: float) -> LaplacePath:
-    """Follow any family's walk to both sides of its most likely t, from a first guess; see `laplace_path`."""
+    """Follow any family's walk to both sides of its most likely t, from a first guess; see `laplace_path`.
+
+    Where the density rises again beyond an end, to what counts, it is followed from that hill as well.
+    """
+    path = _followed(walk, t)
+    for _ in range(_HILLS):
+        peak, narrow = path.log_density.max(), path.narrow
+        beyond = [path.t[-1] + away for away in _BEYOND]
+        beyond += [path.t[0] - away for away in _BEYOND if path.t[0] - away > narrow]
+        walk.beta = path.beta[path.log_density.argmax()]
+        higher = [float(place) for place in beyond if _probed(walk, float(place)) > peak - _DROP]
+        if not higher:
+            return path
+        other = _followed(walk, max(higher, key=walk))
+        path = walk.path(sorted({*path.t, *other.t}))
+    raise SaeConvergenceError(
+        "The posterior of the standard deviation of the area effects has more hills than can be followed.",
+        hint="Use a tighter prior, or more areas.",
+    )
+
+
+def _probed(walk: Walk, t: float) -> float:
+    """Return the log density of t, -inf where it is so far out that it cannot be computed."""
+    try:
+        return walk(t)
+    except SaeConvergenceError:
+        return -np.inf
+
+
+def _followed(walk: Walk, t: float) -> LaplacePath:
+    """Return the path to both sides of the hill at t."""
     left, top, right = _bracket(walk, t)
     for _ in range(40):  # successive parabolas, inside the bracket
         falls = [walk(top) - walk(t) for t in (left, right)]
@@ -161,6 +194,11 @@ def trace(walk: Walk, t: float) -> LaplacePath:
             fallen, before = peak - walk(t), slope
             if fallen > _DROP:
                 break
+            if abs(t) > _LAST:
+                raise SaeConvergenceError(
+                    "The posterior of the standard deviation of the area effects does not fall off.",
+                    hint='Use a proper prior, such as prior="half-normal", or more areas.',
+                )
             slope = (walk(t - sign * step) - walk(t)) / step
             step *= 1.12
             if fallen > 2.0 and abs(slope - before) < 0.003 * slope:  # exponential from here on
@@ -256,7 +294,9 @@ class _GridWalk(Walk):
         X, precision, sigma = self.problem.X, self.problem.coefficient_sd**-2.0, np.exp(t)
         first, second = area_moments(self._held(beta, sigma), X, beta, sigma)
         gradient = X.T @ first / sigma**2 - precision * beta
-        bend = (1.0 - (second - first**2) / sigma**2) / sigma**2
+        variance = second - first**2
+        bend = (1.0 - variance / sigma**2) / sigma**2
+        self.bend = max(self.bend, float(np.abs(bend * sigma**2 / variance).max()))
         return gradient, (X.T * bend) @ X + precision * np.eye(X.shape[1])
 
     def value(self, beta: np.ndarray, t: float) -> float:
@@ -271,7 +311,6 @@ class _GridWalk(Walk):
         if last is not None and near and holds(last, X, beta[None], np.array([sigma]))[0]:
             return last
         self.tables = build_tables(self.problem.log_likelihood, X @ beta, sigma, near=last)
-        self.bend = max(self.bend, float(self.tables.curvature.max()))
         return self.tables
 
 
@@ -282,7 +321,7 @@ def _bracket(walk: Walk, t: float) -> tuple[float, float, float]:
         step = -step
     before, now, after = t - step, t, t + step
     while walk(after) >= walk(now):
-        if abs(after) > 60.0:
+        if abs(after) > _LAST:
             raise SaeConvergenceError(
                 "No mode of the standard deviation of the area effects was found.",
                 hint='Use a proper prior, such as prior="half-normal", or more areas.',

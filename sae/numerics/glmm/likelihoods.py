@@ -23,7 +23,8 @@ __all__ = ["Beta", "BetaBinomial", "Binomial", "Likelihood", "Poisson", "Student
 
 _Draw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
 _MANY = 500  # trials, above which log-gamma costs less than products
-_EDGE = 1e-12  # shares closer to 0 or 1 are taken as this far from them inside the beta density
+_LARGE = 1e5  # times a count: the first two terms of a rising factorial are then right to 1e-11 of it
+_EDGE = 1e-12  # of a beta density from which shares are drawn: its parameters are at least this
 
 
 class Likelihood(Protocol):
@@ -34,6 +35,9 @@ class Likelihood(Protocol):
 
     def replicate(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
         """Draw observations at linear predictors, shape (S, n), from streams named by the areas' labels."""
+
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw observations of other areas, with the same sampling: what was observed is not used."""
 
     def guess(self) -> np.ndarray:
         """Return a rough linear predictor of each area, shape (n,)."""
@@ -71,6 +75,10 @@ class Binomial:
         return _by_area(
             eta, seed, labels, lambda rng, d, e: rng.binomial(int(trials[d]), expit(e)) / trials[d]
         )
+
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw as `replicate`, which uses nothing of what was observed."""
+        return self.replicate(eta, seed, labels)
 
     def guess(self) -> np.ndarray:
         """Return the empirical logits."""
@@ -125,6 +133,10 @@ class BetaBinomial:
 
         return _by_area(eta, seed, labels, draw)
 
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw as `replicate`, which uses nothing of what was observed."""
+        return self.replicate(eta, seed, labels)
+
     def guess(self) -> np.ndarray:
         """Return the empirical logits."""
         return np.log((self.y + 0.5) / (self.n - self.y + 0.5))
@@ -159,6 +171,10 @@ class Poisson:
         means = self.exposure * np.exp(eta)
         return _by_area(means, seed, labels, lambda rng, d, mean: rng.poisson(mean) / self.exposure[d])
 
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw as `replicate`, which uses nothing of what was observed."""
+        return self.replicate(eta, seed, labels)
+
     def guess(self) -> np.ndarray:
         """Return log rates, with half an event more."""
         return np.log((self.y + 0.5) / self.exposure)
@@ -184,8 +200,8 @@ class Beta:
     def log_likelihood(self, eta: np.ndarray) -> np.ndarray:
         """Return the log beta density; see `Likelihood`."""
         phi = self.precision[:, None]
-        a = np.maximum(phi * expit(eta), _EDGE)
-        b = np.maximum(phi * expit(-eta), _EDGE)
+        a = np.maximum(phi * expit(eta), 1e-300)
+        b = np.maximum(phi * expit(-eta), 1e-300)
         y = self.y[:, None]
         return (a - 1.0) * np.log(y) + (b - 1.0) * np.log1p(-y) - betaln(a, b)
 
@@ -197,6 +213,10 @@ class Beta:
             return rng.beta(np.maximum(phi * expit(e), _EDGE), np.maximum(phi * expit(-e), _EDGE))
 
         return _by_area(eta, seed, labels, draw)
+
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw as `replicate`, which uses nothing of what was observed."""
+        return self.replicate(eta, seed, labels)
 
     def guess(self) -> np.ndarray:
         """Return the logits of the shares."""
@@ -232,6 +252,10 @@ class Unmatched:
         """Draw direct estimates."""
         sd = np.sqrt(self.vardir)
         return _by_area(self.link.inverse(eta), seed, labels, lambda rng, d, m: rng.normal(m, sd[d]))
+
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw as `replicate`, which uses nothing of what was observed."""
+        return self.replicate(eta, seed, labels)
 
     def guess(self) -> np.ndarray:
         """Return h(y), with y drawn inside the range of h where it is at or beyond an end."""
@@ -295,6 +319,13 @@ class StudentVariance:
 
         return _by_area(eta, seed, labels, draw)
 
+    def fresh(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
+        """Draw direct estimates with sampling variances drawn given s² alone."""
+        nu, sd = self.degrees, np.sqrt(self.scale)
+        return _by_area(
+            eta, seed, labels, lambda rng, d, mean: mean + sd[d] * rng.standard_t(nu[d], len(mean))
+        )
+
     def guess(self) -> np.ndarray:
         """Return the direct estimates."""
         return self.y
@@ -307,7 +338,9 @@ class StudentVariance:
 def _log_rising(a: np.ndarray | float, count: np.ndarray) -> np.ndarray:
     """Return log Γ(a + count) / Γ(a): of a (a + 1) ... (a + count - 1) where count is whole."""
     a = np.maximum(a, 1e-300)
-    return gammaln(a + count) - gammaln(a)
+    large = a > _LARGE * count  # where the difference of two log-gammas is rounding
+    near = gammaln(np.where(large, 1.0, a) + count) - gammaln(np.where(large, 1.0, a))
+    return np.where(large, count * np.log(a) + 0.5 * count * (count - 1.0) / a, near)
 
 
 def _log_2pi(variance: np.ndarray) -> np.ndarray:

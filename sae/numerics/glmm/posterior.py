@@ -24,7 +24,15 @@ from sae.numerics.glmm.sobol import WeightedPoints, weigh_points
 from sae.numerics.glmm.tables import GridTables, build_tables
 from sae.numerics.random.streams import normals
 
-__all__ = ["GridFit", "GridProblem", "draw_all_effects", "fit_grid", "groups_of", "log_marginals"]
+__all__ = [
+    "GridFit",
+    "GridProblem",
+    "draw_all_effects",
+    "fit_along",
+    "fit_grid",
+    "groups_of",
+    "log_marginals",
+]
 
 _BIN = np.log(1.4)  # points whose σ lie within a factor of 1.4 share tables
 _REACH = 6.0  # deviations of x'β that tables hold
@@ -67,7 +75,11 @@ def fit_grid(problem: GridProblem, start: tuple[np.ndarray, float], points: int 
     SaeConvergenceError
         If no mode is found, or the Pareto k of the weights is above 0.7.
     """
-    path = laplace_path(problem, start)
+    return fit_along(problem, laplace_path(problem, start), points)
+
+
+def fit_along(problem: GridProblem, path: LaplacePath, points: int) -> GridFit:
+    """Fit by weighted points along a path that is known already; see `fit_grid`."""
     tables: dict[int, GridTables] = {}
 
     def log_posterior(beta: np.ndarray, log_sigma: np.ndarray) -> np.ndarray:
@@ -118,6 +130,8 @@ def log_marginals(
             values[members] = parts if by_area else parts.sum(axis=1)
         else:
             values[members] = kernel(grid, problem.X, beta[members], sigma[members])
+    # an effect so many σ from its mean that its normal density overflows on a grid has none
+    values[np.isnan(values)] = -np.inf
     return values
 
 
@@ -134,7 +148,7 @@ def draw_all_effects(
     problem = fit.problem
     index = np.arange(len(sigma), dtype=np.uint64) if index is None else index.astype(np.uint64)
     out = np.empty((len(sigma), len(problem.X)))
-    for members, grid in groups_of(problem, fit.path, beta, np.log(sigma), fit.tables):
+    for members, grid in groups_of(problem, fit.path, beta, np.log(sigma), dict(fit.tables)):
         if grid is None:
             _, mean, sd = narrow_posterior(problem.log_likelihood, problem.X, beta[members], sigma[members])
             out[members] = mean + sd * normals(keys, 0, int(index.max()) + 1)[index[members]]
@@ -174,6 +188,12 @@ def groups_of(
         held = holds(grid, problem.X, beta[members], np.exp(log_sigma[members]))
         if held.any():
             yield members[held], grid
-        for s in members[~held]:
-            mean, sigma = problem.X @ beta[s], float(np.exp(log_sigma[s]))
-            yield np.array([s]), build_tables(problem.log_likelihood, mean, sigma, near=grid)
+        rest = members[~held]
+        while len(rest):
+            first = rest[0]
+            mean, sigma = problem.X @ beta[first], float(np.exp(log_sigma[first]))
+            own = build_tables(problem.log_likelihood, mean, sigma, near=grid)
+            held = holds(own, problem.X, beta[rest], np.exp(log_sigma[rest]))
+            held[0] = True
+            yield rest[held], own
+            rest = rest[~held]

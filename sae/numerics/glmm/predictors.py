@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from sae.numerics.glmm.integrals import expected, mixture
 from sae.numerics.glmm.posterior import GridFit, groups_of
 from sae.numerics.glmm.small_effects import narrow_posterior
+from sae.numerics.glmm.sobol import WeightedPoints
 from sae.numerics.inference.mixture import Function, Mixture, normal_expectation
 
-__all__ = ["GridPart", "Mixed", "conditional_means", "sampled_mixture", "unsampled_mixture"]
+__all__ = ["Distribution", "GridPart", "Mixed", "conditional_means", "sampled_mixture", "unsampled_mixture"]
 
 _NOTHING = 1e-18  # weight of columns of nodes that are dropped
 _FAR = 40  # deviations from the mean within which quantiles are sought
@@ -58,6 +60,19 @@ class GridPart:
         left, right, rise = self.weights[rows, k], self.weights[rows, k + 1], b - a
         cube, square = left + right - 2.0 * rise, 3.0 * rise - 2.0 * left - right
         return ((cube * z + square) * z + left) * z + a
+
+
+class Distribution(Protocol):
+    """Distributions of the linear predictors of n areas."""
+
+    def moments(self, function: Function) -> tuple[np.ndarray, np.ndarray]:
+        """Return means and standard deviations of f(η), each of shape (n,)."""
+
+    def cdf(self, x: np.ndarray) -> np.ndarray:
+        """Return the probability of η <= x, shape (n,)."""
+
+    def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return quantiles of η, shape (len(probabilities), n)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +119,7 @@ def sampled_mixture(fit: GridFit) -> Mixed:
     """Return the posterior of the linear predictors of the areas with a sample."""
     problem, weights, sigma = fit.problem, fit.weights, np.exp(fit.log_sigma)
     parts: list[GridPart | Mixture] = []
-    for members, grid in groups_of(problem, fit.path, fit.beta, fit.log_sigma, fit.tables):
+    for members, grid in groups_of(problem, fit.path, fit.beta, fit.log_sigma, dict(fit.tables)):
         beta, sds, share = fit.beta[members], sigma[members], weights[members]
         if grid is None:
             _, means, narrow = narrow_posterior(problem.log_likelihood, problem.X, beta, sds)
@@ -112,12 +127,14 @@ def sampled_mixture(fit: GridFit) -> Mixed:
             continue
         nodes = mixture(grid, problem.X, beta, sds, share)
         some = np.flatnonzero(nodes.max(axis=0) > _NOTHING)
+        if not some.size:  # points so far out that all of them together weigh nothing
+            continue
         kept = slice(some[0], some[-1] + 1)
         parts.append(GridPart(grid.eta[:, kept], nodes[:, kept]))
     return Mixed(tuple(parts))
 
 
-def unsampled_mixture(fit: GridFit, X: np.ndarray) -> Mixed:
+def unsampled_mixture(fit: WeightedPoints, X: np.ndarray) -> Mixed:
     """Return the posterior of the linear predictors of areas without a sample, designs of shape (m, p)."""
     return Mixed((Mixture(fit.weights, fit.beta @ X.T, np.exp(fit.log_sigma)[:, None]),))
 
@@ -139,7 +156,7 @@ def conditional_means(
     means = np.zeros((points, len(X)))
     if not sampled.all():
         means[:, ~sampled] = normal_expectation(function, beta @ X[~sampled].T, sigma[:, None])
-    for members, grid in groups_of(problem, fit.path, beta, log_sigma, fit.tables):
+    for members, grid in groups_of(problem, fit.path, beta, log_sigma, dict(fit.tables)):
         place = np.ix_(members, sampled)
         if grid is None:
             _, middle, sds = narrow_posterior(

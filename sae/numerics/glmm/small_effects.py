@@ -43,8 +43,8 @@ def narrow_posterior(
         weights = np.exp(values - top) * _WEIGHTS
         total = weights.sum(axis=2)
         first_moment = weights @ _NODES / total
-        second = weights @ _NODES**2 / total
+        variance = (weights * (_NODES - first_moment[:, :, None]) ** 2).sum(axis=2) / total
         found[0, part] = (np.log(total) + top[:, :, 0]).T
         found[1, part] = (mean + sd * first_moment).T
-        found[2, part] = (sd * np.sqrt(second - first_moment**2)).T
+        found[2, part] = (sd * np.sqrt(variance)).T
     return found[0], found[1], found[2]

@@ -23,13 +23,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sae.errors import SaeConvergenceError, name_some
+
 __all__ = ["GridTables", "LogLikelihood", "build_tables"]
 
 _HALF = 44  # nodes of the window each side of its centre, before any doubling
-_MOST = 1408  # of them after doublings: an integrand that needs more is refused
+_MOST = 2816  # of them after doublings: there the sum over every second node is enough, or it is refused
 _SPAN = 8.8  # half the window, in posterior standard deviations at the reference
 _EDGE = 1e-12  # share of the integral that the last node of a window may hold
 _ROUGH = 1e-4  # error of the sum over every fourth node; every second node is then right to its fourth power
+_HIGHEST = 600.0  # of a log-likelihood above that of the centre: numbers end at exp(709)
 _EXACT = 1e-10  # error that an integral may have
 _STRIDES = (16, 8, 4, 2)
 _NUMBERS = 6_000_000  # of all grids together: 48 MB
@@ -116,7 +119,7 @@ def build_tables(
 
     Raises
     ------
-    ValueError
+    SaeConvergenceError
         With the places of areas whose posterior no grid holds: the log-likelihood is not finite or not
         smooth.
     """
@@ -132,11 +135,17 @@ def build_tables(
         total = weights.sum(axis=1)
         edge = np.maximum(weights[:, 0], weights[:, -1]) > _EDGE * total
         errors = {m: np.abs(m * weights[:, half % m :: m].sum(axis=1) / total - 1.0) for m in _STRIDES}
-        rough = ~(errors[4] < _ROUGH)
+        rough = ~(errors[4 if half < _MOST else 2] < _ROUGH) | (step > 0.9 * np.minimum(spread, sigma))[:, 0]
         if not (edge.any() or rough.any()):
             break
         if half >= _MOST:
-            raise ValueError("no grid holds the posterior of these areas", np.flatnonzero(edge | rough))
+            bad = np.flatnonzero(edge | rough)
+            raise SaeConvergenceError(
+                f"No grid holds the posterior of {len(bad)} of {len(mean)} areas, in the order of the data "
+                f"{name_some(bad + 1)}, at an effects' standard deviation of {sigma:.3g}.",
+                hint="Look at the observations of these areas, or use a tighter prior.",
+                areas=bad,
+            )
         extent[edge] *= 1.5
         if rough.any():
             half *= 2
@@ -149,6 +158,10 @@ def build_tables(
     level = values[:, half]
     if further:
         values = log_likelihood(centre + np.arange(-half - further, half + further + 1) * step[:, None])
+        steep = np.flatnonzero((values - level[:, None] > _HIGHEST).any(axis=0))
+        if len(steep):  # what lies higher than numbers reach is for tables that are centred there
+            cut = half + further - max(np.abs(steep - half - further).min() - 1, half)
+            values = values[:, cut : values.shape[1] - cut]
     return GridTables(
         np.exp(np.minimum(values - level[:, None], 700.0)),
         mean[:, 0],

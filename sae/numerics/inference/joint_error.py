@@ -62,7 +62,8 @@ class JointError:
         """Return the diagonal, shape (M,)."""
         gram = self.right.T @ self.right
         tied = (self.left @ gram).multiply(self.left).sum(axis=1)
-        crossed = self.left.multiply(self.right).sum(axis=1) * self.scale
+        crossed = self.left.multiply(self.right).sum(axis=1)
+        crossed = np.multiply(crossed, self.scale, out=np.zeros(len(crossed)), where=crossed != 0)
         return self.scale**2 + 2.0 * crossed + tied + self.shared.multiply(self.shared).sum(axis=1)
 
     def mse_of(self, weights: sparse.csr_array) -> np.ndarray:
@@ -81,6 +82,29 @@ class JointError:
     def reordered(self, order: np.ndarray) -> JointError:
         """Return the same errors with the areas in another order."""
         return JointError(self.scale[order], self.shared[order], self.left[order], self.right[order])
+
+    def replaced(self, parts: list[tuple[np.ndarray, JointError]]) -> JointError:
+        """Return the error with that of some rows, independent of all others, in the place of their own.
+
+        Parameters
+        ----------
+        parts : list of (rows, JointError)
+            The parts are independent of each other; without constraints.
+        """
+        kept = np.ones(len(self.scale))
+        scale, columns = self.scale.copy(), []
+        for rows, part in parts:
+            kept[rows], scale[rows] = 0.0, part.scale
+            shared = part.shared.tocoo()
+            columns.append(
+                sparse.csr_array(
+                    (shared.data, (rows[shared.row], shared.col)), shape=(len(kept), shared.shape[1])
+                )
+            )
+        cut = kept[:, None]
+        left, right = (sparse.csr_array(side.multiply(cut)) for side in (self.left, self.right))
+        shared = sparse.csr_array(sparse.hstack([self.shared.multiply(cut), *columns]))
+        return JointError(scale, shared, left, right)
 
     def scaled(self, factor: np.ndarray, mse: np.ndarray) -> JointError:
         """Return the error after multiplying each area by `factor`, its own part filled up to `mse`."""

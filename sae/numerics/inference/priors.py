@@ -26,13 +26,15 @@ __all__ = [
 
 FLAT_VARIANCE, FLAT_SD, HALF_NORMAL, HALF_CAUCHY, PC = range(5)
 # areas beyond the coefficients that make the posterior proper, coefficients flat
+_ROUNDING = 1e-12  # of the largest value: what alike values differ by
 SPARE = {FLAT_VARIANCE: 3, FLAT_SD: 2, HALF_NORMAL: 0, HALF_CAUCHY: 0, PC: 0}
 
 
 def data_unit(outcome: np.ndarray) -> float:
     """Return the scale of a prior that has none: the standard deviation of what is modelled, to three digits.
 
-    Three digits, so that the prior's name with its scale says exactly what it is; 1 for a single value.
+    Three digits, so that the prior's name with its scale says exactly what it is; 1 for a single value, or
+    where all are alike.
 
     Parameters
     ----------
@@ -44,7 +46,10 @@ def data_unit(outcome: np.ndarray) -> float:
     >>> data_unit(np.array([1.0, 2.0, 4.0]))
     1.53
     """
-    return float(f"{np.std(outcome, ddof=1):.3g}") if len(outcome) > 1 else 1.0
+    spread = float(np.std(outcome, ddof=1)) if len(outcome) > 1 else 0.0
+    if not spread > _ROUNDING * float(np.abs(outcome).max(initial=0.0)):
+        return 1.0
+    return float(f"{spread:.3g}")
 
 
 def log_prior(prior: tuple[int, float], sd: np.ndarray) -> np.ndarray:

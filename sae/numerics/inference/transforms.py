@@ -30,6 +30,8 @@ class Transform:
         (t, s²) -> E h^-1(T) for T ~ N(t, s²): the back-transform without bias.
     slope : callable
         (t, s²) -> derivative of `mean` in t.
+    square : callable
+        (t, s²) -> E h^-1(T)² for the same T.
     bounds : (float, float)
         Where h^-1 is monotone: interval ends are clipped to it.
     range : (float, float)
@@ -42,6 +44,7 @@ class Transform:
     inverse: Callable[[np.ndarray], np.ndarray]
     mean: Callable[[np.ndarray, np.ndarray], np.ndarray]
     slope: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    square: Callable[[np.ndarray, np.ndarray], np.ndarray]
     bounds: tuple[float, float]
     range: tuple[float, float]
 
@@ -85,6 +88,12 @@ def _arcsin_variance(y: np.ndarray, vardir: np.ndarray) -> np.ndarray:
         return vardir / (4.0 * y * (1.0 - y))
 
 
+def _sine_to_the_fourth(t: np.ndarray, s2: np.ndarray) -> np.ndarray:
+    """Return E sin⁴(T): sin⁴ = 3/8 - cos(2T) / 2 + cos(4T) / 8, and E cos(kT) = exp(-k² s² / 2) cos kt."""
+    twice, four = np.exp(-2.0 * s2) * np.cos(2.0 * t), np.exp(-8.0 * s2) * np.cos(4.0 * t)
+    return np.asarray(0.375 - 0.5 * twice + 0.125 * four)
+
+
 # E sin²(T) = (1 - exp(-2 s²) cos 2t) / 2 needs no truncation: sin² is defined on the whole line.
 TRANSFORMS = {
     "identity": Transform(
@@ -94,6 +103,7 @@ TRANSFORMS = {
         lambda t: t,
         lambda t, s2: t + 0.0 * s2,
         lambda t, s2: np.ones_like(t),
+        lambda t, s2: t * t + s2,
         (-np.inf, np.inf),
         (-np.inf, np.inf),
     ),
@@ -104,6 +114,7 @@ TRANSFORMS = {
         lambda t: np.sin(t) ** 2,
         lambda t, s2: 0.5 * (1.0 - np.exp(-2.0 * s2) * np.cos(2.0 * t)),
         lambda t, s2: np.exp(-2.0 * s2) * np.sin(2.0 * t),
+        _sine_to_the_fourth,
         (0.0, 0.5 * np.pi),
         (0.0, 1.0),
     ),
@@ -114,6 +125,7 @@ TRANSFORMS = {
         np.exp,
         lambda t, s2: np.exp(t + 0.5 * s2),
         lambda t, s2: np.exp(t + 0.5 * s2),
+        lambda t, s2: np.exp(2.0 * (t + s2)),
         (-np.inf, np.inf),
         (0.0, np.inf),
     ),
@@ -124,6 +136,7 @@ TRANSFORMS = {
         expit,
         lambda t, s2: normal_mean(expit, t, s2),
         lambda t, s2: normal_mean(_logistic_slope, t, s2),
+        lambda t, s2: normal_mean(lambda value: expit(value) ** 2, t, s2),
         (-np.inf, np.inf),
         (0.0, 1.0),
     ),

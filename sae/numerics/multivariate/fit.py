@@ -217,10 +217,11 @@ def fit_blocks(
         If no starting value leads to a maximum.
     """
     areas, size = BlockAreas(y, X, psi), y.shape[1]
+    fitted, areas = areas.fitted, areas.centred
     level = np.array([np.median(psi[areas.seen[:, r], r, r]) for r in range(size)])
     unit = units(structure, level)
     width = np.sqrt((np.where(areas.seen[..., None], X, 0.0) ** 2).sum(axis=(0, 1)))
-    scaled = BlockAreas(y / unit, X / unit[:, None] / width, psi / (unit[:, None] * unit))
+    scaled = BlockAreas(areas.y / unit, X / unit[:, None] / width, psi / (unit[:, None] * unit))
     reml = method == "reml"
     begins, gain = starts(structure, size, level / unit**2), _GAIN
     if start is not None:
@@ -237,10 +238,10 @@ def fit_blocks(
         theta,
         covariance,
         point.information,
-        point.gls.beta,
+        point.gls.beta + fitted,
         point.gls.beta_cov,
         effect,
-        X @ point.gls.beta + effect,
+        X @ fitted + (X @ point.gls.beta + effect),
         point.gls.loglik,
         point.score,
         method,

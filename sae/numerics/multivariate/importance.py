@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import chdtri, logsumexp, ndtri
 
 from sae.numerics.compile import compiled, inlined
+from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.lattice import find_mode
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import effective_draws, psis
@@ -45,6 +46,8 @@ _WIDEN = 1.15
 NODES = 2048
 _LIGHT = 1e-9  # share of a node that is left out
 _PIECE = 500_000  # numbers of one array held at once
+_FEWEST = 64  # nodes of a joint posterior, however many rows there are
+_JOINT = 20_000_000  # numbers of a joint posterior at all nodes
 _DETERMINED = 1e-9  # share of a figure's precision below which the others leave a coefficient undetermined
 
 
@@ -146,6 +149,34 @@ class BlockPosterior:
             self.nodes.weights, means.reshape(K, -1), np.sqrt(np.maximum(variances, 1e-300)).reshape(K, -1)
         )
 
+    def joint(self) -> JointMixture:
+        """Return the joint posterior of all D R rows, area by area; of many rows over fewer nodes."""
+        y, X, _, seen = self.areas.arrays
+        which, weights = np.arange(len(self.nodes.phi)), self.nodes.weights
+        count = max(_FEWEST, _JOINT // (y.size * (y.shape[1] + X.shape[2])))
+        if count < len(which):
+            places = (np.arange(count) + 0.5) / count * (1.0 - 1e-12)
+            which, times = np.unique(np.searchsorted(np.cumsum(weights), places), return_counts=True)
+            weights = times / count
+        at = condition_blocks(self.areas, self.nodes.covariances[which])
+        V = self.nodes.covariances[which, None]
+        gain = V @ self.areas.inverse(self.nodes.covariances[which])
+        fitted = np.moveaxis(X @ at.beta.T, -1, 0)
+        means = fitted + np.einsum("kdrs,kds->kdr", gain, np.where(seen, y - fitted, 0.0))
+        loose = (X - gain @ X) @ at.root[:, None]
+        K, size = len(which), y.size
+        return JointMixture(
+            weights,
+            means.reshape(K, size),
+            self._root(V - gain @ V).reshape(K, size, -1),
+            loose.reshape(K, size, -1),
+        )
+
+    def _root(self, inside: np.ndarray) -> np.ndarray:
+        """Return roots of covariances of an area's components, shape (..., R, R)."""
+        values, vectors = np.linalg.eigh(inside)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
+
 
 def place_covariances(
     areas: BlockAreas,
@@ -169,7 +200,7 @@ def place_covariances(
     nodes : int
         A power of two.
     """
-    arrays = areas.arrays
+    arrays = areas.centred.arrays
 
     def density(phi: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -206,13 +237,15 @@ def condition_blocks(areas: BlockAreas, covariances: np.ndarray) -> Conditionals
     )
     _condition(
         np.ascontiguousarray(covariances),
-        areas.arrays,
+        areas.centred.arrays,
         conditionals.beta,
         conditionals.root,
         conditionals.means,
         conditionals.sds,
         conditionals.left_out,
     )
+    conditionals.beta[:] += areas.fitted
+    conditionals.means[:] += areas.X @ areas.fitted
     return conditionals
 
 

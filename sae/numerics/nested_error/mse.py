@@ -145,9 +145,8 @@ def _ml_bias(
     n: np.ndarray, sums: AreaSums, root: np.ndarray, u2: float, e2: float, spread: np.ndarray
 ) -> np.ndarray:
     """Return the bias of the ML variances, (σu², σe²): -½ I^-1 tr[Q X'V^-1 (∂V) V^-1 X]."""
-    Q = root @ root.T
     v2 = (e2 + n * u2) ** 2
-    leverage = np.einsum("da,ab,db->d", sums.x_mean, Q, sums.x_mean)
-    within = float((Q * sums.xx.sum(axis=0)).sum())
+    leverage = ((sums.x_mean @ root) ** 2).sum(axis=1)
+    within = float((root * (sums.xx.sum(axis=0) @ root)).sum())
     traces = np.array([(n * n / v2 * leverage).sum(), within / e2**2 + (n / v2 * leverage).sum()])
     return -0.5 * spread @ traces

@@ -120,14 +120,14 @@ class NestedErrorPosterior:
         return float(self.weights @ (self.tau**tau_power * inside))
 
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return posterior means, shape (p,), and covariance, (p, p), of the coefficients."""
+        """Return posterior means of the coefficients, shape (p,), and a root of their covariance, (p, p)."""
         delta, inverse = self.point.delta, self.point.inverse
         mean = self.weights @ delta
         gap = delta - mean
         inside = np.einsum("k,kab,kac->bc", self.weights * self.sigma2_e, inverse, inverse)
         cov = inside + np.einsum("k,ka,kb->ab", self.weights, gap, gap)
         root = self.profile.root
-        return self.profile.start[0] + root @ mean, root @ cov @ root.T
+        return self.profile.start[0] + root @ mean, root @ np.linalg.cholesky(cov)
 
 
 def log_conditional(

@@ -16,14 +16,16 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtri
 
+from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.mixture import Mixture, newton_quantile
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.posterior import NestedErrorPosterior
 from sae.numerics.nested_error.profile import AreaSums
 
-__all__ = ["AreaMixture", "area_mixture", "coefficient_mixture", "sd_quantiles"]
+__all__ = ["AreaMixture", "area_mixture", "coefficient_mixture", "joint_mixture", "sd_quantiles"]
 
 _ELEMENTS = 2_000_000  # numbers held at a time
+_MANY_UNITS = 60  # degrees of freedom of σe from which on its mean given τ does for it: t is nearly normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,31 @@ def area_mixture(posterior: NestedErrorPosterior, sums: AreaSums, means: AreaMea
         half = inverse[k] @ (X - weight[k][:, None] * x).T
         shares[k] += (half * half).sum(axis=0)
     return AreaMixture(posterior, centre, shares)
+
+
+def joint_mixture(mixture: AreaMixture, sums: AreaSums, means: AreaMeans) -> JointMixture:
+    """Return the same posterior with what the areas share: given τ and σe, the coefficients."""
+    posterior = mixture.posterior
+    profile, n = posterior.profile, sums.n.astype(float)
+    if profile.units - len(profile.root) > _MANY_UNITS:
+        weights, node, sigma = posterior.weights, np.arange(len(posterior.weights)), posterior.sigma2_e**0.5
+    else:
+        weights, node, sigma = mixture._components
+        weights = weights / weights.sum()
+    f = means.sampled(n)
+    X, x = means.x_mean @ profile.root, sums.x_mean @ profile.root
+    ratio = posterior.tau**2
+    loadings = np.empty((len(ratio), *X.shape))
+    for k, inverse in enumerate(posterior.point.inverse):
+        weight = f + (1.0 - f) * n * ratio[k] / (1.0 + n * ratio[k])
+        loadings[k] = (X - weight[:, None] * x) @ inverse.T
+    own = np.sqrt(np.maximum(mixture.shares - (loadings**2).sum(axis=2), 0.0))
+    return JointMixture(
+        weights,
+        mixture.means[node],
+        (sigma[:, None] * own[node])[:, :, None],
+        sigma[:, None, None] * loadings[node],
+    )
 
 
 def coefficient_mixture(posterior: NestedErrorPosterior) -> AreaMixture:

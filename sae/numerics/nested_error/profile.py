@@ -17,7 +17,6 @@ Battese, Harter and Fuller (1988), JASA 83, 28-36 (the model).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +28,7 @@ from sae.numerics.compile import compiled
 __all__ = ["AreaSums", "Point", "Profile", "area_sums", "bordered"]
 
 _WITHIN = 1e-11  # share of a direction's sum of squares below which it does not vary within areas
-_RANK = 1e-13  # share left of a column, squared, below which the earlier ones explain it
+_RANK = 1e-9  # share left of a column below which the earlier ones explain it
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +159,7 @@ class Profile:
             If a column is explained by the ones before it; ``args[1]`` is its index.
         """
         n = sums.n.astype(float)
-        root = _root(sums.xx.sum(axis=0) + (sums.x_mean * n[:, None]).T @ sums.x_mean)
+        root = _root(sums.xx.sum(axis=0), sums.x_mean * np.sqrt(n)[:, None])
         x_mean = sums.x_mean @ root
         xx = root.T @ sums.xx.sum(axis=0) @ root
         Wxy = sums.xy.sum(axis=1) @ root
@@ -311,18 +310,20 @@ def bordered(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray | float) -> np.ndarr
     return out
 
 
-def _root(gram: np.ndarray) -> np.ndarray:
-    """Return an upper triangular root of the inverse: gram^-1 = root root'."""
-    p = len(gram)
-    scale = np.sqrt(np.diagonal(gram))
+def _root(within: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return an upper triangular root of (X'X)^-1, X'X = within + means' means, which is never added up.
+
+    In the sum a column of mean 1e8 would lose what it varies by.
+    """
+    apart = np.sqrt(np.diagonal(within))
+    spread = np.where(apart > 0.0, apart, 1.0)
+    values, vectors = np.linalg.eigh(within / np.outer(spread, spread))
+    rows = np.vstack([means, (vectors * np.sqrt(np.maximum(values, 0.0))).T * spread])
+    scale = np.sqrt((rows**2).sum(axis=0))
     if not np.all(scale > 0.0):
         raise ValueError("a column of the design is 0", int(np.flatnonzero(~(scale > 0.0))[0]))
-    L = np.zeros((p, p))
-    scaled = gram / np.outer(scale, scale)
-    for j in range(p):
-        L[j, :j] = np.linalg.solve(L[:j, :j], scaled[:j, j])
-        left = 1.0 - L[j, :j] @ L[j, :j]
-        if not left > _RANK:
-            raise ValueError("a design is rank deficient", j)
-        L[j, j] = math.sqrt(left)
-    return np.linalg.inv(L).T / scale[:, None]
+    R = np.linalg.qr(rows / scale, mode="r")
+    left = np.diagonal(R)
+    if not np.all(np.abs(left) > _RANK):
+        raise ValueError("a design is rank deficient", int(np.flatnonzero(~(np.abs(left) > _RANK))[0]))
+    return np.linalg.inv(R) * np.sign(left) / scale[:, None]

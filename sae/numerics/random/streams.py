@@ -12,6 +12,8 @@ from hashlib import blake2b
 import numpy as np
 from scipy.special import ndtri
 
+from sae.errors import SaeSpecError
+
 __all__ = ["generator", "normals", "seed_of", "stream_keys"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -21,12 +23,23 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 def seed_of(seed: int | np.random.Generator) -> int:
     """Return the seed as a number; a generator gives its next one.
 
+    Raises
+    ------
+    SaeSpecError
+        If it is neither a whole number nor a generator.
+
     Examples
     --------
     >>> seed_of(7), seed_of(np.random.default_rng(7)) == seed_of(np.random.default_rng(7))
     (7, True)
     """
-    return int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else int(seed)
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**63))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise SaeSpecError(
+            f"seed = {seed!r} is neither a whole number nor a numpy.random.Generator.", hint="Write seed=1."
+        )
+    return int(seed)
 
 
 def _digest(seed: int, what: str, label: object, size: int) -> int:

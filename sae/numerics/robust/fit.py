@@ -31,8 +31,11 @@ __all__ = [
 
 HUBER_K = 1.345  # 95 % efficiency at the normal distribution
 _TOLERANCE = 1e-13
+_ROUNDING = 1e-15
 _MAX_STEPS = 200
 _SCAN_RATIO = 2.0  # the equation bends on the scale of the sampling variances
+_KNOWN = 1e-4  # of a sampling variance: areas below are known values beside the others
+_EXACT = 1e-10  # of a sampling variance: what is smaller moves no estimate by more than rounding
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -163,7 +166,9 @@ def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
     newton = True
     for _ in range(_MAX_STEPS):
         done = _step(y, Q, D, A, k, beta, newton, H, g)
-        if not done and newton:
+        if not done:
+            if not newton:
+                return False
             newton = False
             continue
         longest = 0.0
@@ -171,7 +176,7 @@ def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
             move = 0.0
             for j in range(len(beta)):
                 move += Q[d, j] * g[j]
-            longest = max(longest, abs(move) / np.sqrt(A + D[d]))
+            longest = max(longest, (abs(move) - _ROUNDING * abs(y[d])) / np.sqrt(A + D[d]))
         for j in range(len(beta)):
             tried[j] = beta[j] + g[j]
         ahead = _loss(y, Q, D, A, k, tried)
@@ -187,35 +192,40 @@ def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
 
 
 @compiled
-def _equation(y, Q, D, A, k, K, beta, tried, H, g, out):
-    """Profiled equation at A: sum psi^2 / V and K sum 1 / V into `out`; return their ratio less 1."""
+def _equation(y, Q, D, known, A, k, K, beta, tried, H, g, out):
+    """Equation at A, sum psi^2 / V over K sum 1 / V less 1; both without `known` areas in out."""
     done = _huber_regression(y, Q, D, A, k, beta, tried, H, g)
     above, below = 0.0, 0.0
+    out[0], out[1] = 0.0, 0.0
     for d in range(len(y)):
         v = A + D[d]
         e = y[d]
         for j in range(len(beta)):
             e -= Q[d, j] * beta[j]
-        above += min(e * e / v, k * k) / v
+        square = min(e * e / v, k * k) / v
+        above += square
         below += K / v
-    out[0], out[1], out[2] = above, below, 1.0 if done else 0.0
+        if D[d] > known:
+            out[0] += square
+            out[1] += K / v
+    out[2] = 1.0 if done else 0.0
     return above / below - 1.0
 
 
 @compiled
-def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
+def _solve(y, Q, D, known, start, top, smallest, k, K, nodes, weights, beta, answer):
     """Find every solution of the profiled equation and keep the best; see `robust_batch`."""
     p = Q.shape[1]
     H, g, tried, out = np.empty((p, p)), np.empty(p), np.empty(p), np.empty(3)
     beta[:] = start
-    low, f_low = 0.0, _equation(y, Q, D, 0.0, k, K, beta, tried, H, g, out)
+    low, f_low = 0.0, _equation(y, Q, D, known, 0.0, k, K, beta, tried, H, g, out)
     count, found = 1, 0
     A, gain, best_gain, mark = 0.0, 0.0, 0.0, 0.0
     if f_low <= 0.0:
         found = 1
     high = 0.1 * smallest
     while True:
-        f_high = _equation(y, Q, D, high, k, K, beta, tried, H, g, out)
+        f_high = _equation(y, Q, D, known, high, k, K, beta, tried, H, g, out)
         count += 1
         if f_low > 0.0 and f_high <= 0.0:
             a, b, fa, fb = low, high, f_low, f_high
@@ -223,7 +233,7 @@ def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
                 c = (a * fb - b * fa) / (fb - fa)
                 if step % 3 == 2 or not a < c < b:
                     c = 0.5 * (a + b)
-                fc = _equation(y, Q, D, c, k, K, beta, tried, H, g, out)
+                fc = _equation(y, Q, D, known, c, k, K, beta, tried, H, g, out)
                 count += 1
                 if fc > 0.0:
                     a, fa = c, fc
@@ -241,7 +251,7 @@ def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
                     right = min(root, max(2.0 * left, 0.1 * smallest))
                     for i in range(len(nodes)):
                         at = left + 0.5 * (right - left) * (1.0 + nodes[i])
-                        _equation(y, Q, D, at, k, K, beta, tried, H, g, out)
+                        _equation(y, Q, D, known, at, k, K, beta, tried, H, g, out)
                         gain += 0.25 * (right - left) * weights[i] * (out[0] - out[1])
                     left = right
                 if gain > best_gain:
@@ -254,16 +264,16 @@ def _solve(y, Q, D, start, top, smallest, k, K, nodes, weights, beta, answer):
         if high > 1e6 * (top + smallest):
             break
     beta[:] = start
-    f = _equation(y, Q, D, A, k, K, beta, tried, H, g, out)
+    f = _equation(y, Q, D, known, A, k, K, beta, tried, H, g, out)
     residual = 0.0 if A == 0.0 and f <= 0.0 else abs(f)
     answer[0], answer[1], answer[2], answer[3] = A, found, count + 1, residual
     answer[4] = out[2]
 
 
 @compiled
-def _solve_all(y, Q, D, starts, tops, smallest, k, K, nodes, weights, betas, answers):
+def _solve_all(y, Q, D, known, starts, tops, smallest, k, K, nodes, weights, betas, answers):
     for i in range(len(y)):
-        _solve(y[i], Q, D, starts[i], tops[i], smallest, k, K, nodes, weights, betas[i], answers[i])
+        _solve(y[i], Q, D, known, starts[i], tops[i], smallest, k, K, nodes, weights, betas[i], answers[i])
 
 
 def robust_batch(
@@ -272,7 +282,9 @@ def robust_batch(
     """Solve the robust equations for R replicates of the direct estimates of one design.
 
     Where several variances solve the equations, the integral of the profiled equation between them decides:
-    for large k this is the likelihood ratio, so that the solution is then the global maximum.
+    for large k this is the likelihood ratio, so that the solution is then the global maximum. Areas, at most
+    as many as coefficients, whose sampling variances are far below all others do not count in it: near 0 the
+    coefficients meet them exactly, and their terms K / V favour 0 without end, whatever the others say.
 
     Parameters
     ----------
@@ -306,9 +318,17 @@ def robust_batch(
     K = huber_variance(k)
     tops = 4.0 * ((y - starts @ Q.T) ** 2).max(axis=1) / min(K, k * k)
     betas, answers = np.empty((len(y), p)), np.empty((len(y), 5))
-    D = np.ascontiguousarray(vardir, float)
-    _solve_all(y, np.ascontiguousarray(Q), D, starts, tops, D.min(), k, K, _NODES, _WEIGHTS, betas, answers)
+    D = _separable(vardir, p)
+    known = _KNOWN * np.partition(D, p)[p]
+    _solve_all(
+        y, np.ascontiguousarray(Q), D, known, starts, tops, D.min(), k, K, _NODES, _WEIGHTS, betas, answers
+    )
     return answers[:, 0], np.linalg.solve(R, betas.T).T / scale, answers[:, 1:]
+
+
+def _separable(vardir: np.ndarray, p: int) -> np.ndarray:
+    """Raise variances so small that sums of weights would lose the other areas."""
+    return np.maximum(vardir, _EXACT * np.partition(vardir, p)[p])
 
 
 def fit_robust(y: np.ndarray, vardir: np.ndarray, X: np.ndarray, k: float = HUBER_K) -> RobustFit:
@@ -341,7 +361,7 @@ def fit_robust(y: np.ndarray, vardir: np.ndarray, X: np.ndarray, k: float = HUBE
     """
     variance, beta, record = robust_batch(y, vardir, X, k)
     A = float(variance[0])
-    V = A + vardir
+    V = A + _separable(vardir, X.shape[1])
     residual = y - X @ beta[0]
     r = residual / np.sqrt(V)
     weight = np.minimum(1.0, k / np.maximum(np.abs(r), k)) / V

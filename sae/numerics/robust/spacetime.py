@@ -16,6 +16,7 @@ Statistical Papers 55, 653-670; Warnholz (2016), thesis, FU Berlin, chapter 3.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from sae.numerics.inference.newton import natural
 from sae.numerics.robust.effects import clip_weight, effects
 from sae.numerics.robust.fit import HUBER_K, huber_variance
 from sae.numerics.spacetime.fit import fit_spacetime, submodels
-from sae.numerics.spacetime.likelihood import PARAMETERS, SpaceTimeProblem, gram_slopes, pieces
+from sae.numerics.spacetime.likelihood import PARAMETERS, SpaceTimeProblem, gram_slopes, pieces, solve_rows
 
 __all__ = [
     "RobustSpaceTimeFit",
@@ -142,8 +143,7 @@ def robust_equations(
     time = theta[:, _S2] / (1.0 - theta[:, _R2] ** 2)
     own = np.einsum("dtt->dt", problem.psi)
     sd = np.sqrt(spread + time[:, None, None] + own)
-    weight = np.einsum("kdts,ds->kdt", parts.inverse, seen.astype(float))
-    solved = parts.scaled - theta[:, _S1, None, None, None] * weight[..., None] * parts.U[:, :, None, :]
+    solved = parts.solved
     X, y = problem.Z[seen][:, :p], problem.Z[seen][:, p]
     q = np.zeros((len(theta), *seen.shape))
     beta = np.empty((len(theta), p))
@@ -151,9 +151,10 @@ def robust_equations(
         scale = sd[lane][seen]
         beta[lane] = _coefficients(X, y, solved[lane][seen][:, :p], scale, k)
         q[lane][seen] = scale * np.clip((y - X @ beta[lane]) / scale, -k, k)
-    scaled = parts.inverse @ q[..., None]
-    U = parts.factors[0].solve(np.einsum("dt,kdtq->kdq", seen.astype(float), scaled))
-    traces, grams = gram_slopes(problem, theta, replace(parts, U=U, scaled=scaled))
+    edge = np.einsum("dt,kdtq->kdq", seen.astype(float), parts.inverse @ q[..., None])
+    U = parts.factors[0].solve(edge)
+    area, solved, _ = solve_rows(problem, theta, q[..., None], parts.inverse, parts.pull, edge, U)
+    traces, grams = gram_slopes(problem, theta, replace(parts, U=U, area=area, solved=solved))
     return -grams[..., 0, 0] - huber_variance(k) * traces, beta, np.linalg.inv(parts.gram[:, :p, :p])
 
 
@@ -238,6 +239,37 @@ def _starts(problem, free):
     return starts
 
 
+def _spread(problem, free):
+    """Give points over the whole range of the variances and of one value of the correlations."""
+    unit = float(np.median(np.einsum("dtt->dt", problem.psi)[problem.seen]))
+    sizes = (0.03 * unit, 0.3 * unit, unit)
+    first, second = (sizes if index in free else (0.0,) for index in (_S1, _S2))
+    rhos = (-0.6, 0.3, 0.8, 0.97) if {_R1, _R2} & set(free) else (0.0,)
+    points = [np.array([one, rho, two, rho]) for one, two, rho in product(first, second, rhos)]
+    return [point * np.isin(range(4), free) for point in points]
+
+
+def _solutions(problem, free, k, starts):
+    """Return the solutions met from all starts of every sub-model, the best first; those that are valid.
+
+    A solution with a variance at 0 is valid where the equation pushes that variance below 0. Last, the steps.
+    """
+    found, iterations = [(0.0, np.zeros(4))], 0
+    for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
+        known: list[np.ndarray] = []
+        for point in starts(problem, chosen) if chosen else []:
+            theta, size, steps = _newton(problem, point, chosen, k, known)
+            iterations += steps
+            if size < _SMALL and not any(np.allclose(theta, other, rtol=1e-6, atol=0) for other in known):
+                known.append(theta)
+                found.append((_gain(problem, np.zeros(4), theta, k), theta))
+    found.sort(key=lambda pair: -pair[0])
+    thetas = np.array([theta for _, theta in found])
+    variances = [index for index in (_S1, _S2) if PARAMETERS[index] in free]
+    outward = robust_equations(problem, thetas, k)[0][:, variances] <= 0
+    return thetas, thetas[(outward | (thetas[:, variances] > 0)).all(axis=1)], iterations
+
+
 def fit_robust_spacetime(
     problem: SpaceTimeProblem,
     free: tuple[str, ...] = PARAMETERS,
@@ -284,28 +316,12 @@ def fit_robust_spacetime(
             "The robust equations need sampling errors that are uncorrelated between periods.",
             hint="Give the variances alone, or use the model without robustness.",
         )
-    found = [(0.0, np.zeros(4))]
-    iterations = 0
-    for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
-        known: list[np.ndarray] = []
-        starts = (
-            []
-            if not chosen
-            else _starts(problem, chosen)
-            if start is None
-            else [start * np.isin(range(4), chosen)]
-        )
-        for point in starts:
-            theta, size, steps = _newton(problem, point, chosen, k, known)
-            iterations += steps
-            if size < _SMALL and not any(np.allclose(theta, other, rtol=1e-6, atol=0) for other in known):
-                known.append(theta)
-                found.append((_gain(problem, np.zeros(4), theta, k), theta))
-    found.sort(key=lambda pair: -pair[0])
-    thetas = np.array([theta for _, theta in found])
-    variances = [index for index in (_S1, _S2) if PARAMETERS[index] in free]
-    outward = robust_equations(problem, thetas, k)[0][:, variances] <= 0
-    valid = thetas[(outward | (thetas[:, variances] > 0)).all(axis=1)]
+    thetas, valid, iterations = _solutions(
+        problem, free, k, _starts if start is None else lambda _, chosen: [start * np.isin(range(4), chosen)]
+    )
+    if start is None and not len(valid):  # none of the roots met is one with the variances at 0 left there
+        thetas, valid, more = _solutions(problem, free, k, _spread)
+        iterations += more
     best = robust_at(problem, (valid if len(valid) else thetas)[0], free, k=k, c=c)
     return replace(best, iterations=iterations, solutions=valid)
 

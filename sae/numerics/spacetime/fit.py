@@ -27,6 +27,7 @@ from sae.numerics.spacetime.likelihood import (
     Pieces,
     SpaceTimeProblem,
     ar1,
+    least_squares,
     loglik,
     pieces,
     profile,
@@ -146,8 +147,9 @@ def fit_spacetime(
     for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
         reduced = problem if _S1 in chosen else plain
         theta, values = _scan(reduced, chosen, reml, problem.Z)
-        theta = theta[peaks(values[..., 0])[:_PEAKS]] if chosen else theta
-        theta, value = _polish(reduced, theta, chosen, reml)
+        value = values[..., 0]
+        if chosen:
+            theta, value = _polish(reduced, theta[peaks(value)[:_PEAKS]], chosen, reml)
         if value.max() > best_value + 1e-10:
             best, best_value = theta[np.argmax(value)], value.max()
     return _estimates(problem, best, reml)
@@ -167,6 +169,8 @@ def _scan(
     problem: SpaceTimeProblem, free: tuple[int, ...], reml: bool, Z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a grid, shape (k, 4), and the criterion of the m outcomes of Z there, (n_1, ..., n_q, m)."""
+    if not free:
+        return np.zeros((1, 4)), least_squares(problem, Z, reml)[0][None]
     many = len(free) > 2
     variances = problem.unit * (np.array([0.03, 0.3, 3.0, 30.0]) if many else np.geomspace(0.03, 30.0, 6))
     rhos = np.array([-0.4, 0.3, 0.8] if many else [-0.75, -0.25, 0.25, 0.6, 0.88])
@@ -208,8 +212,6 @@ def _polish(
             values[part], slopes[part] = loglik(problem, theta[part], reml, gradient=True, Z=own)
         return values, slopes
 
-    if not free:
-        return starts, evaluate(starts, np.arange(len(starts)))[0]
     return climb(evaluate, starts, free, problem.unit)
 
 
@@ -236,6 +238,9 @@ def refit_spacetime(
     for chosen in submodels(tuple(PARAMETERS.index(name) for name in free)):
         reduced = problem if _S1 in chosen else plain
         grid, values = _scan(reduced, chosen, reml, shared)
+        if not chosen:
+            best_value = values[0]
+            continue
         starts = grid[values.reshape(len(grid), -1).argmax(axis=0)]
         for first in range(0, len(y), _TOGETHER):
             part = slice(first, first + _TOGETHER)
@@ -270,8 +275,13 @@ def _predictions(
     problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray, parts: Pieces
 ) -> SpaceTimePrediction:
     n_times, p = problem.X.shape[1:]
-    cov = np.linalg.inv(parts.gram[:, :p, :p])
-    beta = (cov @ parts.gram[:, :p, p:])[..., 0]
+    at_zero = np.asarray((theta[:, [_S1, _S2]] == 0.0).all(axis=1))
+    gram = np.where(at_zero[:, None, None], np.eye(p + 1), parts.gram)
+    cov = np.linalg.inv(gram[:, :p, :p])
+    beta = (cov @ gram[:, :p, p:])[..., 0]
+    for k in np.flatnonzero(at_zero):
+        _, own, root = least_squares(problem, Z if Z.ndim == 3 else Z[k], reml=False)
+        beta[k], cov[k] = own[:, 0], root @ root.T
     covariance = np.stack([s2 * ar1(r2, n_times)[0] for s2, r2 in theta[:, _S2:]])[:, None]
     seen = problem.seen.astype(float)
     area = theta[:, _S1, None, None] * parts.U  # what a linear predictor makes of X and y as outcomes
@@ -305,7 +315,8 @@ def error_root(
     left = covariance - covariance @ inverse @ covariance
     eigen, vectors = np.linalg.eigh(left)
     within = vectors * np.sqrt(np.maximum(eigen, 0.0))[:, None, :]
-    shared = prediction.loose[0].reshape(-1, p) @ np.linalg.cholesky(prediction.beta_cov[0])
+    eigen, vectors = np.linalg.eigh(prediction.beta_cov[0])  # singular where an area has no sampling error
+    shared = prediction.loose[0].reshape(-1, p) @ (vectors * np.sqrt(np.maximum(eigen, 0.0)))
     return sparse.csr_array(
         sparse.hstack(
             [
@@ -334,8 +345,11 @@ def observed_information(
 def _estimates(problem: SpaceTimeProblem, theta: np.ndarray, reml: bool) -> SpaceTimeFit:
     parts = pieces(problem, theta[None])
     at = _predictions(problem, theta[None], problem.Z, parts)
-    value, _ = profile(problem, parts.gram, parts.logdet, reml=False)
-    gradient = slopes_at(problem, theta[None], parts, at.beta, reml)
+    if theta[[_S1, _S2]].any():
+        value = profile(problem, parts.gram, parts.logdet, reml=False)[0][0]
+    else:
+        value = least_squares(problem, problem.Z, reml=False)[0]
+    gradient = slopes_at(problem, theta[None], parts, at.beta, at.beta_cov if reml else None)
     return SpaceTimeFit(
         theta,
         at.beta[0],
@@ -343,6 +357,6 @@ def _estimates(problem: SpaceTimeProblem, theta: np.ndarray, reml: bool) -> Spac
         at.area_effect[0],
         at.time_effect[0],
         at.eblup[0],
-        float(value[0, 0]),
+        float(value[0]),
         gradient[0],
     )

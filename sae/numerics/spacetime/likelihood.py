@@ -27,6 +27,7 @@ from scipy import sparse
 
 from sae.numerics.compile import compiled
 from sae.numerics.linalg.cholesky import Factor, Pattern, analyse, factorise
+from sae.numerics.linalg.contrasts import SPREAD
 
 __all__ = [
     "PARAMETERS",
@@ -34,11 +35,13 @@ __all__ = [
     "SpaceTimeProblem",
     "ar1",
     "gram_slopes",
+    "least_squares",
     "loglik",
     "pieces",
     "profile",
     "profile_at",
     "slopes_at",
+    "solve_rows",
     "spacetime_problem",
 ]
 
@@ -215,7 +218,8 @@ class Pieces:
     gram: np.ndarray  # Z'V^-1Z, (k, p + 1, p + 1)
     pull: np.ndarray  # S as a vector, (k, D)
     U: np.ndarray  # K^-1 Z'B^-1 (X, y), (k, D, p + 1)
-    scaled: np.ndarray  # B^-1 (X, y), (k, D, T, p + 1)
+    area: np.ndarray  # 1'V^-1 (X, y) by area, (k, D, p + 1)
+    solved: np.ndarray  # V^-1 (X, y), (k, D, T, p + 1)
     logdet: np.ndarray  # log det V, (k,)
     k_factor: Factor
     omega_factor: Factor  # at the distinct values of r1
@@ -229,16 +233,66 @@ class Pieces:
 
 def pieces(problem: SpaceTimeProblem, theta: np.ndarray, Z: np.ndarray | None = None) -> Pieces:
     """Evaluate what k parameter values share, for the data of the problem or Z, shape ([k,] D, T, q)."""
-    inverse, scaled, pull, block_logdet = _by_area(problem, theta, problem.Z if Z is None else Z)
+    data = problem.Z if Z is None else Z
+    inverse, scaled, pull, block_logdet = _by_area(problem, theta, data)
     distinct, at = np.unique(theta[:, _R1], return_inverse=True)
     omega_factor = factorise(problem.pattern, problem.omega(distinct))
     k_factor = factorise(problem.pattern, _k_values(problem, theta, pull))
     edge = _edge(problem, scaled)
     U = k_factor.solve(edge)
-    gram = _gram(problem.Z if Z is None else Z, scaled)
-    gram -= theta[:, _S1, None, None] * (np.swapaxes(edge, 1, 2) @ U)
+    if _stiff(theta, pull):
+        area, solved, gram = solve_rows(problem, theta, data, inverse, pull, edge, U)
+    else:
+        shared = theta[:, _S1, None, None] * U
+        area = edge - pull[..., None] * shared
+        weight = inverse @ problem.seen[..., None].astype(float)
+        solved = scaled - weight * shared[:, :, None, :]
+        gram = _gram(data, scaled) - np.swapaxes(edge, 1, 2) @ shared
     logdet = block_logdet + k_factor.logdet() - omega_factor.logdet()[at]
-    return Pieces(inverse, gram, pull, U, scaled, logdet, k_factor, omega_factor, at)
+    return Pieces(inverse, gram, pull, U, area, solved, logdet, k_factor, omega_factor, at)
+
+
+def _stiff(theta: np.ndarray, pull: np.ndarray) -> bool:
+    """Whether V^-1 as the difference from B^-1 loses more digits than can be spared."""
+    return bool((theta[:, _S1] * pull.max(axis=1)).max() > SPREAD)
+
+
+def solve_rows(
+    problem: SpaceTimeProblem,
+    theta: np.ndarray,
+    Z: np.ndarray,
+    inverse: np.ndarray,
+    pull: np.ndarray,
+    edge: np.ndarray,
+    U: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return 1'V^-1 Z by area, V^-1 Z and Z'V^-1 Z, none as the difference of two large numbers.
+
+    With z the means of an area's rows weighted by B^-1 and K U = 1'B^-1 Z, 1'V^-1 Z = Omega U,
+    V^-1 Z = B^-1 (Z - 1 z) + B^-1 1 S^-1 Omega U, and Z'V^-1 Z = (Z - 1 z)'B^-1 (Z - 1 z) + z'Omega U.
+    """
+    seen = problem.seen.astype(float)
+    q = U.shape[2]
+    turned = U - theta[:, _R1, None, None] * _along(problem.weights, U)
+    area = turned - theta[:, _R1, None, None] * _along(problem.weights.T.tocsr(), turned)
+    area *= (pull > 0)[..., None]
+    over = np.where(pull > 0, pull, 1.0)[..., None]
+    mean = edge / over
+    several = seen * (problem.seen.sum(axis=1, keepdims=True) > 1)  # one row is its own mean
+    apart = (Z - seen[..., None] * mean[:, :, None, :]) * several[..., None]
+    inner = inverse @ apart
+    weight = (inverse @ seen[..., None]) * seen[..., None]
+    solved = inner + weight * (area / over)[:, :, None, :]
+    flat = apart.reshape(len(theta), -1, q)
+    gram = np.swapaxes(flat, 1, 2) @ inner.reshape(len(theta), -1, q) + np.swapaxes(mean, 1, 2) @ area
+    return area, solved, 0.5 * (gram + np.swapaxes(gram, 1, 2))
+
+
+def _along(weights: sparse.csr_matrix, U: np.ndarray) -> np.ndarray:
+    """W U for k right-hand sides, shape (k, D, q)."""
+    count, n_areas, q = U.shape
+    turned = weights @ np.moveaxis(U, 0, 1).reshape(n_areas, -1)
+    return np.moveaxis(turned.reshape(n_areas, count, q), 1, 0)
 
 
 def profile_at(
@@ -258,10 +312,14 @@ def profile_at(
     -------
     ndarray, shape (k, m)
     """
-    _, scaled, pull, block_logdet = _by_area(problem, theta, Z)
+    inverse, scaled, pull, block_logdet = _by_area(problem, theta, Z)
     k_factor = factorise(problem.pattern, _k_values(problem, theta, pull))
-    half = k_factor.whiten(_edge(problem, scaled))
-    gram = _gram(Z, scaled) - theta[:, _S1, None, None] * (np.swapaxes(half, 1, 2) @ half)
+    edge = _edge(problem, scaled)
+    if _stiff(theta, pull):
+        gram = solve_rows(problem, theta, Z, inverse, pull, edge, k_factor.solve(edge))[2]
+    else:  # the same by a difference
+        half = k_factor.whiten(edge)
+        gram = _gram(Z, scaled) - theta[:, _S1, None, None] * (np.swapaxes(half, 1, 2) @ half)
     return profile(problem, gram, block_logdet + k_factor.logdet() - omega_logdet, reml)[0]
 
 
@@ -331,6 +389,43 @@ def profile(
     return value, beta
 
 
+def least_squares(
+    problem: SpaceTimeProblem, Z: np.ndarray, reml: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Profile (restricted) log-likelihoods where all variances of the effects are 0, by one QR.
+
+    Rows of the largest weights come first, so that no other loses its digits to them.
+
+    Parameters
+    ----------
+    Z : ndarray, shape (D, T, p + m)
+        Covariates and m outcomes, 0 where not seen.
+
+    Returns
+    -------
+    value : ndarray, shape (m,)
+    beta : ndarray, shape (p, m)
+    root : ndarray, shape (p, p)
+        root root' = (X'V^-1 X)^-1.
+
+    References
+    ----------
+    Powell and Reid (1969), Information Processing 68, 122-126.
+    """
+    p = problem.X.shape[2]
+    L = np.linalg.cholesky(problem.psi)
+    rows = np.linalg.solve(L, Z).reshape(-1, Z.shape[-1])
+    order = np.argsort(-np.abs(rows[:, :p]).max(axis=1), kind="stable")
+    R = np.asarray(np.linalg.qr(rows[order], mode="r"))
+    inner = R[:p, :p]
+    root = np.linalg.inv(inner)
+    logdet = 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum()
+    value = -0.5 * (problem.seen.sum() * np.log(2 * np.pi) + logdet + (R[p:, p:] ** 2).sum(axis=0))
+    if reml:
+        value += 0.5 * p * np.log(2 * np.pi) - np.log(np.abs(np.diag(inner))).sum()
+    return value, root @ R[:p, p:], root
+
+
 def loglik(
     problem: SpaceTimeProblem,
     theta: np.ndarray,
@@ -354,27 +449,32 @@ def loglik(
     """
     parts = pieces(problem, theta, Z)
     value, beta = profile(problem, parts.gram, parts.logdet, reml)
-    slopes = slopes_at(problem, theta, parts, beta[..., 0], reml) if gradient else np.empty((len(theta), 0))
-    return value[:, 0], slopes
+    if not gradient:
+        return value[:, 0], np.empty((len(theta), 0))
+    p = problem.X.shape[2]
+    cov = np.linalg.inv(parts.gram[:, :p, :p]) if reml else None
+    return value[:, 0], slopes_at(problem, theta, parts, beta[..., 0], cov)
 
 
 def slopes_at(
-    problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces, beta: np.ndarray, reml: bool
+    problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces, beta: np.ndarray, cov: np.ndarray | None
 ) -> np.ndarray:
-    """Gradient of the profile (restricted) log-likelihood in the four parameters, shape (k, 4)."""
+    """Gradient of the profile log-likelihood in the four parameters, shape (k, 4).
+
+    It is that of the restricted one where the covariance of the coefficients is given.
+    """
     p = problem.X.shape[2]
     contrast = np.concatenate([-beta, np.ones((len(theta), 1))], axis=1)
     traces, d_grams = gram_slopes(problem, theta, parts)
     slopes = -0.5 * (traces + np.einsum("ki,kjil,kl->kj", contrast, d_grams, contrast))
-    if reml:
-        cov = np.linalg.inv(parts.gram[:, :p, :p])
+    if cov is not None:
         slopes -= 0.5 * np.einsum("kil,kjli->kj", cov, d_grams[:, :, :p, :p])
     return slopes
 
 
 def gram_slopes(problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces) -> tuple[np.ndarray, np.ndarray]:
     """Slopes of log det V, shape (k, 4), and of Z'V^-1Z, shape (k, 4, p + 1, p + 1)."""
-    count, (n_areas, n_times) = len(theta), problem.seen.shape
+    count, n_times = len(theta), problem.seen.shape[1]
     k_inverse = parts.k_factor.inverse()
     k_diagonal = k_inverse.diagonal()
     turn = problem.omega_slope(theta[:, _R1])
@@ -385,18 +485,15 @@ def gram_slopes(problem: SpaceTimeProblem, theta: np.ndarray, parts: Pieces) -> 
     traces[:, _R1] = k_inverse.trace(turn) - parts.omega_factor.inverse().trace(distinct)[parts.omega_at]
     U, s1, q = parts.U, theta[:, _S1], parts.U.shape[2]
     grams = np.empty((count, 4, q, q))
-    along = problem.weights @ np.moveaxis(U, 0, 1).reshape(n_areas, -1)  # W U
-    along = np.moveaxis(along.reshape(n_areas, count, q), 1, 0)
+    along = _along(problem.weights, U)
     once, twice = np.swapaxes(U, 1, 2) @ along, np.swapaxes(along, 1, 2) @ along
     grams[:, _R1] = 2.0 * theta[:, _R1, None, None] * twice - once - np.swapaxes(once, 1, 2)
     grams[:, _R1] *= s1[:, None, None]
-    # V^-1 Z = B^-1 (Z - s1 1 U)
     seen = problem.seen.astype(float)
     weight = (parts.inverse @ seen[..., None])[..., 0]  # B^-1 1
-    solved = parts.scaled - s1[:, None, None, None] * weight[..., None] * U[:, :, None, :]
-    area = (seen[:, None, :] @ solved)[..., 0, :]  # Z'V^-1(X, y)
+    solved = parts.solved
     # dV/ds1 = Z Omega^-1 Z'; Omega^-1 Z'V^-1 (X, y) = U
-    half = np.swapaxes(area, 1, 2) @ U
+    half = np.swapaxes(parts.area, 1, 2) @ U
     grams[:, _S1] = -0.5 * (half + np.swapaxes(half, 1, 2))
     both = seen[:, :, None] * seen[:, None, :]
     summed = np.einsum("kdts,dts->kts", parts.inverse, both)

@@ -127,6 +127,11 @@ def mse_spacetime(
     joint = G - weights @ G[s] + loose @ fit.beta_cov @ loose.T
     g2 = np.einsum("ij,jk,ik->i", loose, fit.beta_cov, loose)
     g1 = np.diag(joint) - g2
+    D = np.diag(noise)[s]
+    share = D / np.diag(V)
+    tiny = share < 1e-3  # from the other end: Psi - Psi V^-1 Psi
+    other = D - np.einsum("ij,jk,ik->i", noise[np.ix_(s, s)], V_inv, noise[np.ix_(s, s)], optimize=True)
+    g1[s[tiny]] = other[tiny]
     g3, g4, bias = np.zeros_like(g1), np.zeros_like(g1), np.zeros_like(g1)
     for i, a in enumerate(names):
         for j, b in enumerate(names):
@@ -139,6 +144,8 @@ def mse_spacetime(
         drift = -0.5 * cov @ np.array(lost).reshape(len(names))
         for i, name in enumerate(names):
             bias += drift[i] * _along(first[name], weights, s)
+    for part in (g4, bias):  # of the order of the square of the share: rounding is more
+        part[s[share < 1e-8]] = 0.0
     total = g1 + g2 + 2 * g3 - g4 - bias
     g1, g2, g3, g4, bias, total = (part.reshape(n_areas, n_times) for part in (g1, g2, g3, g4, bias, total))
     return SpaceTimeMse(g1, g2, g3, g4, bias, total, information, names, joint)

@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from sae.numerics.inference.priors import log_prior
+from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.numerics.linalg.cholesky import Factor, factorise
 from sae.numerics.linalg.cholesky_solve import solve_columns
 from sae.numerics.spacetime.posterior_kernels import area_rows, area_sums
@@ -59,11 +60,15 @@ class AreaField:
     ----------
     structure : Structure
     Z : ndarray, shape (n, p + 1)
-        Covariates and, last, the direct estimates of the sampled rows.
+        Covariates and, last, the direct estimates of the sampled rows, in the coordinates of `basis`.
     start, row_start : ndarray of int, shape (D + 1,)
         Bounds of each area among the sampled rows, and among all.
     time, row_time : ndarray of int, shape (n,), (M,)
     row_X : ndarray, shape (M, p)
+        In the coordinates of `basis`.
+    row_level : ndarray, shape (M,)
+        What is taken out of the direct estimates.
+    basis : Basis
     sampled_row : ndarray of int, shape (n,)
         Place of each sampled row among all.
     psi : ndarray, shape (D, T, T)
@@ -83,6 +88,8 @@ class AreaField:
     time: np.ndarray
     row_time: np.ndarray
     row_X: np.ndarray
+    row_level: np.ndarray
+    basis: Basis
     sampled_row: np.ndarray
     psi: np.ndarray
     order: np.ndarray
@@ -224,7 +231,9 @@ def area_field(
     sampled = np.flatnonzero(np.isfinite(y))
     n_areas = structure.size
     bounds = [np.searchsorted(rows, np.arange(n_areas + 1)) for rows in (area[sampled], area)]
-    Z = np.ascontiguousarray(np.column_stack([X[sampled], y[sampled]]))
+    basis = orthonormal_basis(X[sampled], y[sampled])
+    level, X = X @ basis.fitted, np.ascontiguousarray(basis.of(X))
+    Z = np.ascontiguousarray(np.column_stack([X[sampled], y[sampled] - level[sampled]]))
     field = AreaField(
         structure,
         Z,
@@ -232,7 +241,9 @@ def area_field(
         bounds[1],
         period[sampled],
         period,
-        np.ascontiguousarray(X),
+        X,
+        level,
+        basis,
         sampled,
         np.ascontiguousarray(psi, float),
         order,
@@ -278,6 +289,7 @@ class Solved:
     total : ndarray, shape (k, n_constraints, 1)
         1'P^-1 1 of each constrained part of the map.
     beta : ndarray, shape (k, p)
+        In the coordinates of the field's basis.
     beta_root : ndarray, shape (k, p, p)
         root root' = (X'V^-1 X)^-1.
     log_density : ndarray, shape (k,)
@@ -358,6 +370,8 @@ class Conditional:
         Of the true values.
     log_left_out : ndarray, shape (k, n)
         Log density of each direct estimate given all others, in the caller's order of the sampled rows.
+    left_out, left_out_sd : ndarray, shape (k, n)
+        What the others predict of it, and with which standard deviation.
     """
 
     log_density: np.ndarray
@@ -366,6 +380,8 @@ class Conditional:
     means: np.ndarray
     sds: np.ndarray
     log_left_out: np.ndarray
+    left_out: np.ndarray
+    left_out_sd: np.ndarray
 
 
 def condition(field: AreaField, phi: np.ndarray) -> Conditional:
@@ -377,7 +393,7 @@ def condition(field: AreaField, phi: np.ndarray) -> Conditional:
         Working values; see `log_posterior`.
     """
     parts = [_condition(field, some) for some in field.blocks(np.atleast_2d(phi))]
-    names = ("log_density", "beta", "beta_root", "means", "sds", "log_left_out")
+    names = ("log_density", "beta", "beta_root", "means", "sds", "log_left_out", "left_out", "left_out_sd")
     return Conditional(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -390,11 +406,8 @@ def _condition(field: AreaField, phi: np.ndarray) -> Conditional:
     row_area = np.repeat(np.arange(structure.size), np.diff(field.row_start))
     area = row_area[field.sampled_row]
     n, n_rows = len(field.time), len(row_area)
-    means, variances, left_out = (
-        np.empty((len(phi), n_rows)),
-        np.empty((len(phi), n_rows)),
-        np.empty((len(phi), n)),
-    )
+    means, variances = np.empty((2, len(phi), n_rows))
+    left_out, predicted, spread = np.empty((3, len(phi), n))
     for k in range(len(phi)):
         c = at.scales.c[k]
         rows, inverse = area_rows(
@@ -419,15 +432,18 @@ def _condition(field: AreaField, phi: np.ndarray) -> Conditional:
         residual = inverse[:, p] - inverse[:, :p] @ at.beta[k] - pull * mean[area]
         with np.errstate(divide="ignore", invalid="ignore"):
             left_out[k] = 0.5 * (np.log(sharp / (2.0 * np.pi)) - residual**2 / sharp)
+            predicted[k], spread[k] = field.Z[:, -1] - residual / sharp, 1.0 / np.sqrt(sharp)
     back = np.argsort(field.order)
     in_order = np.argsort(field.order[field.sampled_row])
     return Conditional(
         at.log_density,
-        at.beta,
-        at.beta_root,
-        means[:, back],
+        field.basis.natural(at.beta),
+        field.basis.natural_root(at.beta_root),
+        (means + field.row_level)[:, back],
         np.sqrt(variances[:, back]),
         left_out[:, in_order],
+        (predicted + field.row_level[field.sampled_row])[:, in_order],
+        spread[:, in_order],
     )
 
 

@@ -151,7 +151,9 @@ def draw_fields(
         numbers,
     )
     in_order = np.argsort(field.order[field.sampled_row])
-    return FieldDraws(values[:, np.argsort(field.order)], beta, replicated[:, in_order])
+    values += field.row_level
+    replicated += field.row_level[field.sampled_row]
+    return FieldDraws(values[:, np.argsort(field.order)], field.basis.natural(beta), replicated[:, in_order])
 
 
 def _lower(roots: np.ndarray) -> np.ndarray:

@@ -14,7 +14,14 @@ from sae.numerics.allocation.convex import ConvexAllocation
 from sae.planning.direct.constraints import constraints_of
 from sae.planning.direct.methods import Method
 from sae.planning.direct.solve import Plan, solve_targets, with_least_sizes
-from sae.planning.direct.strata import COUNT, LIMIT, StrataFrame
+from sae.planning.direct.strata import (
+    INTERVIEWS,
+    LIMIT,
+    PREFIXES,
+    Range,
+    StrataFrame,
+    announce_unread,
+)
 from sae.planning.direct.tables import table_of
 from sae.planning.direct.two_stage import TwoStage
 from sae.planning.precision import Target
@@ -94,8 +101,11 @@ def allocate(
         minimum = "minimum" if strata.has("minimum") else _FEWEST
     if maximum is None and strata.has("maximum"):
         maximum = "maximum"
-    low, high = _bounds(strata, minimum, maximum)
     listed = [targets] if isinstance(targets, Target) else list(targets)
+    _check_columns(strata, listed, method, (minimum, maximum), design)
+    low, high = _bounds(strata, minimum, maximum)
+    if design is not None and not isinstance(design, TwoStage):
+        raise SaeSpecError(f"design = {design!r} is no design.", hint="Give TwoStage(units), or nothing.")
     if total is not None and budget is not None:
         raise SaeSpecError("Both total= and budget= are given.", hint="Give one of the two.")
     unit = strata.cost if budget is not None else np.ones(len(strata))
@@ -157,21 +167,55 @@ def _bounds(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whole-number bounds per stratum: the minimum gives way to population × response, the maximum not."""
     reach = np.maximum(np.floor(strata.population * strata.response + 1e-9), 1.0)
-    low = strata.column(minimum, COUNT) if isinstance(minimum, str) else np.full(len(strata), float(minimum))
-    high = reach
-    if maximum is not None:
-        given = strata.column(maximum, LIMIT) if isinstance(maximum, str) else float(maximum)
-        high = np.minimum(reach, np.floor(given))
-    low = np.minimum(np.ceil(low), reach)
+    low = _bound(strata, "minimum", minimum, INTERVIEWS)
+    high = reach if maximum is None else np.minimum(reach, _bound(strata, "maximum", maximum, LIMIT))
+    low = np.minimum(low, reach)
     crossed = [label for label, bad in zip(strata.labels, low > high, strict=True) if bad]
-    if crossed or low.min() < 0:
+    if crossed:
         raise SaeInputError(
-            f"minimum is above maximum in {len(crossed)} strata: {name_some(crossed)}."
-            if crossed
-            else f"minimum = {minimum} is negative.",
-            areas=crossed,
+            f"minimum is above maximum in {len(crossed)} strata: {name_some(crossed)}.", areas=crossed
         )
     return low, high
+
+
+def _bound(strata: StrataFrame, name: str, given: int | str, allowed: Range) -> np.ndarray:
+    if isinstance(given, str):
+        return strata.column(given, allowed)
+    if not (isinstance(given, (int, float, np.number)) and allowed.holds(np.array([float(given)]))[0]):
+        raise SaeSpecError(f"{name} = {given!r} is not {allowed.text}.")
+    return np.full(len(strata), float(given))
+
+
+def _check_columns(
+    strata: StrataFrame,
+    targets: list[Target],
+    method: object,
+    bounds: tuple[int | str | None, ...],
+    design: TwoStage | None,
+) -> None:
+    """Refuse misspelt columns, announce those of indicators and groups that the plan is not about."""
+    if strata.has("n_now"):
+        strata.column("n_now", INTERVIEWS)
+    targets = [target for target in targets if isinstance(target, Target)]
+    indicators = {target.indicator for target in targets} | {getattr(method, "indicator", "")}
+    groups = {target.group for target in targets} | {getattr(method, "group", "")}
+    own = [(i, g) for i in indicators - {""} for g in groups]
+    names = {"stratum", "population", "cost", "response", "n_now", "minimum", "maximum", "deff", "sd"}
+    for indicator, group in own:
+        levels = [f"share_{indicator}", f"mean_{indicator}"]
+        if group:
+            levels += [f"{name}_{group}" for name in levels]
+            names |= {f"sd_{indicator}_{group}"}
+        told = [name for name in levels if strata.has(name)]
+        names |= {*(told or levels), f"sd_{indicator}", f"deff_{indicator}"}
+        names |= {f"rho_{indicator}"} if design is not None else set()
+    for group in groups - {""}:
+        names |= {"density"} if strata.has("density") else {f"density_{group}"}
+        names |= {f"density_{group}"}
+    used = {name for target in targets for name in (*target.by, *(target.only or {}), target.rule.size)}
+    used |= {getattr(method, "size", ""), *(name for name in bounds if isinstance(name, str))}
+    unread = strata.refuse_misspelt(names, used)
+    announce_unread([name for name in unread if name.startswith(PREFIXES) or name in ("density",)])
 
 
 def _cheapest(
@@ -240,6 +284,10 @@ def _by_method(
 def _check_money(money: float | None, unit: np.ndarray, low: np.ndarray, high: np.ndarray, name: str) -> None:
     if money is None:
         return
+    if isinstance(money, bool) or not isinstance(money, (int, float, np.number)) or not np.isfinite(money):
+        raise SaeSpecError(f"{name} = {money!r} is no number.", hint=f"Give {name} as a finite number.")
+    if name == "total" and money != np.floor(money):
+        raise SaeSpecError(f"total = {money:g} is not a whole number of interviews.")
     least, most = float(unit @ low), float(unit @ high)
     if not least <= money <= most:
         raise SaeInputError(

@@ -175,11 +175,14 @@ def _domains(strata: StrataFrame, target: Target) -> tuple[np.ndarray, np.ndarra
     if not target.by:
         return here, np.zeros(int(here.sum()), int), ["all"]
     kept = frame.loc[here, list(target.by)]
-    if kept.isna().to_numpy().any():
+    lacking = kept.isna().any(axis=1) | (kept.astype(str) == "").any(axis=1)
+    if lacking.any():
+        nameless = [strata.labels[row] for row in kept.index[lacking]]
         raise SaeInputError(
-            f"Strata without a value of {' or '.join(target.by)}.",
-            column=target.by[0],
+            f"{len(nameless)} strata have no value of {' or '.join(target.by)}: {name_some(nameless)}.",
             hint="Give every stratum its domain, or confine the target with only=.",
+            areas=nameless,
+            column=target.by[0],
         )
     code, names = pd.factorize(joined_labels(kept, target.by))
     return here, code, [str(name) for name in names]

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, SaeWarning, name_some
 from sae.tables import labels, require, to_numbers
 
 __all__ = [
     "ANY",
     "COUNT",
+    "INTERVIEWS",
     "LIMIT",
+    "PEOPLE",
     "POSITIVE",
+    "PREFIXES",
+    "PRICE",
     "RATE",
     "SHARE",
     "TODAY",
     "Moments",
     "Range",
     "StrataFrame",
+    "announce_unread",
 ]
 
 
 _FRAME = "The frame of strata has"
+_MOST = 1e12  # persons or interviews; more are no count of either
+_LEAST_RATE = 1e-9  # one in a thousand million: less is 0
+_NEAR = 0.8  # likeness from which a name that no plan reads is taken for a misspelt one
+_OF_AN_INDICATOR = ("deff", "sd", "share", "mean", "rho")  # <name>_<indicator>: one column for each
+PREFIXES = (*(f"{name}_" for name in _OF_AN_INDICATOR), "density_")  # no table of a plan carries them on
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,8 @@ class Range:
         Whether `least` itself is outside.
     endless, missing : bool
         Whether infinity may stand for "no limit", and NaN for "not known".
+    whole : bool
+        Whether only whole numbers are in the range.
     """
 
     text: str
@@ -49,20 +64,26 @@ class Range:
     open: bool = False
     endless: bool = False
     missing: bool = False
+    whole: bool = False
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Return which values lie in the range."""
         inside = (values > self.least if self.open else values >= self.least) & (values <= self.most)
+        if self.whole:
+            inside &= (values == np.floor(values)) | np.isinf(values)
         return (inside & (np.isfinite(values) | self.endless)) | (np.isnan(values) & self.missing)
 
 
 ANY = Range("a finite number")
 COUNT = Range("0 or more", 0.0)
+INTERVIEWS = Range("a whole number, 0 or more", 0.0, _MOST, whole=True)
+PEOPLE = Range("at least 1", 1.0, _MOST)
 POSITIVE = Range("positive", 0.0, open=True)
+PRICE = Range("positive (1e-9 to 1e12)", 1e-9, _MOST)
 SHARE = Range("in [0, 1]", 0.0, 1.0)
-RATE = Range("in (0, 1]", 0.0, 1.0, open=True)
-LIMIT = Range("0 or more", 0.0, endless=True)
-TODAY = Range("0 or more", 0.0, missing=True)
+RATE = Range("in (0, 1]", _LEAST_RATE, 1.0)
+LIMIT = Range("a whole number, 0 or more, or infinite", 0.0, endless=True, whole=True)
+TODAY = Range("a whole number, 0 or more", 0.0, _MOST, missing=True, whole=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +128,8 @@ class StrataFrame:
         N_h; cost of one completed interview; share of issued addresses that yield one.
     deff : mapping of str to ndarray
         Design effects that stand in for those of the frame, by indicator.
+    columns : tuple
+        Names of the columns as they were given.
     """
 
     frame: pd.DataFrame
@@ -116,10 +139,11 @@ class StrataFrame:
     cost: np.ndarray = field(init=False)
     response: np.ndarray = field(init=False)
     deff: dict[str, np.ndarray] = field(default_factory=dict)
+    columns: tuple[Hashable, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "population", self.column("population", POSITIVE))
-        object.__setattr__(self, "cost", self.column("cost", POSITIVE, default=1.0))
+        object.__setattr__(self, "population", self.column("population", PEOPLE))
+        object.__setattr__(self, "cost", self.column("cost", PRICE, default=1.0))
         object.__setattr__(self, "response", self.column("response", RATE, default=1.0))
 
     @classmethod
@@ -139,10 +163,7 @@ class StrataFrame:
         """
         _require(frame, ["stratum", "population"], "Give one row per stratum with stratum and population.")
         frame = frame.reset_index(drop=True)
-        empty = np.flatnonzero(frame["stratum"].isna().to_numpy())
-        if len(empty):
-            raise SaeInputError(f"Rows without a stratum: {name_some(empty + 1)}.", column="stratum")
-        strata = labels(frame["stratum"])
+        strata = _names(frame, "stratum")
         twice = strata[strata.duplicated()].unique()
         if len(twice):
             raise SaeInputError(
@@ -150,7 +171,7 @@ class StrataFrame:
                 areas=twice,
                 column="stratum",
             )
-        return cls(frame, strata.tolist(), "strata")
+        return cls(frame, strata.tolist(), "strata", columns=tuple(frame))
 
     @classmethod
     def of_cells(cls, frame: pd.DataFrame, domains: Sequence[str]) -> StrataFrame:
@@ -175,8 +196,9 @@ class StrataFrame:
             "Give one row per stratum and domain with domain, population and, of a rare group, density.",
         )
         frame = frame.reset_index(drop=True)
-        domain = labels(frame["domain"]).astype(object)
-        stratum = labels(frame["stratum"]).astype(object) if "stratum" in frame else domain
+        domain = _names(frame, "domain").astype(object)
+        stratum = _names(frame, "stratum").astype(object) if "stratum" in frame else domain
+        given = tuple(frame)
         frame = frame.assign(domain=domain, stratum=stratum)
         cell = stratum + " × " + domain
         if cell.duplicated().any():
@@ -190,10 +212,53 @@ class StrataFrame:
                 areas=strange,
                 column="domain",
             )
-        return cls(frame, cell.tolist(), "cells")
+        return cls(frame, cell.tolist(), "cells", columns=given)
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def refuse_misspelt(self, names: Collection[str], used: Collection[str] = ()) -> list[str]:
+        """Refuse columns that no plan reads but whose name comes near one that it would, and return the rest.
+
+        Parameters
+        ----------
+        names : collection of str
+            What the plan reads where the frame has it.
+        used : collection of str
+            Columns that a target or an option names.
+
+        Raises
+        ------
+        SaeInputError
+            Naming the columns, and those that may be meant.
+        """
+        absent = [name for name in names if name not in self.columns]
+        unread = [str(name) for name in self.columns if name not in names and name not in used]
+        near = {name: meant for name in unread if (meant := self._meant(name, absent))}
+        if near:
+            raise SaeInputError(
+                f"The plan does not read {len(near)} columns of the frame of strata: {name_some(near)}.",
+                hint="Did you mean "
+                + "; ".join(f"{meant} (for {name})" for name, meant in near.items())
+                + "? Rename or drop "
+                + ("them." if len(near) > 1 else "it."),
+                column=next(iter(near)),
+            )
+        return unread
+
+    def _meant(self, name: str, absent: list[str]) -> str:
+        plain = re.sub(r"[\s.\-]+", "_", name.strip().lower())
+        if plain in absent:
+            return plain
+        kind, _, rest = plain.partition("_")
+        if kind in _OF_AN_INDICATOR and (self.has(f"share_{rest}") or self.has(f"mean_{rest}")):
+            return ""  # of another indicator of the same frame
+        longer = [
+            one
+            for one in absent
+            if one not in _OF_AN_INDICATOR and (plain.startswith(f"{one}_") or plain.endswith(f"_{one}"))
+        ]
+        return next(iter([*get_close_matches(plain, absent, 1, _NEAR), *longer]), "")
 
     def has(self, name: str) -> bool:
         """Whether the frame has this column."""
@@ -273,7 +338,39 @@ class StrataFrame:
         )
 
 
+def announce_unread(columns: Sequence[str]) -> None:
+    """Warn of columns of the frame that the plan does not read."""
+    if columns:
+        warnings.warn(
+            f"The plan does not read {len(columns)} columns of the frame of strata: {name_some(columns)}.",
+            SaeWarning,
+            stacklevel=3,
+        )
+
+
+def _names(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Return the labels of a column; every row has one."""
+    names = labels(frame[column], keep_missing=True)
+    empty = np.flatnonzero((names.isna() | (names.str.strip() == "")).to_numpy(dtype=bool))
+    if len(empty):
+        raise SaeInputError(
+            f"{len(empty)} rows of the frame of strata have no {column}: row {name_some(empty + 1)}.",
+            hint="Give every row its label, or take it out.",
+            column=column,
+        )
+    return names
+
+
 def _require(frame: pd.DataFrame, names: Sequence[str], hint: str) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise SaeInputError(
+            f"The frame of strata is a {type(frame).__name__}.", hint="Give a pandas DataFrame."
+        )
     if len(frame) == 0:
         raise SaeInputError("The frame of strata is empty.")
+    twice = list(dict.fromkeys(map(str, frame.columns[frame.columns.duplicated()])))
+    if twice:
+        raise SaeInputError(
+            f"The frame of strata has several columns of one name: {name_some(twice)}.", column=twice[0]
+        )
     require(frame, names, _FRAME, hint=hint)

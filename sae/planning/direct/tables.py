@@ -9,7 +9,7 @@ import pandas as pd
 
 from sae.planning.direct.constraints import Constraints
 from sae.planning.direct.solve import Plan
-from sae.planning.direct.strata import COUNT, StrataFrame
+from sae.planning.direct.strata import INTERVIEWS, PREFIXES, StrataFrame
 from sae.tables import Allocation
 
 __all__ = ["table_of"]
@@ -28,12 +28,11 @@ def table_of(
     n, limits = plan.n, plan.limits
     asked = ~limits.of_size
     labels = limits.labels[asked].reset_index(drop=True)
-    now = strata.column("n_now", COUNT) if strata.has("n_now") else None
+    now = strata.column("n_now", INTERVIEWS) if strata.has("n_now") else None
     frame = pd.DataFrame({"stratum": strata.labels})
     own = {"stratum", "population", "cost", "response", "n_now", "deff", "minimum", "maximum"}
-    prefixes = ("share_", "mean_", "sd_", "deff_", "density_", "rho_")
     for name in strata.frame.columns:
-        if name not in own and not str(name).startswith(prefixes):
+        if name not in own and not str(name).startswith(PREFIXES):
             frame[name] = strata.frame[name]
     scale = limits.fixed + plan.loosened**2 * limits.allowed
     with np.errstate(divide="ignore", invalid="ignore"):

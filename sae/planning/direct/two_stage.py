@@ -11,7 +11,7 @@ import pandas as pd
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.two_stage import self_representing, two_stage_deff
 from sae.planning.direct.strata import Range, StrataFrame
-from sae.tables import labels, require
+from sae.tables import labels, require, to_numbers
 
 __all__ = ["TwoStage"]
 
@@ -43,10 +43,18 @@ class TwoStage:
 
     def __post_init__(self) -> None:
         require(self.units, ["stratum", "size"], "The primary units have")
-        if self.take < 1 or self.draws < 1:
-            raise SaeSpecError(f"take = {self.take} and draws = {self.draws} must be at least 1.")
-        if not (self.units["size"] > 0).all():
-            raise SaeInputError("Primary units have no positive size.", column="size")
+        for name in ("take", "draws"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise SaeSpecError(f"{name} = {value!r} is not a whole number of at least 1.")
+        size = to_numbers(self.units, "size")
+        wrong = labels(self.units["stratum"]).to_numpy()[~((size > 0) & np.isfinite(size))]
+        if len(wrong):
+            raise SaeInputError(
+                f"{len(wrong)} primary units have no positive size: in strata {name_some(pd.unique(wrong))}.",
+                areas=wrong,
+                column="size",
+            )
 
     def effects(self, strata: StrataFrame, n: np.ndarray, indicators: Sequence[str]) -> dict[str, np.ndarray]:
         """Design effects of clustering for each indicator under sizes `n`."""
@@ -76,6 +84,6 @@ class TwoStage:
                 areas=empty,
                 column="stratum",
             )
-        size = self.units["size"].to_numpy(float)
+        size = to_numbers(self.units, "size")
         order = np.lexsort((-size, place))
         return np.concatenate([[0], np.cumsum(counts)]), size[order]

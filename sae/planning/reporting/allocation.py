@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sae.numerics.allocation.rare_groups import oversampling_deff
+from sae.planning.direct.changes import change_of
 from sae.planning.precision import Measure
 from sae.planning.reporting.columns import pick
 from sae.planning.reporting.details import ReportDetails, reproduction, sources
@@ -43,12 +44,10 @@ def sections_of_allocation(plan: Allocation, about: ReportDetails) -> tuple[Sect
 
 
 def _against_today(plan: Allocation) -> str:
-    now = plan.frame["n_now"]
-    return (
-        f"{plan.total - int(now.sum()):+,} against the {int(now.sum()):,} of today"
-        if now.notna().all()
-        else "today's number is not given"
-    )
+    if plan.frame["n_now"].isna().any():
+        return "today's number is not given"
+    n, now = (plan.frame[name].to_numpy(float) for name in ("n", "n_now"))
+    return change_of(n, now).text
 
 
 def _asked(plan: Allocation) -> Section:
@@ -126,8 +125,14 @@ def _recommended(plan: Allocation, about: ReportDetails) -> Section:
         n=("Expected interviews", "count"),
         price=("A standard error 1 % larger saves", "number"),
     )
-    of_stratum = pick("stratum", "population", "n_now", "n", "extra", "total_cost", "shadow_price")
-    strata = plan.frame.assign(total_cost=plan.frame["n"].astype(float) * plan.frame["cost"])
+    of_stratum = pick(
+        "stratum", "population", "n_now", "n", "added", "removed", "extra", "total_cost", "shadow_price"
+    )
+    strata = plan.frame.assign(
+        total_cost=plan.frame["n"].astype(float) * plan.frame["cost"],
+        added=plan.frame["extra"].clip(lower=0),
+        removed=(-plan.frame["extra"]).clip(lower=0),
+    )
     tables = [Table("strata", "One row per stratum.", strata, of_stratum)]
     if len(plan.targets):
         tables.insert(0, Table("domains", "One row per target and domain.", plan.targets, of_domain))

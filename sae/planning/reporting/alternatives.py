@@ -39,9 +39,7 @@ def alternatives_section(plan: OversamplePlan, about: ReportDetails) -> Section:
         f"{about.plural.capitalize()} that meet their target, by budget: direct estimates only, and with the "
         "model.",
     )
-    kept = bool(
-        (plan.cells.lower >= np.nan_to_num(plan.cells.n_now)).all() and np.nansum(plan.cells.n_now) > 0
-    )
+    kept = plan.cells.now_given and bool((plan.cells.lower >= plan.now).all() and plan.now.sum() > 0)
     half = some.iloc[len(some) // 2]
     text = [
         f"A budget of {about.money(half['budget'])} makes {half['publishable_direct']:,.0f} {about.plural} "

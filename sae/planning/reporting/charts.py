@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sae.plots.figures import DIRECT, MODEL, QUIET, tidy
+from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, tidy
 from sae.tables import to_numbers
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _WIDE = (9.2, 4.2)
 _BARS = 30  # domains that a chart of bars can name
 
 
+@as_written
 def frontier_chart(frontier: pd.DataFrame, planned: float, cost_unit: str, many: str) -> bytes:
     """Domains that meet their target over the budget, direct only and with the model."""
     figure, axes = _figure(_WIDE)
@@ -40,6 +41,7 @@ def frontier_chart(frontier: pd.DataFrame, planned: float, cost_unit: str, many:
     return _svg(figure)
 
 
+@as_written
 def sizes_chart(domains: pd.DataFrame, many: str) -> bytes:
     """Interviews today, with the model and direct only, in the domains that gain most."""
     part = domains.assign(_extra=domains["n_model"] - domains["n_now"])
@@ -66,6 +68,7 @@ def sizes_chart(domains: pd.DataFrame, many: str) -> bytes:
     return _svg(figure)
 
 
+@as_written
 def precision_chart(domains: pd.DataFrame, many: str) -> bytes:
     """Coefficient of variation of every domain: today and with the plan, in the order of today's."""
     ordered = domains.sort_values(["model_cv_now", "domain"], kind="stable")

@@ -6,6 +6,7 @@ __all__ = ["pick"]
 
 # heading and kind of every column that a table of the report can have
 _COLUMNS = {
+    "added": ("Added", "count"),
     "allocation": ("Allocation", "text"),
     "bootstrap_cv": ("CV simulated", "percent"),
     "budget": ("Budget", "money"),
@@ -23,7 +24,7 @@ _COLUMNS = {
     "direct_cv": ("CV direct", "percent"),
     "direct_cv_now": ("CV direct", "percent"),
     "domain": ("Domain", "text"),
-    "extra": ("More than today", "count"),
+    "extra": ("Net", "count"),
     "flag_now": ("Flag", "text"),
     "gamma_now": ("Weight of the direct estimate", "number"),
     "group": ("Group", "text"),
@@ -65,6 +66,7 @@ _COLUMNS = {
     "rate": ("Share of the population", "percent"),
     "reach": ("Share of the most", "percent"),
     "reason": ("Remark", "text"),
+    "removed": ("Taken away", "count"),
     "required_cv": ("CV required", "percent"),
     "required_se": ("Allowed", "percent"),
     "response": ("Response", "percent"),

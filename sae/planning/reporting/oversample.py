@@ -30,7 +30,7 @@ def sections_of_oversample(
     domains = _with_gains(plan)
     return (
         _asked(plan, domains, about),
-        _today(domains, about),
+        _today(plan, domains, about),
         _assumed(plan, domains, about),
         _recommended(plan, domains, about, confirmed),
         alternatives_section(plan, about),
@@ -46,7 +46,7 @@ def headline_of_oversample(plan: OversamplePlan, about: ReportDetails) -> list[t
     """Return the figures that stand at the top of the page, each with its meaning."""
     domains = _with_gains(plan)
     asked = domains["rule"] != ""
-    n, alone, now = plan.with_model.n.sum(), plan.direct.n.sum(), plan.strata["n_now"].sum()
+    n, alone = plan.with_model.n.sum(), plan.direct.n.sum()
     direct_cost = float(plan.direct.n @ plan.cells.cost)
     held = int((domains["met_now_model"] & asked).sum())
     return [
@@ -55,7 +55,7 @@ def headline_of_oversample(plan: OversamplePlan, about: ReportDetails) -> list[t
             f"{about.plural} meet their target with this plan; today {held:,} with the model and "
             f"{int((domains['met_now_direct'] & asked).sum()):,} by the survey alone",
         ),
-        (f"{n:,} interviews", f"{n - now:+,.0f} against the {now:,.0f} of today"),
+        (f"{n:,} interviews", plan.change.text),
         (about.money(plan.cost), f"{about.money(plan.cost / n)} per interview" if n else "no interviews"),
         (
             f"{alone:,} interviews",
@@ -76,14 +76,12 @@ def quotations_of_oversample(plan: OversamplePlan, about: ReportDetails) -> list
 
 
 def _with_gains(plan: OversamplePlan) -> pd.DataFrame:
-    """Add what is gained and met; a domain that no direct sample serves has no number without the model."""
+    """Add which targets are met today."""
     domains = plan.domains
-    domains = domains.assign(n_direct=domains["n_direct"].where(~plan.direct.hopeless))
     required = domains["required_cv"].where(np.isfinite(domains["required_cv"]))
     fine = required.astype("Float64") * (1.0 + 1e-9)
     return domains.assign(
         required_cv=required,
-        extra=domains["n_model"] - domains["n_now"],
         met_now_direct=(domains["direct_cv_now"].astype("Float64") <= fine).fillna(False).astype(bool),
         met_now_model=(domains["model_cv_now"].astype("Float64") <= fine).fillna(False).astype(bool),
         publishable_now=domains["publishable_now"].astype("boolean"),
@@ -92,8 +90,9 @@ def _with_gains(plan: OversamplePlan) -> pd.DataFrame:
 
 def _sentences(plan: OversamplePlan, about: ReportDetails) -> pd.DataFrame:
     worth = plan.worth
-    asked = np.isfinite(worth["n_direct"]) & (worth["n_direct"] > 0)
-    return worth.loc[asked].assign(sentence=list(plan.sentences(about.plural))).reset_index(drop=True)
+    return (
+        worth.loc[plan.has_target].assign(sentence=list(plan.sentences(about.plural))).reset_index(drop=True)
+    )
 
 
 def _asked(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) -> Section:
@@ -127,12 +126,12 @@ def _asked(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) ->
     )
 
 
-def _today(domains: pd.DataFrame, about: ReportDetails) -> Section:
+def _today(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) -> Section:
     asked = domains["rule"] != ""
     text = [
         f"{about.many(len(domains))}, {int((domains['n_now'] > 0).sum()):,} of them with at least one "
         "interview of "
-        f"the group, {domains['n_now'].sum():,.0f} interviews in all (median "
+        f"the group, {plan.change.now:,} interviews in all (median "
         f"{domains['n_now'].median():,.0f}).",
         f"The survey alone meets the target in {int((domains['met_now_direct'] & asked).sum()):,} of "
         f"{int(asked.sum()):,}; with the model it is {int((domains['met_now_model'] & asked).sum()):,}.",
@@ -196,9 +195,9 @@ def _assumed(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) 
         estimate=("Level taken", plan_kind(domains)),
     )
     text = [
-        "The sampling variance of n interviews is S² deff / n. Clustering (the intra-class correlation ρ) is "
-        "in the "
-        "design effect: another number of interviews per sampling unit changes it.",
+        "The sampling variance of n interviews out of M members is S² deff (1/n - 1/M): asking all of them "
+        "leaves no error. Clustering (the intra-class correlation ρ) is in the design effect: another number "
+        "of interviews per sampling unit changes it.",
         f"What varies between {about.plural} beyond the covariates, σu, is not one number here: all that the "
         "data "
         "tell of it enters (first line of the table).",
@@ -216,12 +215,12 @@ def _assumed(plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails) 
 def _recommended(
     plan: OversamplePlan, domains: pd.DataFrame, about: ReportDetails, confirmed: pd.DataFrame | None
 ) -> Section:
-    n, now = int(plan.with_model.n.sum()), plan.strata["n_now"].sum()
+    n = int(plan.with_model.n.sum())
     asked, simulated = domains["rule"] != "", []
     text = [
         f"{n:,} interviews of the group in {int((plan.with_model.n > 0).sum()):,} of {len(plan.strata):,} "
         "strata, "
-        f"{n - now:+,.0f} against today, for {about.money(plan.cost)}. They meet the target in "
+        f"{plan.change.text}, for {about.money(plan.cost)}. They meet the target in "
         f"{int((domains['met'] & asked).sum()):,} of {int(asked.sum()):,} {about.plural} "
         f"({percent((domains['met'] & asked).sum() / max(asked.sum(), 1), 0)}).",
         "Attained CVs are expectations for the planned sample: direct, and with the model, averaged over "
@@ -239,10 +238,9 @@ def _recommended(
         text.append(
             f"A simulation of the planned survey (parametric bootstrap) confirms the target in {kept:,} of "
             "the "
-            f"{int(promised.sum()):,} {about.plural} that are to meet it, two simulation errors allowed. It "
-            "draws the "
-            f"levels of the {about.plural} anew from the model, so that extreme ones come out nearer to the "
-            "middle."
+            f"{int(promised.sum()):,} {about.plural} that are to meet it, two simulation errors allowed. "
+            f"What sets the {about.plural} apart is drawn anew from the model: the promise is one over "
+            f"{about.plural} like each."
         )
         slope = np.abs(domains["estimate"].to_numpy(dtype=float))
         simulated.append("bootstrap_cv")
@@ -255,6 +253,8 @@ def _recommended(
         "domain",
         "n_now",
         "n_model",
+        "added",
+        "removed",
         "extra",
         "n_direct",
         "required_cv",
@@ -276,6 +276,8 @@ def _recommended(
         "density",
         "n_now",
         "n",
+        "added",
+        "removed",
         "extra",
         "n_direct",
         "cost_per_interview",

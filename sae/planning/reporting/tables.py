@@ -112,6 +112,7 @@ def shown(value: object, kind: str) -> str:
         return f"{100 * number:,.1f}{_NARROW}%".replace("-", "−")
     if kind == "small":
         return f"{number:.3g}"
+    number = round(number, 2 if kind == "number" else 0) + 0.0  # no −0
     return (f"{number:,.2f}" if kind == "number" else f"{number:,.0f}").replace("-", "−")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from sae.numerics.allocation.with_model import PlannedModel
+from sae.planning.direct.changes import Change, change_of
 from sae.planning.precision import PrecisionRule
 from sae.planning.with_model.cells import Cells, sampling_variances
 from sae.planning.with_model.fitted import FittedModel
@@ -38,7 +39,7 @@ class Sizes:
     continuous : ndarray, shape (H,)
         The real-valued optimum.
     price : ndarray, shape (D,)
-        What the cost falls by when a domain's bound is relaxed, per unit of relative relaxation.
+        What the cost falls by when a domain's `needed` is relaxed, per unit of relative relaxation.
     needed : ndarray, shape (D,)
         Sampling variance that each domain may have (reported scale); infinite without a demand.
     hopeless : ndarray of bool, shape (D,)
@@ -107,12 +108,12 @@ class PlanArrays:
     @cached_property
     def planned(self) -> PlannedModel:
         """The model with all that is known of σu, for the domains of the plan."""
-        return self.model.planned(self.rows, self.unit)
+        return self.model.planned(self.rows, self.unit, self.cells.of_domain)
 
     @cached_property
     def equally_likely(self) -> PlannedModel:
         """The same with equally likely values of σu, for probabilities."""
-        return self.model.equally_likely(self.rows, self.unit, self.assurance)
+        return self.model.equally_likely(self.rows, self.unit, self.cells.of_domain, self.assurance)
 
     @property
     def held_at(self) -> float:
@@ -123,12 +124,17 @@ class PlanArrays:
 
     @cached_property
     def a(self) -> sparse.csr_matrix:
-        """Sampling variances of direct estimates are a' (1/n), shape (H, D), reported scale."""
+        """Sampling variances of direct estimates are a' (1/n) - fixed, shape (H, D), reported scale."""
         return self.cells.variances(self.unit)
+
+    @cached_property
+    def fixed(self) -> np.ndarray:
+        """What the finite population takes off each of them, a' (1/M), shape (D,)."""
+        return np.asarray(self.a.T @ (1.0 / self.cells.group))
 
     def psi(self, n: np.ndarray) -> np.ndarray:
         """Return the variance of each domain's direct estimate, reported scale; inf without a sample."""
-        return sampling_variances(self.a, n)
+        return sampling_variances(self.a, self.fixed, n)
 
     def mse(self, n: np.ndarray) -> np.ndarray:
         """Return the model's mean squared error at every node of σu, reported scale, shape (K, D)."""
@@ -137,7 +143,7 @@ class PlanArrays:
     def publishable(self, n: np.ndarray, *, with_model: bool) -> np.ndarray:
         """Return which domains meet their target with interviews n, shape (D,)."""
         if not with_model:
-            return self.psi(n) <= self.bound * (1.0 + 1e-9)
+            return self.psi(n) + self.fixed <= (self.bound + self.fixed) * (1.0 + 1e-9)
         held = self.planned if self.assurance is None else self.equally_likely
         return held.met(self.psi(n) / self.slope2, self.bound / self.slope2)
 
@@ -163,14 +169,29 @@ class PlanArrays:
             return Reach.MISSED
         return Reach.MODEL_ONLY if self.direct.hopeless[d] else Reach.MET
 
-    def interviews_today(self) -> np.ndarray:
-        """Spread the interviews of today over the strata of their domains, as the members are."""
-        share = self.cells.members.multiply(self.model.n[self.rows] / self.cells.of_domain)
-        return np.asarray(share.sum(axis=1)).ravel()
+    @cached_property
+    def now(self) -> np.ndarray:
+        """Interviews of today in each stratum, shape (H,)."""
+        return np.asarray(self.cells.now.sum(axis=1)).ravel()
+
+    @cached_property
+    def now_of_domain(self) -> np.ndarray:
+        """Interviews of today in each domain, shape (D,)."""
+        return np.asarray(self.cells.now.sum(axis=0)).ravel()
+
+    @cached_property
+    def change(self) -> Change:
+        """What the recommendation adds to today's interviews and takes away, stratum by stratum."""
+        return change_of(self.with_model.n, self.now)
+
+    @cached_property
+    def n_direct(self) -> np.ndarray:
+        """Interviews of each domain without the model; NaN where none within the bounds suffices."""
+        return np.where(self.direct.hopeless, np.nan, self.cells.interviews(self.direct.n))
 
     def price_of_interview(self, sizes: Sizes) -> np.ndarray:
         """Return what one more interview in each stratum would save elsewhere, targets held."""
-        demand = np.isfinite(sizes.needed)
+        demand = np.isfinite(sizes.needed) & (sizes.needed > 0)
         pull = self.a[:, demand] @ (sizes.price[demand] / sizes.needed[demand])
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(pull > 0, pull / sizes.continuous**2, 0.0)

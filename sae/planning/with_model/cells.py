@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.numerics.allocation.convex import allocate_convex
-from sae.planning.direct.strata import COUNT, LIMIT, RATE, TODAY, StrataFrame
+from sae.planning.direct.strata import COUNT, INTERVIEWS, LIMIT, RATE, TODAY, StrataFrame
 
 __all__ = ["Cells", "cheapest", "sampling_variances"]
 
@@ -35,8 +35,10 @@ class Cells:
         Persons contacted per completed interview: 1 / (density × response × screening response).
     lower, upper : ndarray, shape (H,)
         Fewest and most interviews, whole numbers; no more than members × response, but at least 1.
-    n_now : ndarray, shape (H,)
-        Interviews of the present design; NaN where it is not told.
+    now : sparse matrix, shape (H, D)
+        Interviews of today in each cell.
+    now_given : bool
+        Whether the frame tells all of them; else those of the domain are spread as its members are.
     screened : bool
         Whether members must be found among the others.
     """
@@ -49,11 +51,12 @@ class Cells:
     contacts: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    n_now: np.ndarray
+    now: sparse.csr_matrix
+    now_given: bool
     screened: bool
 
     @classmethod
-    def of(cls, strata: StrataFrame, known: Sequence[str]) -> Cells:
+    def of(cls, strata: StrataFrame, known: Sequence[str], interviews: np.ndarray) -> Cells:
         """Sum the frame up by stratum.
 
         Parameters
@@ -65,6 +68,8 @@ class Cells:
             ``maximum`` (interviews), ``n_now``.
         known : sequence of str
             Domains of the fit, in whose order those of the frame stand.
+        interviews : ndarray
+            Interviews of today in each of them, for cells whose ``n_now`` the frame does not tell.
 
         Raises
         ------
@@ -80,6 +85,7 @@ class Cells:
         def summed(values: np.ndarray) -> np.ndarray:
             return np.bincount(row, values, size)
 
+        today = strata.column("n_now", TODAY, default=np.nan)  # first: a minimum may be made of it
         density = strata.column("density", RATE, default=1.0, hint=_MEMBERS)
         screening_cost = strata.column("screening_cost", COUNT, default=0.0)
         persons, member = strata.population, strata.population * density
@@ -90,7 +96,10 @@ class Cells:
         screened = summed(persons * screening_cost) / answering
         most = summed(strata.column("maximum", LIMIT, default=np.inf))
         upper = np.maximum(np.floor(np.minimum(most, answering)), 1.0)
-        lower = np.minimum(np.ceil(summed(strata.column("minimum", COUNT, default=0.0))), upper)
+        lower = np.minimum(summed(strata.column("minimum", INTERVIEWS, default=0.0)), upper)
+        of_domain = np.bincount(column, member, len(domains))
+        fitted = interviews[pd.Index(known).get_indexer(pd.Index(domains))]
+        now = np.where(np.isfinite(today), today, fitted[column] * (member / of_domain[column]))
         return cls(
             names,
             domains,
@@ -100,7 +109,8 @@ class Cells:
             contacts,
             lower,
             upper,
-            summed(strata.column("n_now", TODAY, default=np.nan)),
+            sparse.csr_matrix((now, (row, column)), shape=(size, len(domains))),
+            bool(np.isfinite(today).all()),
             bool((screening_cost > 0).any()),
         )
 
@@ -115,9 +125,10 @@ class Cells:
         return np.asarray(self.members.sum(axis=0)).ravel()
 
     def variances(self, unit: np.ndarray) -> sparse.csr_matrix:
-        """Return a, shape (H, D), with which the direct estimates have variances Σ_h a_hd / n_h.
+        """Return a, shape (H, D), with which the direct estimates have variances Σ_h a_hd (1/n_h - 1/M_h).
 
-        n_h interviews spread over the domains of a stratum as its members do: M_hd n_h / M_h of them in d.
+        n_h interviews spread over the domains of a stratum as its members do: M_hd n_h / M_h of them in d,
+        out of M_hd. All members asked leave no variance.
         """
         members = self.members.tocoo()
         values = members.data * self.group[members.row] / self.of_domain[members.col] ** 2 * unit[members.col]
@@ -126,6 +137,12 @@ class Cells:
     def interviews(self, n: np.ndarray) -> np.ndarray:
         """Return the expected interviews in each domain, shape (D,)."""
         return np.asarray(self.members.T @ (n / self.group)).ravel()
+
+    def changes(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the interviews added and those taken away in each domain, cell by cell, shape (D,)."""
+        change = (self.members.multiply((n / self.group)[:, None]) - self.now).tocsr()
+        added, removed = (np.asarray(part.maximum(0.0).sum(axis=0)).ravel() for part in (change, -change))
+        return added, removed
 
 
 def cheapest(
@@ -172,11 +189,15 @@ def cheapest(
     return n, price
 
 
-def sampling_variances(a: sparse.csr_matrix, n: np.ndarray) -> np.ndarray:
-    """Return a' (1/n); infinite in a domain with a stratum that has no sample."""
+def sampling_variances(a: sparse.csr_matrix, fixed: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return a' (1/n) - fixed; infinite in a domain with a stratum that has no sample.
+
+    `fixed` is what the finite population takes off: a' (1/M), so that a census leaves nothing.
+    """
     with np.errstate(divide="ignore"):
         inverse = 1.0 / np.asarray(n, dtype=float)
     if np.isfinite(inverse).all():
-        return np.asarray(a.T @ inverse)
+        return np.asarray(np.maximum(a.T @ inverse - fixed, 0.0))
     empty = np.asarray((a != 0).T @ ~np.isfinite(inverse)) > 0
-    return np.where(empty, np.inf, a.T @ np.where(np.isfinite(inverse), inverse, 0.0))
+    rest = np.maximum(a.T @ np.where(np.isfinite(inverse), inverse, 0.0) - fixed, 0.0)
+    return np.where(empty, np.inf, rest)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.numerics.allocation.levels import Levels, normal_levels, share_levels
 from sae.numerics.allocation.with_model import PlannedModel
 from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
-from sae.numerics.inference.transforms import TRANSFORMS, Transform
+from sae.numerics.inference.transforms import TRANSFORMS
 from sae.results import Result
 from sae.samplers import VarianceNodes
 from sae.tables import to_numbers
@@ -46,11 +47,15 @@ class FittedModel:
     ----------
     domain : ndarray of str, shape (D,)
     estimate, slope : ndarray, shape (D,)
-        Estimates on the reported scale, and the slope of the way back from the model's scale at them.
+        Estimates on the reported scale; root of the mean square, over the posterior of each true value, of
+        the slope of the way back from the model's scale: squared errors are multiplied by its square.
     n : ndarray, shape (D,)
         Interviews behind the fit; 0 without a sample.
+    person : ndarray, shape (D,)
+        Variance of a person: p (1 - p) of a share at the estimate, with a transformation the posterior mean
+        of p (1 - p), since a few interviews tell neither p nor it. Of other figures `unit`.
     deff : ndarray, shape (D,)
-        Design effect: `unit` over the variance of a person, p (1 - p) for shares; NaN for other figures.
+        Design effect: `unit` over `person` for shares; NaN for other figures.
     unit : ndarray, shape (D,)
         Sampling variance of a direct estimate from one interview, reported scale, squared units.
     share : bool
@@ -67,12 +72,15 @@ class FittedModel:
         n, n_eff, direct_cv, cv, publishable and flag as the fit has them.
     notes : tuple of str
         What was taken where the fit is silent.
+    levels : Levels or None
+        Posterior of the true values where the model has a scale of its own.
     """
 
     domain: np.ndarray
     estimate: np.ndarray
     slope: np.ndarray
     n: np.ndarray
+    person: np.ndarray
     deff: np.ndarray
     unit: np.ndarray
     share: bool
@@ -85,6 +93,7 @@ class FittedModel:
     scale: str
     now: pd.DataFrame
     notes: tuple[str, ...]
+    levels: Levels | None
 
     @classmethod
     def of(cls, fit: Result) -> FittedModel:
@@ -107,17 +116,25 @@ class FittedModel:
         y, vardir, X, notes = _observations(fit, n)
         transform = TRANSFORMS[fit.data.scale]
         estimate = frame["estimate"].to_numpy(dtype=float)
-        slope = _slope(transform, estimate)
         share = fit.source.bounds == (0.0, 1.0) or bool((frame["unit"] == "share").any())
-        unit, deff, note = _unit(vardir * n * slope**2, estimate, share)
-        notes += note
         variance, weights, prior, note = _posterior(fit, y, vardir, X)
+        slope, person, levels = np.ones_like(estimate), estimate * (1.0 - estimate), None
+        if transform.name != "identity":
+            of = share_levels if transform.name == "arcsin" else normal_levels
+            levels = of(y, vardir, X, variance, weights)
+            slope = np.sqrt(levels.mean(transform.slope(levels.grid, np.zeros_like(levels.grid)) ** 2))
+            if transform.range == (0.0, 1.0):
+                p = transform.inverse(levels.grid)
+                person = levels.mean(p * (1.0 - p))
+        notes += note
+        unit, person, deff, note = _unit(vardir * n * slope**2, person, share)
         notes += note
         return cls(
             names,
             estimate,
             slope,
             n,
+            person,
             deff,
             unit,
             share,
@@ -130,17 +147,21 @@ class FittedModel:
             transform.name,
             frame[_NOW].reset_index(drop=True),
             tuple(notes),
+            levels,
         )
 
-    def planned(self, rows: np.ndarray, unit: np.ndarray) -> PlannedModel:
+    def planned(self, rows: np.ndarray, unit: np.ndarray, members: np.ndarray) -> PlannedModel:
         """Return the model of some of the areas, with unit variances of the reported scale: for means."""
-        return PlannedModel(self.variance, self.weights, self.X[:, rows], unit / self.slope[rows] ** 2)
+        unit = unit / self.slope[rows] ** 2
+        return PlannedModel(self.variance, self.weights, self.X[:, rows], unit, fixed=unit / members)
 
-    def equally_likely(self, rows: np.ndarray, unit: np.ndarray, assurance: float | None) -> PlannedModel:
+    def equally_likely(
+        self, rows: np.ndarray, unit: np.ndarray, members: np.ndarray, assurance: float | None
+    ) -> PlannedModel:
         """Return the same model with A on nodes of equal weight, its quantiles: for probabilities."""
         variance = self.quantiles((np.arange(_EVEN) + 0.5) / _EVEN)
-        weights = np.full(_EVEN, 1.0 / _EVEN)
-        return PlannedModel(variance, weights, self.X[:, rows], unit / self.slope[rows] ** 2, assurance)
+        weights, planned = np.full(_EVEN, 1.0 / _EVEN), self.planned(rows, unit, members)
+        return replace(planned, variance=variance, weights=weights, assurance=assurance)
 
     def quantiles(self, probabilities: np.ndarray | list[float]) -> np.ndarray:
         """Return posterior quantiles of A: the distribution function is linear in √A between the nodes."""
@@ -208,31 +229,23 @@ def _interviews(frame: pd.DataFrame, names: np.ndarray, sampled: np.ndarray) -> 
     return np.where(sampled, n, 0.0)
 
 
-def _slope(transform: Transform, estimate: np.ndarray) -> np.ndarray:
-    if transform.name == "identity":
-        return np.ones_like(estimate)
-    low, high = transform.range
-    inside = np.clip(
-        estimate, low + 1e-6 if np.isfinite(low) else low, high - 1e-6 if np.isfinite(high) else high
-    )
-    return np.asarray(transform.slope(transform.forward(inside), np.zeros_like(inside)))
-
-
-def _unit(unit: np.ndarray, estimate: np.ndarray, share: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _unit(
+    unit: np.ndarray, person: np.ndarray, share: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Fill in areas without a sample: the median design effect of a share, else the median unit variance."""
     known = np.isfinite(unit) & (unit > 0)
     deff = np.full(len(unit), np.nan)
     if share:
-        person = np.clip(estimate * (1.0 - estimate), 1e-6, None)
+        person = np.clip(person, 1e-6, None)
         deff = np.where(known, unit / person, np.nan)
         deff = np.where(known, deff, np.nanmedian(deff))
         filled = deff * person
         what = f"the median design effect {np.nanmedian(deff):.3g}"
     else:
-        filled = np.where(known, unit, np.median(unit[known]))
+        filled = person = np.where(known, unit, np.median(unit[known]))
         what = "the median variance of an interview"
     note = [f"{int((~known).sum())} areas without a sample take {what}."] if (~known).any() else []
-    return filled, deff, note
+    return filled, person, deff, note
 
 
 def _posterior(

@@ -43,9 +43,11 @@ class OversamplePlan(PlanArrays):
     def worth(self) -> pd.DataFrame:
         """What the model is worth by domain, in interviews: V/A less to ask on average, with its interval.
 
-        Columns n_direct (V/M), worth, worth_low, worth_high, n_model = n_direct - worth, and n_assured, what
-        the assured quantile of A leaves. The interval is that of the posterior of A; worth_high is infinite
-        where the model may be so good that no interview is needed.
+        Columns n_direct (of the plan without the model), worth, worth_low, worth_high,
+        n_model = n_direct - worth, and n_assured, what the assured quantile of A leaves. The interval is that
+        of the posterior of A; worth_high is infinite where the model may be so good that no interview is
+        needed. Where no sample within the bounds suffices without the model, n_direct is what the formula
+        V/(M + V/N) asks.
         """
         return worth_table(self)
 
@@ -67,7 +69,7 @@ class OversamplePlan(PlanArrays):
     @cached_property
     def assumptions(self) -> pd.DataFrame:
         """What the plan takes for granted, with where it comes from."""
-        return assumption_table(self)
+        return assumption_table(self, self.provenance["notes"])
 
     @cached_property
     def allocation(self) -> Allocation:
@@ -107,10 +109,13 @@ class OversamplePlan(PlanArrays):
             The word for several domains, such as "cities".
         """
         planned = np.where(self.domains["met"] & bool(self.assurance), self.domains["n_model"], np.nan)
+        lines = zip(
+            self.worth.to_dict("records"), self.targets, planned, np.isfinite(self.n_direct), strict=True
+        )
         return tuple(
-            worth_sentence(line, rule, self.assurance, n, areas_called)
-            for line, rule, n in zip(self.worth.to_dict("records"), self.targets, planned, strict=True)
-            if rule is not None and line["n_direct"] > 0
+            worth_sentence(line, rule, self.assurance, n, reachable, areas_called)
+            for line, rule, n, reachable in lines
+            if rule is not None and rule.measures
         )
 
     @property
@@ -125,7 +130,7 @@ class OversamplePlan(PlanArrays):
     def __repr__(self) -> str:
         names = ["domain", "n_now", "n_model", "n_direct", "required_cv", "model_cv", "probability", "met"]
         counts = ["n_now", "n_model", "n_direct"]
-        table = self.domains[names].round(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, int))
+        table = self.domains[names].round(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, "Int64"))
         rows = table.head(_ROWS).to_string(index=False, float_format="{:.3g}".format)
         more = f"\n… {len(table) - _ROWS} more domains" if len(table) > _ROWS else ""
         return f"{self.summary()}\n{rows}{more}"

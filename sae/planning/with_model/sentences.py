@@ -30,7 +30,8 @@ def summary_text(plan: PlanArrays, domains: pd.DataFrame, indicator: str) -> str
         f"asked: {'; '.join(rules[:3] + ['…'] * (len(rules) > 3))} in {int(asked.sum())} domains{sure}",
         f"with the model: {n:,} interviews, cost {cost}, {met} of {int(asked.sum())} met",
         f"direct only: {alone:,} interviews, cost {direct_cost}, {met_alone} of {int(asked.sum())} met",
-        f"today: {domains['n_now'].sum():,.0f} interviews",
+        f"today: {plan.change.now:,} interviews; {plan.change.added:,} added, {plan.change.removed:,} taken "
+        f"away, {plan.change.net:+,} net",
     ]
     missed = domains[asked & ~domains["met"]]
     if len(missed):
@@ -44,6 +45,7 @@ def worth_sentence(
     rule: PrecisionRule,
     assurance: float | None,
     planned: float,
+    reachable: bool,
     areas_called: str,
 ) -> str:
     """Return what the model is worth over domains like this one.
@@ -58,21 +60,26 @@ def worth_sentence(
         Probability with which the plan meets it.
     planned : float
         Interviews that the plan takes; NaN where it is not to be told.
+    reachable : bool
+        Whether a sample within the bounds of the frame suffices without the model.
     areas_called : str
         Several domains: "cities".
     """
     direct, low = line["n_direct"], line["worth_low"]
+    never = f"{rule.phrase}, which no sample within the bounds of the frame reaches without it"
     if line["worth_low"] >= direct:
-        return (
-            f"Over {areas_called} like {line['domain']} the model alone is precise enough: it is worth all "
-            f"the {direct:,.0f} interviews that {rule.phrase} takes without it."
-        )
+        alone = f"Over {areas_called} like {line['domain']} the model alone is precise enough"
+        if not reachable:
+            return f"{alone} for {never}."
+        return f"{alone}: it is worth all the {direct:,.0f} interviews that {rule.phrase} takes without it."
     start = f"Over {areas_called} like {line['domain']} the model is worth "
     sure = ""
     if assurance and np.isfinite(planned):
         sure = f"; to be {100 * assurance:.0f} % sure, the plan takes {planned:,.0f}"
     some = f"some {line['n_model']:,.0f}" if line["n_model"] >= 0.5 else "no own sample"
     end = f"{some} instead of {direct:,.0f} for {rule.phrase}{sure}."
+    if not reachable:
+        end = f"{some} for {never}{sure}."
     if not np.isfinite(line["worth_high"]):
         return (
             f"{start}about {_count(line['worth'])} interviews, at least {_count(low)}, and as far as the "

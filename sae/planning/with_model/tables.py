@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sae.numerics.allocation.rare_groups import oversampling_deff
-from sae.numerics.allocation.with_model import model_size
+from sae.numerics.allocation.with_model import direct_size, model_size
 from sae.planning.with_model.arrays import PlanArrays, Reach, Sizes
 from sae.planning.with_model.sentences import range_text
 from sae.tables import Allocation
@@ -34,24 +34,31 @@ _PERCENT = 0.02  # a standard error that may be 1 % larger is a variance that ma
 def worth_table(plan: PlanArrays) -> pd.DataFrame:
     """Return what the model is worth by domain, in interviews: V/A less to ask on average, with its interval.
 
-    Columns n_direct (V/M), worth, worth_low, worth_high, n_model = n_direct - worth, and n_assured, what
-    the assured quantile of A leaves. The interval is that of the posterior of A; worth_high is infinite
-    where the model may be so good that no interview is needed.
+    Columns n_direct (of the plan without the model; V/(M + V/N) where none within the bounds suffices),
+    worth, worth_low, worth_high, n_model = n_direct - worth, and n_assured, what the assured quantile of A
+    leaves. The interval is that of the posterior of A; worth_high is infinite where the model may be so good
+    that no interview is needed.
     """
     tail = 0.5 * (1.0 - _LEVEL)
     low, middle, high = plan.model.quantiles([tail, 0.5, 1.0 - tail])
-    unit, bound = plan.unit / plan.slope2, plan.bound / plan.slope2
-    direct = unit / bound
-    worth, least, most = unit / middle, unit / high, unit / low
+    model, bound = plan.planned, plan.bound / plan.slope2
+    alone = direct_size(bound, model.unit, model.fixed)
+    direct = np.where(np.isfinite(plan.n_direct) & plan.has_target, plan.n_direct, alone)
+
+    def worth(variance: float) -> np.ndarray:
+        fewer = alone - model_size(bound, model.unit, variance, model.fixed)
+        return np.where(variance > bound, np.minimum(fewer, direct), direct)
+
+    most = worth(low)
     return pd.DataFrame(
         {
             "domain": plan.cells.domains,
             "n_direct": direct,
-            "worth": np.minimum(worth, direct),
-            "worth_low": np.minimum(least, direct),
+            "worth": worth(middle),
+            "worth_low": worth(high),
             "worth_high": np.where(most < direct, most, np.inf),
-            "n_model": model_size(bound, unit, middle),
-            "n_assured": model_size(bound, unit, plan.held_at),
+            "n_model": direct - worth(middle),
+            "n_assured": direct - worth(plan.held_at),
         }
     )
 
@@ -62,6 +69,7 @@ def domain_table(plan: PlanArrays, worth: pd.DataFrame) -> pd.DataFrame:
     size = np.abs(plan.estimate)
     n, alone = plan.with_model.n, plan.direct.n
     low, high = plan.mse_quantiles(n, [0.025, 0.975])
+    added, removed = plan.cells.changes(n)
 
     def cv(variance: np.ndarray) -> np.ndarray:
         return np.asarray(np.sqrt(variance) / size)
@@ -73,7 +81,7 @@ def domain_table(plan: PlanArrays, worth: pd.DataFrame) -> pd.DataFrame:
             "rule": plan.rules,
             "required_rmse": np.sqrt(plan.bound),
             "required_cv": cv(plan.bound),
-            "n_now": plan.model.n[plan.rows],
+            "n_now": plan.now_of_domain,
             "n_eff_now": now["n_eff"],
             "direct_cv_now": now["direct_cv"],
             "model_cv_now": now["cv"],
@@ -83,8 +91,11 @@ def domain_table(plan: PlanArrays, worth: pd.DataFrame) -> pd.DataFrame:
             "members": plan.cells.of_domain,
             "deff": plan.model.deff[plan.rows],
             "unit_sd": np.sqrt(plan.unit),
-            "n_direct": plan.cells.interviews(alone),
+            "n_direct": plan.n_direct,
             "n_model": plan.cells.interviews(n),
+            "added": added,
+            "removed": removed,
+            "extra": added - removed,
             "direct_cv": cv(plan.psi(n)),
             "model_cv": cv(plan.planned.weights @ plan.mse(n)),
             "model_cv_low": cv(low),
@@ -105,7 +116,7 @@ def domain_table(plan: PlanArrays, worth: pd.DataFrame) -> pd.DataFrame:
 
 def reasons(plan: PlanArrays) -> list[str]:
     """Return why each domain gets what it gets, in words; "" where its target is met and nothing is odd."""
-    best = plan.mse(plan.cells.upper)
+    best, most = plan.mse(plan.cells.upper), plan.cells.interviews(plan.cells.upper)
     held = best.T @ plan.planned.weights
     if plan.assurance is not None:
         held = plan.mse_quantiles(plan.cells.upper, [plan.assurance])[0]
@@ -113,14 +124,16 @@ def reasons(plan: PlanArrays) -> list[str]:
     for d in np.flatnonzero([reach is Reach.NEVER for reach in plan.reach]):
         if np.isfinite(best[:, d]).all():
             cv = np.sqrt(held[d]) / abs(plan.estimate[d])
-            remarks[d] += f": all {plan.cells.of_domain[d]:.0f} members leave a CV of {100 * cv:.3g} %"
+            remarks[d] += (
+                f": the {most[d]:.0f} interviews that its {plan.cells.of_domain[d]:.0f} members can give "
+                f"leave a CV of {100 * cv:.3g} %"
+            )
     return remarks
 
 
 def strata_table(plan: PlanArrays) -> pd.DataFrame:
     """Return one row per stratum: the frame, the recommendation and what one more interview is worth."""
-    cells, n, alone = plan.cells, plan.with_model.n, plan.direct.n
-    now = np.where(np.isfinite(cells.n_now), cells.n_now, plan.interviews_today())
+    cells, n, alone, now = plan.cells, plan.with_model.n, plan.direct.n, plan.now
     rate = n * cells.contacts / cells.persons
     return pd.DataFrame(
         {
@@ -135,6 +148,8 @@ def strata_table(plan: PlanArrays) -> pd.DataFrame:
             "n_direct": alone,
             "n": n,
             "n_continuous": plan.with_model.continuous,
+            "added": np.maximum(n - now, 0.0),
+            "removed": np.maximum(now - n, 0.0),
             "extra": n - now,
             "contacts": n * cells.contacts,
             "contact_rate": rate,
@@ -240,8 +255,8 @@ def allocation_table(
     )
 
 
-def assumption_table(plan: PlanArrays) -> pd.DataFrame:
-    """Return what the plan takes for granted, with where it comes from."""
+def assumption_table(plan: PlanArrays, notes: Sequence[str]) -> pd.DataFrame:
+    """Return what the plan takes for granted, with where it comes from; `notes` are all of the plan's."""
     low, middle, high = np.sqrt(plan.model.quantiles([0.025, 0.5, 0.975]))
     scale = "" if plan.model.scale == "identity" else f", {plan.model.scale} scale"
     cells = plan.cells
@@ -256,6 +271,7 @@ def assumption_table(plan: PlanArrays) -> pd.DataFrame:
             f"median {np.median(np.sqrt(plan.unit)):.3g}",
             "sampling variances of the fit × n",
         ),
+        ("finite population", "variances V (1/n - 1/N): all members asked leave none", "frame"),
         ("areas, covariates", "the same in the next round", "the fit"),
         (COST, range_text(cells.cost), "frame"),
         (CONTACTS, range_text(cells.contacts), "frame"),
@@ -265,4 +281,6 @@ def assumption_table(plan: PlanArrays) -> pd.DataFrame:
             2, ("design effect", f"median {np.nanmedian(plan.model.deff[plan.rows]):.3g}", "the fit")
         )
     lines += [("note", note, "the fit") for note in plan.model.notes]
+    others = [note for note in notes if note not in plan.model.notes]
+    lines += [("note", note, "fit and frame") for note in others]
     return pd.DataFrame(lines, columns=["assumption", "value", "source"])

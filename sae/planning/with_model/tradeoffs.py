@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.allocation.with_model import PlannedModel, best_sizes, total_and_gain
+from sae.errors import CollinearityWarning, SaeInputError, SaeSpecError, name_some
+from sae.numerics.allocation.with_model import best_sizes, total_and_gain
 from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
 from sae.planning.with_model.cells import cheapest
 from sae.planning.with_model.plan import OversamplePlan
-from sae.tables import labels, to_numbers
+from sae.tables import labels, require, to_numbers
 
 __all__ = ["best_covariates", "best_interviews", "frontier", "interview_value"]
 
@@ -51,6 +53,10 @@ def frontier(plan: OversamplePlan, budgets: int | Sequence[float] = 50) -> pd.Da
         chosen = np.linspace(0.0, top, budgets)
     else:
         chosen = np.sort(np.asarray(budgets, dtype=float))
+        if not len(chosen) or not (np.isfinite(chosen) & (chosen >= 0)).all():
+            raise SaeSpecError(
+                "Budgets are finite and not negative.", hint="Such as frontier(plan, [50_000, 100_000])."
+            )
     asked = max(int(np.isfinite(plan.bound).sum()), 1)
     table = pd.DataFrame({"budget": chosen})
     for name, path in paths.items():
@@ -67,16 +73,16 @@ def frontier(plan: OversamplePlan, budgets: int | Sequence[float] = 50) -> pd.Da
 def _path(plan: OversamplePlan, *, model: bool) -> pd.DataFrame:
     """Cost and interviews of serving the domains one after another, in the order of what each needs alone."""
     cells, sizes = plan.cells, plan.with_model if model else plan.direct
-    a = plan.a
+    a, right = plan.a, sizes.needed + plan.fixed
     counted = np.isfinite(plan.bound) & ~sizes.hopeless
     demand = counted & np.isfinite(sizes.needed)
     served = np.flatnonzero(demand)
-    scaled = a[:, served].multiply(1.0 / sizes.needed[served]).tocsc()
+    scaled = a[:, served].multiply(1.0 / right[served]).tocsc()
     shared = (scaled != 0).sum(axis=1).max() > 1 if len(served) else False
     free = int((counted & ~demand).sum())  # no own sample needed
     base = float(cells.cost @ cells.lower)
     if not shared:
-        alone, _ = cheapest(a, sizes.needed, cells.cost, cells.lower, cells.upper)
+        alone, _ = cheapest(a, right, cells.cost, cells.lower, cells.upper)
         stratum, domain = scaled.nonzero()
         own = np.zeros(len(served)), np.zeros(len(served))
         extra = alone - cells.lower
@@ -86,24 +92,24 @@ def _path(plan: OversamplePlan, *, model: bool) -> pd.DataFrame:
         cost = base + np.concatenate([[0.0], np.cumsum(own[0][order])])
         interviews = float(cells.lower.sum()) + np.concatenate([[0.0], np.cumsum(own[1][order])])
         return pd.DataFrame({"domains": free + np.arange(len(cost)), "cost": cost, "interviews": interviews})
-    return _shared_path(plan, sizes.needed, served, free, base)
+    return _shared_path(plan, right, served, free, base)
 
 
 def _shared_path(
-    plan: OversamplePlan, needed: np.ndarray, served: np.ndarray, free: int, base: float
+    plan: OversamplePlan, right: np.ndarray, served: np.ndarray, free: int, base: float
 ) -> pd.DataFrame:
     """As `_path` with strata that several domains share: what is met by the way counts."""
     cells, a = plan.cells, plan.a
     single = np.array(
-        [float(np.sqrt(a[:, [d]].toarray().ravel() * cells.cost).sum() ** 2 / needed[d]) for d in served]
+        [float(np.sqrt(a[:, [d]].toarray().ravel() * cells.cost).sum() ** 2 / right[d]) for d in served]
     )
     order = served[np.argsort(single, kind="stable")]
     lines = [(free, base, float(cells.lower.sum()))]
     for count in np.unique(np.linspace(1, len(order), min(len(order), 50)).round().astype(int)):
-        bound = np.full(len(needed), np.inf)
-        bound[order[:count]] = needed[order[:count]]
+        bound = np.full(len(right), np.inf)
+        bound[order[:count]] = right[order[:count]]
         n, _ = cheapest(a, bound, cells.cost, cells.lower, cells.upper)
-        met = int((plan.psi(n)[served] <= needed[served] * (1.0 + 1e-9)).sum())
+        met = int(((plan.psi(n) + plan.fixed)[served] <= right[served] * (1.0 + 1e-9)).sum())
         lines.append((free + met, float(n @ cells.cost), float(n.sum())))
     path = pd.DataFrame(lines, columns=["domains", "cost", "interviews"]).sort_values("cost", kind="stable")
     return path.loc[path["domains"].cummax() == path["domains"]].reset_index(drop=True)
@@ -118,8 +124,7 @@ def interview_value(plan: OversamplePlan) -> pd.DataFrame:
     now, cost = _today(plan)
     model, importance = plan.planned, plan.slope2
     _, gain = total_and_gain(model, now, importance)
-    with np.errstate(divide="ignore"):
-        mse = model.expected(model.unit / now) * importance
+    mse = model.expected(model.psi(now)) * importance
     return pd.DataFrame(
         {
             "domain": plan.cells.domains,
@@ -157,14 +162,15 @@ def best_interviews(plan: OversamplePlan, extra: float = 500.0) -> pd.DataFrame:
         ).ravel(),
         now,
     )
+    if not (isinstance(extra, (int, float, np.number)) and np.isfinite(extra) and extra >= 0):
+        raise SaeSpecError(f"extra = {extra!r} is no number of interviews to add.", hint="Such as extra=500.")
     if extra > float((upper - now).sum()):
         raise SaeInputError(
             f"There are {float((upper - now).sum()):.0f} members left to interview, not {extra:g}."
         )
     model, importance = plan.planned, plan.slope2
     then = best_sizes(model, importance, np.ones(len(now)), float(now.sum()) + extra, now, upper)
-    with np.errstate(divide="ignore"):
-        before, after = (model.expected(model.unit / n) * importance for n in (now, then))
+    before, after = (model.expected(model.psi(n)) * importance for n in (now, then))
     return pd.DataFrame(
         {
             "domain": plan.cells.domains,
@@ -195,7 +201,13 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         ``covariate, sigma_u`` (posterior median), ``total_mse``, ``change`` (relative), best first; the first
         line's covariate "" is the model as it stands.
     """
+    require(candidates, ["domain"], "The candidates have")
     table = candidates.assign(domain=labels(candidates["domain"])).set_index("domain")
+    twice = table.index[table.index.duplicated()].unique()
+    if len(twice):
+        raise SaeInputError(
+            f"The candidates have several rows for {len(twice)} domains: {name_some(twice)}.", areas=twice
+        )
     lacking = [name for name in plan.cells.domains if name not in table.index]
     if lacking:
         raise SaeInputError(
@@ -203,7 +215,7 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         )
     now, _ = _today(plan)
     rows, importance = plan.rows, plan.slope2
-    X = plan.model.X[:, rows]
+    X, idle = plan.model.X[:, rows], []
     lines = [_with_column(plan, "", X, now, importance)]
     for name in table.columns:
         column = to_numbers(table.loc[list(plan.cells.domains)], name, names=plan.cells.domains)
@@ -216,6 +228,15 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         sampled = np.isfinite(plan.model.y[rows])
         if np.linalg.matrix_rank(more[:, sampled]) == len(more):
             lines.append(_with_column(plan, str(name), more, now, importance))
+        else:
+            idle.append(str(name))
+    if idle:
+        warnings.warn(
+            f"{len(idle)} candidates add nothing to the covariates of the model in the sampled domains, and "
+            f"are left out: {name_some(idle)}.",
+            CollinearityWarning,
+            stacklevel=2,
+        )
     gains = pd.DataFrame(lines, columns=["covariate", "sigma_u", "total_mse"])
     gains = gains.assign(change=gains["total_mse"] / gains["total_mse"].iloc[0] - 1.0)
     return pd.concat(
@@ -232,7 +253,7 @@ def _with_column(
     areas = Areas.of(y[sampled], vardir[sampled], X[:, sampled])
     spare = int(sampled.sum()) - len(X)
     nodes = place_nodes(areas, [(FLAT_VARIANCE if spare > 2 else FLAT_SD, 1.0)])
-    model = PlannedModel(nodes.sd**2, nodes.weights, X, plan.planned.unit)
+    model = replace(plan.planned, variance=nodes.sd**2, weights=nodes.weights, X=X)
     middle = float(np.interp(0.5, np.cumsum(nodes.weights) - 0.5 * nodes.weights, nodes.sd))
     return name, middle, total_and_gain(model, now, importance)[0]
 
@@ -241,4 +262,4 @@ def _today(plan: OversamplePlan) -> tuple[np.ndarray, np.ndarray]:
     """Interviews of today by domain, and what one costs there on average."""
     cells = plan.cells
     share = cells.members.multiply(1.0 / cells.of_domain).tocsc()
-    return plan.model.n[plan.rows], np.asarray(share.T @ cells.cost).ravel()
+    return plan.now_of_domain, np.asarray(share.T @ cells.cost).ravel()

@@ -118,15 +118,20 @@ class Counts:
         return np.asarray(self.counts / np.where(self.sampled, self.total, 1.0)[:, None])
 
     @property
+    def order(self) -> np.ndarray:
+        """The areas by their names: the chains take them so, that the order of the data changes nothing."""
+        return np.argsort(self.names.astype(str), kind="stable")
+
+    @property
     def logits(self) -> np.ndarray:
-        """Observed logits of the sampled areas, half a count added, shape (n, K - 1)."""
-        logs = np.log(self.counts[self.sampled] + 0.5)
+        """Observed logits of the sampled areas by their names, half a count added, shape (n, K - 1)."""
+        logs = np.log(self.counts[self.order][self.sampled[self.order]] + 0.5)
         return np.asarray(logs[:, :-1] - logs[:, -1:])
 
     @property
     def standard(self) -> Standardised:
         """How the covariates are standardised."""
-        return standardise(self.X[self.sampled])
+        return standardise(self.X[self.order][self.sampled[self.order]])
 
     @property
     def data(self) -> FittedData:

@@ -28,6 +28,7 @@ from sae.samplers.chains import (
     ChainPosterior,
     coefficient_prior,
     draw_summary,
+    other_areas,
     prior_text,
 )
 from sae.samplers.pymc import CHAINS, Chains, per_chain, sample_chains, standard_prior
@@ -139,14 +140,15 @@ def fit_multinomial(
     standard = data.standard
     X = standard.of(data.X)
     chains = sample_multinomial(
-        data.counts,
-        X,
+        data.counts[data.order],
+        X[data.order],
         priors[0].code[0],
         np.array([one.code[1] for one in priors]),
         seed=seed,
         draws=per_chain(draws),
     ).checked()
-    hyper = chains.joined()
+    hyper = {**chains.joined()}
+    hyper["effect"] = hyper["effect"][:, np.argsort(data.order)]
     K = len(data.categories)
     source = f"NUTS, {chains.lengths}"
     posterior = MultinomialPosterior(_sample(data, X, hyper, seed), source, chains.diagnostics, K)
@@ -184,15 +186,28 @@ def _sample(data: Counts, X: np.ndarray, hyper: Mapping[str, np.ndarray], seed: 
     log_likelihood = counts * (own - left) + rest * (above - left) * (rest > 0)
     n = np.maximum(np.rint(counts.sum(axis=1)).astype(int), 1)
     p = np.exp(own)
-    replicated = (
-        generator(seed, "replicated counts").multinomial(n, p / p.sum(axis=2, keepdims=True)) / n[:, None]
+    replicated = _replicated(p, n, generator(seed, "replicated counts"))
+    other = other_areas(int(sampled.sum()), S, seed)
+    eta[:, sampled, :-1] += (
+        np.take_along_axis(hyper["effect"][:, sampled], other[:, :, None], axis=1)
+        - hyper["effect"][:, sampled]
     )
+    fresh = _replicated(np.exp(log_softmax(eta[:, sampled], axis=2)), n, generator(seed, "fresh counts"))
     free = data.categories[:-1]
     parameters = {f"sigma_u[{name}]": hyper["sigma"][:, k] for k, name in enumerate(free)}
     parameters |= {"beta": hyper["beta"].reshape(S, -1)}
     return Sample(
-        np.exp(log_p).reshape(S, -1), parameters, log_likelihood.reshape(S, -1), replicated.reshape(S, -1)
+        np.exp(log_p).reshape(S, -1),
+        parameters,
+        log_likelihood.reshape(S, -1),
+        replicated.reshape(S, -1),
+        fresh.reshape(S, -1),
     )
+
+
+def _replicated(p: np.ndarray, n: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw shares of counts, (S, D, K)."""
+    return rng.multinomial(n, p / p.sum(axis=2, keepdims=True)) / n[:, None]
 
 
 def _coefficients(data: Counts, beta: np.ndarray, level: float) -> pd.DataFrame:

@@ -51,7 +51,7 @@ def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) ->
     posterior = exact.posterior
     tail = 0.5 * (1.0 - level)
     probabilities = np.array([tail, 0.5, 1.0 - tail])
-    coefficients, covariance = posterior.coefficients()
+    coefficients, root = posterior.coefficients()
     ratio = posterior.tau[:, None] ** 2
     gamma = posterior.weights @ (n * ratio / (1.0 + n * ratio))
     explained = float(np.var(arrays.X @ coefficients, ddof=1))
@@ -74,7 +74,7 @@ def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) ->
             credible_table(*mixture.moments(), mixture.quantiles(probabilities), index),
             _variances(posterior, probabilities),
             pd.DataFrame([diagnostics]),
-            area_residuals(arrays, coefficients, covariance, sigma2_u, sigma2_e),
+            area_residuals(arrays, coefficients, root, sigma2_u, sigma2_e),
         ),
         np.where(sampled, gamma, np.nan),
         messages=tuple(arrays.messages()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,7 @@ from sae.numerics.nested_error.bootstrap import bootstrap_mse
 from sae.numerics.nested_error.fit import NestedErrorFits, fit_nested_error
 from sae.numerics.nested_error.mse import Predictions, predict, variance_information
 from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
-from sae.numerics.nested_error.posterior_means import area_mixture
+from sae.numerics.nested_error.posterior_means import area_mixture, joint_mixture
 from sae.results import (
     FEW_AREAS,
     Eblup,
@@ -26,6 +28,7 @@ from sae.results import (
     coefficient_table,
     explained_share,
     no_interval,
+    same_source,
     t_interval,
 )
 from sae.unit_level.nested_error.arrays import UnitArrays
@@ -70,8 +73,10 @@ def fit_eblup(
         )
         mse_method[:] = f"parametric bootstrap, {replicates} replicates"
     ends = _interval(arrays, fits, part.estimate, error, level)
-    joint = JointError.of_fits(error, [part.factor])
     streams = tuple(arrays.names)
+    joint = JointError.of_fits(error, [part.factor])
+    normal = NormalDraws(part.estimate, joint, TRANSFORMS["identity"], streams, arrays.design.columns)
+    joint, source = same_source([ends], [np.arange(len(error))], part.estimate, joint, normal)
     return Eblup.of(
         part.estimate,
         error,
@@ -79,7 +84,7 @@ def fit_eblup(
         np.where(arrays.sampled, part.gamma, np.nan),
         mse_method,
         joint,
-        NormalDraws(part.estimate, joint, TRANSFORMS["identity"], streams, arrays.design.columns),
+        source,
         FitTables(
             coefficient_table(
                 fits.coefficients[0],
@@ -91,7 +96,7 @@ def fit_eblup(
             area_residuals(
                 arrays,
                 fits.coefficients[0],
-                fits.root[0] @ fits.root[0].T,
+                fits.root[0],
                 float(fits.sigma2_u[0]),
                 float(fits.sigma2_e[0]),
             ),
@@ -118,7 +123,8 @@ def _interval(
             continue
         mixture = area_mixture(posterior, arrays.sums, arrays.means)
         low, high = mixture.quantiles(np.array([tail, 1.0 - tail]))
-        return Interval(low, high, IntervalKind.POSTERIOR, prior)
+        joint = partial(joint_mixture, mixture, arrays.sums, arrays.means)
+        return Interval(low, high, IntervalKind.POSTERIOR, prior, posterior=joint)
     missing = np.full(len(mse), np.nan)
     return Interval(missing, missing, IntervalKind.NONE)
 

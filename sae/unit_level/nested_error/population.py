@@ -10,7 +10,7 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 from sae.specs import Design
-from sae.tables import to_numbers
+from sae.tables import labels, to_numbers
 from sae.unit_level.rows import constant_columns
 
 __all__ = ["PopulationTable", "population_table", "refuse_without_population"]
@@ -159,10 +159,9 @@ def _factor_means(
             return _shares(_figures(frame, spelling, domain), spelling, frame, domain), False
     if variable not in frame or variable not in design.levels:
         return None, False
-    values = frame[variable].astype("object")
-    _refuse_empty(values.isna().to_numpy(), frame, domain, variable)
-    known = [str(known) for known in design.levels[variable]]
-    strange = ~values.astype(str).isin(known).to_numpy()
+    _refuse_empty(frame[variable].isna().to_numpy(), frame, domain, variable)
+    values, known = labels(frame[variable]).astype("object"), design.levels[variable]
+    strange = ~values.isin(known).to_numpy()
     if strange.any():
         raise SaeInputError(
             f"{variable} has levels that the sample never saw: {name_some(values[strange].unique())} "
@@ -171,7 +170,7 @@ def _factor_means(
             areas=frame[domain][strange],
             column=variable,
         )
-    return (values.astype(str) == level).to_numpy(dtype=float), True
+    return (values == level).to_numpy(dtype=float), True
 
 
 def _shares(values: np.ndarray, column: str, frame: pd.DataFrame, domain: str) -> np.ndarray:

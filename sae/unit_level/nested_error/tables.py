@@ -12,7 +12,7 @@ __all__ = ["area_residuals"]
 
 
 def area_residuals(
-    arrays: UnitArrays, coefficients: np.ndarray, covariance: np.ndarray, sigma2_u: float, sigma2_e: float
+    arrays: UnitArrays, coefficients: np.ndarray, root: np.ndarray, sigma2_u: float, sigma2_e: float
 ) -> pd.DataFrame:
     """Areas with a sample, by row: their mean less x̄'β; ``standardised`` by √(σu² + σe²/n - x̄'Qx̄).
 
@@ -20,15 +20,15 @@ def area_residuals(
     ----------
     arrays : UnitArrays
     coefficients : ndarray, shape (p,)
-    covariance : ndarray, shape (p, p)
-        Q of the coefficients.
+    root : ndarray, shape (p, p)
+        Root of the covariance Q of the coefficients.
     sigma2_u, sigma2_e : float
     """
     sums, rows = arrays.sums, np.flatnonzero(arrays.sampled)
     x, n = sums.x_mean[rows], sums.n[rows]
     fitted = x @ coefficients
     total = sigma2_u + sigma2_e / n
-    left = np.maximum(total - np.einsum("da,ab,db->d", x, covariance, x), 1e-12 * total)
+    left = np.maximum(total - ((x @ root) ** 2).sum(axis=1), 1e-12 * total)
     residual = sums.y_mean[0, rows] - fitted
     return residual_table(
         rows, arrays.names[rows], fitted, residual, residual / np.sqrt(left), 1.0 - left / total

@@ -107,14 +107,35 @@ def test_a_map_without_neighbours_is_refused(rng):
         FayHerriot("y ~ x", spatial=SAR(empty)).fit(frame)
 
 
-def test_few_areas_need_a_seed_and_get_bootstrap_intervals(rng):
+def test_few_areas_get_intervals_and_draws_from_one_posterior(rng):
     frame, edges = spatial_data(rng, size=30, unseen=2)
-    model = FayHerriot("y ~ x", spatial=SAR(edges), replicates=50)
+    model = FayHerriot("y ~ x", spatial=SAR(edges))
+    fit = model.fit(frame)
+    assert set(fit.estimates["interval"]) == {"posterior, flat-variance prior"}
+    bayes = FayHerriot("y ~ x", spatial=SAR(edges), method="bayes", prior="flat-variance").fit(frame)
+    pd.testing.assert_frame_equal(
+        fit.estimates.frame[["ci_low", "ci_high"]], bayes.estimates.frame[["ci_low", "ci_high"]]
+    )
+    np.testing.assert_array_equal(fit.draws(50, seed=1).values, bayes.draws(50, seed=1).values)
     with pytest.raises(SaeSpecError, match="seed"):
-        model.fit(frame)
-    fit, again = model.fit(frame, seed=1), model.fit(frame, seed=1)
-    assert fit.estimates["interval"].str.startswith("bootstrap").all()
-    pd.testing.assert_frame_equal(fit.to_frame(), again.to_frame())
+        FayHerriot("y ~ x", spatial=SAR(edges), mse="bootstrap").fit(frame)
+
+
+def test_a_change_over_time_at_a_variance_of_zero_is_not_certain(rng):
+    """With equal estimates in both periods the change was 0 with a standard error of 3e-10."""
+    domain = np.repeat([f"A{k:02d}" for k in range(15)], 2)
+    frame = pd.DataFrame({"domain": domain, "year": np.tile([0, 1], 15), "vardir": 0.25})
+    frame["y"] = np.repeat(rng.normal(size=15), 2) + 0.5 * np.tile([1.0, -1.0], 15) * rng.normal(size=30)
+    frame["y"] -= 0.9 * (frame["y"] - frame.groupby("domain")["y"].transform("mean"))
+    fit = FayHerriot("y ~ 1", temporal=AR1("year", rho=0.0), replicates=5).fit(frame, seed=1)
+    assert fit.variance_components["sigma2_v"] == 0.0
+    table = change(fit, 0, 1)
+    assert (np.abs(table["change"]) < 1e-6).all()
+    assert (table["se"] > 0.1).all()
+    assert set(table["interval"]) == {"posterior, flat-variance prior"}
+    draws = fit.draws(2000, seed=1).values
+    moved = draws[:, 1::2] - draws[:, ::2]
+    np.testing.assert_allclose(np.sqrt((moved**2).mean(axis=0)), table["se"], rtol=0.12)
 
 
 def test_all_variances_zero_is_reported(rng):
@@ -265,7 +286,7 @@ def test_two_rows_of_an_area_without_periods_are_refused(rng):
 
 @pytest.mark.slow
 def test_intervals_of_few_areas_cover(rng):
-    """Pooled bootstrap quantiles at 25 areas; Student's t on the analytical MSE would claim less."""
+    """Posterior quantiles at 25 areas; Student's t on the analytical MSE would claim less."""
     names, edges = chain(25)
     W = SAR(edges).weights(names).toarray()
     root, inside, total = np.linalg.inv(np.eye(25) - 0.5 * W), 0, 0
@@ -276,7 +297,75 @@ def test_intervals_of_few_areas_cover(rng):
         frame["y"] = truth + rng.normal(size=25) * np.sqrt(vardir)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fit = FayHerriot("y ~ x", spatial=SAR(edges), mse="bootstrap", replicates=100).fit(frame, seed=1)
+            fit = FayHerriot("y ~ x", spatial=SAR(edges)).fit(frame)
         low, high = fit.estimates["ci_low"].to_numpy(), fit.estimates["ci_high"].to_numpy()
         inside, total = inside + ((truth > low) & (truth < high)).sum(), total + 25
-    assert 0.90 < inside / total < 0.98
+    assert 0.93 < inside / total < 0.985
+
+
+def spatial_frame(rng):
+    frame = pd.DataFrame({"domain": [f"A{k:02d}" for k in range(24)], "x": rng.normal(size=24)})
+    frame["vardir"] = rng.uniform(0.05, 0.6, 24)
+    frame["y"] = 1.0 + 0.7 * frame["x"] + rng.normal(size=24) * np.sqrt(0.3 + frame["vardir"])
+    edges = pd.DataFrame({"a": frame["domain"][:-1].to_numpy(), "b": frame["domain"][1:].to_numpy()})
+    return frame, {"spatial": SAR(edges)}
+
+
+@pytest.mark.parametrize("method", ["reml", "bayes"])
+def test_means_and_scales_of_covariates_and_outcome_cost_no_digits(rng, method):
+    # what a column of mean 1e8 stores of its spread has eight digits; the fit keeps all of them
+    frame, options = spatial_frame(rng)
+    spec = FayHerriot("y ~ x", method=method, **options)
+    base = spec.fit(frame, seed=1)
+    for moved, shift in (
+        (frame.assign(x=frame["x"] + 1e8), 0.0),
+        (frame.assign(y=frame["y"] + 1e6), 1e6),
+    ):
+        result = spec.fit(moved, seed=1)
+        for name, off in (("estimate", shift), ("se", 0.0), ("ci_low", shift)):
+            got, right = (fit.to_frame()[name].to_numpy() for fit in (result, base))
+            np.testing.assert_allclose(got - off, right, rtol=0, atol=1e-5 * base.to_frame()["se"].mean())
+        slope = result.coefficients.iloc[1, 0] * (moved["x"].std() / frame["x"].std())
+        assert slope == pytest.approx(base.coefficients.iloc[1, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_a_tiny_variance_is_a_known_value(rng, method):
+    frame, options = spatial_frame(rng)
+    spec = FayHerriot("y ~ x", method=method, replicates=5, **options)
+    found = []
+    # the full likelihood of one exact area grows without bound as the variances go to 0: not so far there
+    for tiny in (1e-6, 1e-13, 1e-20 if method == "reml" else 1e-15):
+        frame.loc[0, "vardir"] = tiny
+        found.append(spec.fit(frame, seed=1))
+    first = found[0]
+    assert first.variance_components.max() > 1e-2
+    for other in found[1:]:
+        np.testing.assert_allclose(other.variance_components, first.variance_components, rtol=1e-4, atol=1e-6)
+        estimates = (fit.estimates["estimate"].to_numpy() for fit in (other, first))
+        np.testing.assert_allclose(*estimates, rtol=1e-4)
+        assert other.estimates["estimate"].iloc[0] == pytest.approx(frame["y"].iloc[0], rel=1e-8)
+    assert found[1].estimates["mse"].iloc[0] == pytest.approx(1e-13, rel=1e-6)
+
+
+def test_without_effects_the_residual_sum_is_one_of_squares(rng):
+    frame, options = spatial_frame(rng)
+    frame["y"] = 1.0 + 0.7 * frame["x"] + 0.3 * np.sqrt(frame["vardir"]) * rng.normal(size=24)
+    spec = FayHerriot("y ~ x", replicates=5, **options)
+    for tiny in (1e-6, 1e-20):
+        frame.loc[0, ["y", "vardir"]] = 1.0 + 0.7 * frame.loc[0, "x"], tiny
+        fit = spec.fit(frame, seed=1)
+        assert fit.variance_components["sigma2_u"] == 0.0
+        root = 1.0 / np.sqrt(frame["vardir"].to_numpy())
+        X = np.column_stack([np.ones(24), frame["x"]])
+        order = np.argsort(-root)
+        beta = np.linalg.lstsq((X * root[:, None])[order], (frame["y"] * root)[order], rcond=None)[0]
+        np.testing.assert_allclose(fit.coefficients["coef"], beta, rtol=1e-8)
+
+
+def test_variances_whose_squares_are_no_numbers_are_named(rng):
+    frame, options = spatial_frame(rng)
+    huge = frame.assign(y=frame["y"] * 1e80, vardir=frame["vardir"] * 1e160)
+    with pytest.raises(SaeInputError, match="24 sampling variances") as error:
+        FayHerriot("y ~ x", **options).fit(huge, seed=1)
+    assert error.value.column == "vardir"

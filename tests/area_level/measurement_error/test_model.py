@@ -114,7 +114,7 @@ def test_verbs_draws_and_joint_error():
     draws = fit.draws(2000, seed=1)
     assert draws.source == "N(Ybarra–Lohr prediction, joint MSE matrix)"
     np.testing.assert_allclose(draws.values.var(axis=0), table["mse"], rtol=6 * np.sqrt(2 / 2000))
-    final = fit.benchmark(100.0, method="difference")
+    final = fit.benchmark(100.0, method="difference", total=True)
     np.testing.assert_allclose(final.estimates["estimate"].sum(), 100.0, rtol=1e-12)
     text = fit.summary()
     assert "Measurement-error Fay–Herriot (Ybarra–Lohr)" in text
@@ -190,7 +190,7 @@ def test_traps_in_the_data_are_refused_by_name():
             frame.assign(cov=frame["cov"].mask(frame.index == 5, 9.0))
         )
     with pytest.raises(SaeSpecError, match="no covariate of the formula by itself"):
-        model("y ~ np.log(x + 100)").fit(frame)
+        model("y ~ log(x + 100)").fit(frame)
     with pytest.raises(SaeSpecError, match="on which other columns rest: I\\(x"):
         model("y ~ x + I(x**2)").fit(frame)
     with pytest.raises(SaeInputError, match="vary no more between areas than their own errors"):
@@ -345,3 +345,33 @@ def test_new_york_and_new_jersey_against_the_known_truth(persons):
     assert mean[4] > mean[7] + 0.05  # as if independent: steeper
     assert mean[9] > 0.92 and mean[9] > mean[3]  # coverage of 95 % intervals
     assert mean[8] < 0.6 * mean[10] and mean[8] < 1.1 * mean[2]  # half the error of the direct estimates
+
+
+@pytest.mark.parametrize("method", ["moments", "bayes"])
+def test_means_and_scales_of_covariates_and_outcome_cost_no_digits(rng, method):
+    n = 24
+    frame = pd.DataFrame({"domain": [f"A{k:02}" for k in range(n)], "x": rng.normal(size=n)})
+    frame = frame.assign(z=rng.normal(size=n), vardir=rng.uniform(0.1, 0.4, n), xv=0.1, xy=0.02)
+    frame["y"] = 1 + 0.5 * frame["x"] - 0.3 * frame["z"] + rng.normal(0, 0.7, n)
+    frame.loc[3, ["y", "xy"]] = np.nan
+    errors = {"x": "xv", ("y", "x"): "xy"}
+    spec = sae.MeasurementErrorFayHerriot("y ~ x + z", errors=errors, method=method)
+    fit = spec.fit(frame)
+    base, unit = fit.to_frame(), fit.to_frame()["se"].mean()
+    small = frame.assign(x=frame["x"] * 1e-8, xv=frame["xv"] * 1e-16, xy=frame["xy"] * 1e-8)
+    # a column of mean 1e8 stores eight digits of its spread, the outcome ten
+    for moved, shift, slope in (
+        (frame.assign(x=frame["x"] + 1e8), 0.0, 1.0),
+        (frame.assign(z=frame["z"] + 1e8), 0.0, 1.0),
+        (small, 0.0, 1e8),
+        (frame.assign(y=frame["y"] + 1e6), 1e6, 1.0),
+    ):
+        result = spec.fit(moved)
+        got = result.to_frame()
+        for name, off in (("estimate", shift), ("se", 0.0), ("ci_low", shift), ("ci_high", shift)):
+            np.testing.assert_allclose(got[name] - off, base[name], rtol=0, atol=1e-5 * unit)
+        for name, times in (("x", slope), ("z", 1.0)):
+            one, two = (np.asarray(one.coefficients.loc[name], dtype=float)[:2] for one in (result, fit))
+            np.testing.assert_allclose(one, times * two, rtol=1e-5)
+        one, two = (one.residuals["standardised"] for one in (result, fit))
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)

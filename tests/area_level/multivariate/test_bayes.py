@@ -105,7 +105,7 @@ def test_leave_one_out_and_streams(frame, fit):
 
 
 def test_figures_of_both_components_are_benchmarked(fit):
-    done = fit.benchmark({"y1": 30.0, "y2": 60.0}, within="indicator", method="difference")
+    done = fit.benchmark({"y1": 30.0, "y2": 60.0}, within="indicator", method="difference", total=True)
     values = done.draws(20, seed=1).values
     np.testing.assert_allclose(values[:, ::2].sum(axis=1), 30.0, rtol=1e-10)
 

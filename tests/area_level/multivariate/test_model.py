@@ -553,3 +553,39 @@ def test_a_survey_end_to_end():
     gap = fit.contrast({"foreign": 1, "native": -1}).to_frame()
     assert gap["mse"].gt(0).all()
     assert gap["estimate"].abs().max() < 1.0
+
+
+@pytest.mark.parametrize("method", ["reml", "ml", "bayes"])
+def test_means_and_scales_of_covariates_and_outcome_cost_no_digits(rng, method):
+    n = 20
+    frame = pd.DataFrame({"domain": [f"A{k:02}" for k in range(n)], "x": rng.normal(size=n)})
+    frame = frame.assign(va=rng.uniform(0.1, 0.4, n), vb=rng.uniform(0.1, 0.4, n), c=0.05)
+    effect = rng.normal(size=n)
+    frame["a"] = 1 + 0.5 * frame["x"] + 0.6 * effect + rng.normal(0, 0.5, n)
+    frame["b"] = 2 - 0.3 * frame["x"] + 0.4 * effect + rng.normal(0, 0.6, n)
+    frame.loc[3, "b"] = np.nan
+    vardir = {"a": "va", "b": "vb", ("a", "b"): "c"}
+    spec = MultivariateFayHerriot(["a ~ x", "b ~ x"], vardir=vardir, method=method)
+    fit = spec.fit(frame)
+    base, unit = fit.to_frame(), fit.to_frame()["se"].mean()
+    up = frame.assign(a=frame["a"] + 1e6, b=frame["b"] + 1e6)
+    # a column of mean 1e8 stores eight digits of its spread, the outcomes ten
+    for moved, shift, slope in (
+        (frame.assign(x=frame["x"] + 1e8), 0.0, 1.0),
+        (frame.assign(x=frame["x"] * 1e-8), 0.0, 1e8),
+        (up, 1e6, 1.0),
+    ):
+        result = spec.fit(moved)
+        got = result.to_frame()
+        for name, off in (("estimate", shift), ("se", 0.0), ("ci_low", shift), ("ci_high", shift)):
+            np.testing.assert_allclose(got[name] - off, base[name], rtol=0, atol=1e-5 * unit)
+        right = slope * fit.coefficients.iloc[[1, 3], :2].to_numpy()
+        np.testing.assert_allclose(result.coefficients.iloc[[1, 3], :2], right, rtol=1e-5)
+        for column in ("residual", "standardised"):
+            one, two = (one.residuals[column] for one in (result, fit))
+            np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+        if method == "bayes":
+            one, two = (one.source.posterior.draw(9, 1) for one in (result, fit))
+            np.testing.assert_allclose(one.values - shift, two.values, rtol=0, atol=1e-5)
+            beta = slope * two.parameters["beta"][:, [1, 3]]
+            np.testing.assert_allclose(one.parameters["beta"][:, [1, 3]], beta, rtol=1e-5, atol=1e-5 * slope)

@@ -243,7 +243,7 @@ def test_the_predictor_is_no_worse_than_the_direct_estimate_where_the_formula_sa
     X, one = np.vstack([np.ones(14), np.arange(14) / 14]), np.ones((1, 1))
     for A in (1e-8, 1e-4):
         fits = FayHerriotFits(A * one, np.zeros((1, 1, 2)), np.zeros((1, 1, 2, 2)), one, one)
-        mse, _ = bootstrap_mse(
+        mse, _, _ = bootstrap_mse(
             fits,
             psi,
             X,

@@ -11,6 +11,7 @@ from sae.numerics.design.quantiles import (
     bandwidths,
     densities,
     gini,
+    income_densities,
     quantiles,
     sort_segments,
     weighted_quantile,
@@ -115,6 +116,34 @@ def test_a_single_value_has_no_bandwidth_and_infinite_density():
     np.testing.assert_array_equal(width, [0.0, 0.0])
     got = densities(np.array([5.0, 5.0]), np.ones(2), offsets, np.array([5.0, 5.0]), width)
     np.testing.assert_array_equal(got, [np.inf, np.nan])
+
+
+def test_density_of_incomes_is_scipys_on_their_logarithms(rng):
+    x, w = np.sort(rng.lognormal(1, 0.6, 200)), rng.gamma(2, 1, 200)
+    offsets, at = np.array([0, 200]), np.array([2.5])
+    kernel = gaussian_kde(np.log(x), weights=w)
+    kernel.set_bandwidth(
+        bandwidths(np.log(x), w, offsets)[0] / np.sqrt(kernel.covariance[0, 0]) * kernel.factor
+    )
+    expected = kernel(np.log(2.5))[0] / 2.5
+    assert income_densities(x, w, offsets, at)[0] == pytest.approx(expected, rel=ROUNDING)
+    # debts and zeros have no logarithm: they count in the size only
+    with_debts = np.concatenate([[-3.0, 0.0], x]), np.concatenate([[1.0, 2.0], w])
+    thinner = income_densities(*with_debts, np.array([0, 202]), at)[0]
+    assert thinner == pytest.approx(expected * w.sum() / (w.sum() + 3), rel=ROUNDING)
+    # the densities of two parts add up to that of the whole
+    part = np.where(np.arange(200) % 3 == 0, w, 0.0)
+    halves = [income_densities(x, w, offsets, at, one)[0] for one in (part, w - part)]
+    assert sum(halves) == pytest.approx(expected, rel=ROUNDING)
+
+
+def test_density_of_incomes_at_zero_or_below_is_on_the_incomes(rng):
+    x, w = np.sort(rng.normal(size=100)), np.ones(100)
+    offsets, at = np.array([0, 100, 100]), np.array([-0.2, 1.0])
+    plain = densities(x, w, offsets, at, bandwidths(x, w, offsets))
+    np.testing.assert_allclose(income_densities(x, w, offsets, at), [plain[0], np.nan], rtol=ROUNDING)
+    alike = income_densities(np.array([5.0, 5.0]), np.ones(2), np.array([0, 2]), np.array([5.0]))
+    assert alike[0] == np.inf
 
 
 def test_gini_by_double_loop_and_its_derivative(rng):

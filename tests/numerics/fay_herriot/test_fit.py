@@ -1,5 +1,7 @@
 """The Fay–Herriot kernel against dense likelihoods, a plain numpy twin and limiting cases."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize_scalar
@@ -331,3 +333,114 @@ def test_without_the_rest_only_the_estimates_are_filled(rng):
     lean = one(y, D, X, full=False)
     assert np.array_equal(lean.variance, one(y, D, X).variance)
     assert lean.loglik.size == lean.root.size == 0
+
+
+def rational_profile(A, y, D, X):
+    """y'P²y, tr P, tr V^-1, y'Py, coefficients and their covariance without rounding, in fractions."""
+    n, p = len(y), len(X)
+    A, y, D = Fraction(float(A)), [Fraction(v) for v in y.tolist()], [Fraction(v) for v in D.tolist()]
+    X = [[Fraction(v) for v in row] for row in X.tolist()]
+    w = [1 / (A + d) for d in D]
+    gram = [[sum(w[i] * a[i] * b[i] for i in range(n)) for b in X] for a in X]
+    rows = [[*line, *(Fraction(int(j == k)) for k in range(p))] for j, line in enumerate(gram)]
+    for j in range(p):
+        rows[j] = [value / rows[j][j] for value in rows[j]]
+        for k in range(p):
+            if k != j:
+                rows[k] = [a - rows[k][j] * b for a, b in zip(rows[k], rows[j], strict=True)]
+    Q = [line[p:] for line in rows]
+    total = [sum(w[i] * x[i] * y[i] for i in range(n)) for x in X]
+    beta = [sum(q * t for q, t in zip(line, total, strict=True)) for line in Q]
+    rest = [y[i] - sum(b * x[i] for b, x in zip(beta, X, strict=True)) for i in range(n)]
+    leverage = [sum(X[j][i] * Q[j][k] * X[k][i] for j in range(p) for k in range(p)) for i in range(n)]
+    return (
+        sum((w[i] * rest[i]) ** 2 for i in range(n)),
+        sum(w[i] - w[i] ** 2 * leverage[i] for i in range(n)),
+        sum(w),
+        sum(w[i] * rest[i] ** 2 for i in range(n)),
+        np.array(beta, dtype=float),
+        np.array(Q, dtype=float),
+    )
+
+
+def rational_excess(A, method, y, D, X):
+    """What the estimate makes 0, over its positive part: the score of a likelihood, the moment equation."""
+    squared, trace, whole, quadratic, _, _ = rational_profile(A, y, D, X)
+    if method == "fh":
+        return float(quadratic / (len(y) - len(X)) - 1)
+    against = trace if method.endswith("reml") else whole
+    more = 2 / Fraction(float(A)) if method.startswith("ll") else 0
+    return float((squared + more) / against - 1)
+
+
+SHARES = np.array([0.50, 0.61, 0.42, 0.55, 0.70, 0.38, 0.66, 0.47, 0.58, 0.35])
+
+
+@pytest.mark.parametrize(
+    ("method", "right"),
+    [("reml", 0.0118), ("ml", 0.0104), ("fh", 0.0120), ("pr", 0.0122), ("yl-reml", 0.0118)],
+)
+@pytest.mark.parametrize("tiny", [1e-13, 1e-18, 1e-24])
+def test_one_tiny_variance_does_not_hide_the_others(method, right, tiny):
+    # y'Wy and b'X'Wy agree in all digits: what is left of their difference is noise
+    D = np.array([tiny, *[0.002] * 9])
+    fits = one(SHARES, D, np.ones((1, 10)), method)
+    A = fits.variance[0, 0]
+    if method == "ml" and tiny < 1e-18:
+        right = 0.0  # the full likelihood of one exact area grows without bound as the variances go to 0
+    assert pytest.approx(right, abs=5e-5) == A
+    _, _, _, quadratic, beta, _ = rational_profile(A, SHARES, D, np.ones((1, 10)))
+    loglik = -0.5 * (10 * np.log(2 * np.pi) + np.log(A + D).sum() + float(quadratic))
+    assert fits.loglik[0, 0] == pytest.approx(loglik, rel=EXACT)
+    np.testing.assert_allclose(fits.coefficients[0, 0], beta, rtol=EXACT)
+
+
+@pytest.mark.parametrize("method", ["reml", "ml", "fh", "ll-reml"])
+@pytest.mark.parametrize("orders", [3, 10, 24])
+def test_variances_of_many_orders_without_rounding(rng, method, orders):
+    for case in range(4):
+        n, p = 9, 1 + case % 3
+        X = np.vstack([np.ones(n), rng.normal(size=(p - 1, n))])[:p]
+        D = 10.0 ** rng.uniform(-orders, 1, size=n)
+        D[:2] = D.min()  # two that no coefficient can join
+        y = X.sum(axis=0) + rng.normal(size=n) * np.sqrt(rng.choice([0.0, 1e-6, 0.1]) + D)
+        fits = one(y, D, X, method)
+        A = fits.variance[0, 0]
+        if A == 0.0:
+            assert rational_excess(0.0, method, y, D, X) <= EXACT
+        else:  # the sign turns there, to what a rounding of y weighs beside the effects
+            near = 1e-5 + 1e-14 / np.sqrt(A)
+            assert rational_excess(A * (1 - near), method, y, D, X) > 0
+            assert rational_excess(A * (1 + near), method, y, D, X) < 0
+        *_, beta, Q = rational_profile(A, y, D, X)
+        np.testing.assert_allclose(fits.coefficients[0, 0], beta, rtol=EXACT, atol=1e-12)
+        np.testing.assert_allclose(
+            fits.root[0, 0] @ fits.root[0, 0].T, Q, rtol=1e-8, atol=1e-10 * abs(Q).max()
+        )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e80, 1e-80])
+def test_units_of_any_size(rng, method, scale):
+    # fourth powers of such figures overflow: powers of two bring the problem to ordinary size
+    y, D, X = problem(rng, 20, 2)
+    a, b = one(y, D, X, method), one(scale * y, scale**2 * D, X, method)
+    np.testing.assert_allclose(b.variance / scale**2, a.variance, rtol=1e-8)
+    np.testing.assert_allclose(b.coefficients / scale, a.coefficients, rtol=1e-8)
+    np.testing.assert_allclose(b.root / scale, a.root, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(b.loglik + 20 * np.log(scale), a.loglik, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_regressing_out_and_other_bases_change_nothing_else(rng, method):
+    # y -> a y + b x, X -> X A, with variances of ten orders
+    y, D, X = problem(rng, 25, 3)
+    D[:3] *= 1e-10
+    basis = np.array([[1.0, 0.3, 0.0], [0.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
+    a = one(y, D, X, method)
+    b = one(7.0 * y + np.array([3.0, -2.0, 5.0]) @ X, 49.0 * D, basis @ X, method)
+    np.testing.assert_allclose(b.variance, 49.0 * a.variance, rtol=1e-8)
+    fitted = 7.0 * a.coefficients[0, 0] @ X + np.array([3.0, -2.0, 5.0]) @ X
+    np.testing.assert_allclose(b.coefficients[0, 0] @ basis @ X, fitted, rtol=1e-8)
+    quad, other = (((fits.root[0, 0].T @ rows) ** 2).sum(axis=0) for fits, rows in ((a, X), (b, basis @ X)))
+    np.testing.assert_allclose(other, 49.0 * quad, rtol=1e-7)

@@ -111,7 +111,13 @@ def test_estimated_mse_is_unbiased_on_average(rng, method):
     assert estimated.mean() == pytest.approx(mse.mean(), rel=FORMULA)
 
 
-def bootstrap(y, D, X, sampled, labels, *, method="reml", replicates=2000, seed=1, transform=IDENTITY):
+def bootstrap(y, D, X, sampled, labels, **options):
+    return bootstrap_with_error(y, D, X, sampled, labels, **options)[0]
+
+
+def bootstrap_with_error(
+    y, D, X, sampled, labels, *, method="reml", replicates=2000, seed=1, transform=IDENTITY
+):
     fits, _ = predictions(y, D, X, sampled, method)
     return bootstrap_mse(
         fits,
@@ -124,7 +130,7 @@ def bootstrap(y, D, X, sampled, labels, *, method="reml", replicates=2000, seed=
         transform=transform,
         replicates=replicates,
         seed=seed,
-    )[0]
+    )
 
 
 @pytest.mark.parametrize("method", ["reml", "ml", "fh"])
@@ -166,3 +172,40 @@ def test_bootstrap_on_the_share_scale(rng):
     _, part = predictions(y, D, X, everywhere, "reml")
     delta = (part.g1 + part.g2 + part.g3) * arcsin.slope(part.estimate, part.g1) ** 2
     assert mse.mean() == pytest.approx(delta.mean(), rel=0.1)  # the delta method, at small variances
+
+
+@pytest.mark.parametrize("name", ["identity", "arcsin", "arcsin naive", "logit"])
+def test_the_expected_loss_is_the_mean_of_drawn_ones_with_less_noise(rng, name):
+    # brute force: the truth drawn with the direct estimates, predictions refitted, both taken back
+    n, transform = 25, TRANSFORMS[name.split()[0]]
+    transform = transform.naive() if "naive" in name else transform
+    X = np.vstack([np.ones(n), rng.uniform(-0.3, 0.3, n)])
+    D, sampled = rng.uniform(0.002, 0.02, n), np.arange(n) > 2
+    y = np.array([0.4, 0.5]) @ X + rng.normal(size=n) * np.sqrt(0.02 + D)
+    fits, _ = predictions(y, D, X, sampled, "reml")
+    A, beta = fits.variance[0, 0], fits.coefficients[0, 0]
+    truth = beta @ X + np.sqrt(A) * rng.normal(size=(20_000, n))
+    drawn = truth + np.sqrt(D) * rng.normal(size=truth.shape)
+    refit = fit_batch(drawn[:, sampled], D[sampled], X[:, sampled], np.array([0, n - 3]), full=False)
+    gamma = np.where(sampled, refit.variance / (refit.variance + D), 0.0)
+    fitted = refit.coefficients[:, 0] @ X
+    predicted = transform.mean(fitted + gamma * (drawn - fitted), refit.variance * (1 - gamma))
+    loss = (predicted - transform.inverse(truth)) ** 2
+    ours, error, _ = bootstrap_with_error(y, D, X, sampled, range(n), replicates=500, transform=transform)
+    total = np.hypot(error, loss.std(axis=0) / np.sqrt(len(loss)))
+    assert np.abs((ours - loss.mean(axis=0)) / total).max() < 4.5
+    assert error[sampled].mean() < 0.35 * loss[:, sampled].std(axis=0).mean() / np.sqrt(500)
+
+
+def test_the_monte_carlo_error_is_that_of_other_seeds(rng):
+    n, arcsin = 30, TRANSFORMS["arcsin"]
+    X, D, everywhere = np.ones((1, n)), rng.uniform(0.002, 0.02, n), np.ones(n, bool)
+    y = 0.5 + rng.normal(size=n) * np.sqrt(0.01 + D)
+    runs = [
+        bootstrap_with_error(y, D, X, everywhere, range(n), replicates=60, seed=seed, transform=arcsin)
+        for seed in range(30)
+    ]
+    apart = np.std([mse for mse, _, _ in runs], axis=0, ddof=1)
+    said = np.mean([error for _, error, _ in runs], axis=0)
+    assert np.mean(said) == pytest.approx(np.mean(apart), rel=0.35)
+    assert np.median(0.5 * said / runs[0][0]) < 0.03  # of a standard error; drawn truths: 1/√(2 · 60) = 0.09

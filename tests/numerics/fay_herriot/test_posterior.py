@@ -335,3 +335,30 @@ def test_normal_table():
     limits = areas.y + np.linspace(-0.08, 0.08, 301)
     mean, sd, _ = area_moments(nodes, areas)
     assert area_exceedance(nodes, areas, limits) == pytest.approx(norm.sf((limits - mean) / sd), abs=1e-5)
+
+
+@pytest.mark.parametrize("prior", PRIORS[1:4])
+def test_one_tiny_variance_is_a_known_value(prior):
+    # intercept only: the area without sampling error gives way to the others as its variance goes to 0
+    y = np.array([0.50, 0.61, 0.42, 0.55, 0.70, 0.38, 0.66, 0.47, 0.58, 0.35])
+    means, sds = [], []
+    for tiny in (1e-7, 1e-13, 1e-20):
+        areas = Areas.of(y, np.array([tiny, *[0.002] * 9]), np.ones((1, 10)))
+        nodes = place_nodes(areas, [prior])
+        assert nodes.error[0] < 1e-4
+        means.append(nodes.weights @ nodes.sd)
+        sds.append(area_moments(nodes, areas)[1])
+    np.testing.assert_allclose(means, means[0], rtol=1e-4)
+    np.testing.assert_allclose([sd[1:] for sd in sds], [sds[0][1:]] * 3, rtol=1e-4)
+    np.testing.assert_allclose([sd[0] for sd in sds], np.sqrt([1e-7, 1e-13, 1e-20]), rtol=1e-4)
+
+
+def test_nodes_of_many_orders_by_other_bases(rng):
+    areas = problem(rng, 14, 3)
+    D = areas.vardir * 10.0 ** rng.uniform(-14, 0, size=14)
+    basis = np.array([[1.0, 0.3, 0.0], [0.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
+    one = Areas.of(areas.y, D, areas.X)
+    other = Areas.of(areas.y + np.array([3.0, -2.0, 5.0]) @ areas.X, D, basis @ areas.X)
+    a, b = (area_moments(place_nodes(part, [(HALF_NORMAL, 0.7)]), part) for part in (one, other))
+    np.testing.assert_allclose(b[0] - np.array([3.0, -2.0, 5.0]) @ areas.X, a[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(b[1], a[1], rtol=1e-8)

@@ -33,3 +33,15 @@ def test_identity_changes_nothing():
     for function in (identity.forward, identity.inverse):
         assert np.array_equal(function(y), y)
     assert np.array_equal(identity.mean(y, np.ones(3)), y)
+
+
+@pytest.mark.parametrize("name", ["identity", "arcsin", "log", "logit"])
+def test_the_mean_square_is_the_integral(name):
+    transform = TRANSFORMS[name]
+    for t, s in ((-0.4, 0.1), (0.6, 0.3), (1.2, 0.6)):
+        integral = quad(
+            lambda x, t=t, s=s: transform.inverse(np.array(x)) ** 2 * norm.pdf(x, t, s),
+            t - 10 * s,
+            t + 10 * s,
+        )[0]
+        assert transform.square(np.array(t), np.array(s**2)) == pytest.approx(integral, rel=1e-8)

@@ -1,8 +1,10 @@
 """Random streams named by content."""
 
 import numpy as np
+import pytest
 from scipy import stats
 
+from sae.errors import SaeSpecError
 from sae.numerics.random.streams import generator, normals, seed_of, stream_keys
 
 LEVEL = 1e-4  # fixed seeds: these tests pass or fail for good, and one in ten thousand seeds would fail
@@ -42,3 +44,10 @@ def test_generator_and_seed():
     assert generator(3, "x", "a").normal() != generator(3, "x", "b").normal()
     assert seed_of(12) == 12
     assert seed_of(np.random.default_rng(0)) == seed_of(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", ["abc", "1", 1.5, True, None, [1], np.random.RandomState(1)])
+def test_a_seed_is_a_whole_number_or_a_generator(seed):
+    with pytest.raises(SaeSpecError, match="neither a whole number nor a numpy"):
+        seed_of(seed)
+    assert seed_of(np.int32(7)) == seed_of(7) == 7

@@ -361,3 +361,33 @@ def test_batch_equals_one_by_one(rng):
         fit = fit_robust(draw, D, X)
         np.testing.assert_allclose([fit.variance, *fit.beta], [variance[i], *beta[i]], rtol=EXACT)
     assert (record[:, 3] == 1).all()
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("k", [HUBER_K, 1e8])
+@pytest.mark.parametrize("spread", [1.0, 0.2])
+def test_a_tiny_variance_is_a_known_value(columns, k, spread):
+    """The variance tends to its value with that area known; 0 is taken only where the others say so."""
+    y = spread * (np.array([0.50, 0.61, 0.42, 0.55, 0.70, 0.38, 0.66, 0.47, 0.58, 0.35]) - 0.5)
+    X = np.column_stack([np.ones(10), np.arange(10) - 4.5])[:, :columns]
+    found = []
+    for tiny in (1e-7, 1e-9, 1e-13, 1e-20):
+        D = np.full(10, 0.002)
+        D[4] = tiny
+        fit = fit_robust(y, D, X, k)
+        V, residual = fit.variance + D, y - X @ fit.beta
+        if fit.variance > 0.0:
+            score = np.minimum(residual**2 / V, k * k) / V
+            assert score.sum() == pytest.approx((huber_variance(k) / V).sum(), rel=1e-9)
+        found.append([fit.variance, *fit.beta])
+        assert fit.status == ("interior" if spread == 1.0 else "boundary")
+    # nine others pull the known value by 9e-7 / .002 = 4.5e-4 at most
+    np.testing.assert_allclose(found, [found[-1]] * len(found), rtol=1e-3)
+
+
+def test_more_tiny_variances_than_coefficients_tell_of_the_variance():
+    y = np.array([0.50, 0.61, 0.42, 0.55, 0.70, 0.38, 0.66, 0.47, 0.58, 0.35]) - 0.5
+    D = np.full(10, 0.002)
+    D[:3] = [1e-13, 1e-10, 1e-9]
+    fit = fit_robust(y, D, np.ones((10, 1)))
+    assert fit.status == "interior" and 0.005 < fit.variance < 0.03

@@ -297,3 +297,17 @@ def test_bootstrap_lies_above_the_pseudo_linear_error_by_the_estimation_of_the_p
     error = np.sqrt(2 / replicates / len(labels))
     assert 1 - 4 * error < ratio < 1.25 + 4 * error
     assert unfinished == 0 and np.isfinite(corrected).all()
+
+
+def test_a_solution_that_the_likelihood_does_not_lead_to_is_found():
+    """12 areas, 4 periods: from the likelihood's estimates no root, and the boundary 0 is none."""
+    rng = np.random.default_rng(48)
+    X = np.stack([np.ones((12, 4)), rng.normal(size=(12, 4))], axis=2)
+    psi = rng.uniform(0.5, 1.5, (12, 4))
+    rng.normal(size=(12, 4)), rng.normal(size=(12, 1))
+    y = X @ [1.0, 1.0] + np.sqrt(psi) * rng.normal(size=(12, 4))
+    problem = spacetime_problem(y, X, psi)
+    fit = fit_robust_spacetime(problem, ("sigma2_u", "sigma2_v", "rho_v"))
+    assert fit.status == "boundary" and fit.parameters[0] == 0.0 < fit.parameters[2]
+    score = robust_equations(problem, fit.parameters[None], fit.k)[0][0]
+    assert score[0] < 0 and np.abs(score[2:]).max() < 1e-8

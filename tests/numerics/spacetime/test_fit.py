@@ -238,3 +238,20 @@ def test_spatial_mse_is_the_error_of_repeated_samples(rng, method):
         error += ((fit.eblup - truth) ** 2).mean() / repeats
         claimed += mse_spacetime(problem, fit, SAR, method=method).mse.mean() / repeats
     assert abs(claimed / error - 1) < 0.03  # 40,000 squared errors, correlated along the chain: about 1 %
+
+
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_a_tiny_variance_over_time_is_a_known_value(rng, method):
+    y, X = rng.normal(size=(10, 3)) + rng.normal(size=(10, 1)), np.stack([np.ones((10, 3))] * 2, axis=2)
+    X[..., 1] = rng.normal(size=(10, 3))
+    psi, found = rng.uniform(0.2, 0.6, (10, 3)), []
+    for tiny in (1e-6, 1e-13, 1e-20 if method == "reml" else 1e-15):
+        psi[0, 0] = tiny
+        found.append(
+            fit_spacetime(spacetime_problem(y, X, psi), ("sigma2_u", "sigma2_v", "rho_v"), method=method)
+        )
+    assert found[0].parameters.max() > 0.01
+    for fit in found[1:]:
+        np.testing.assert_allclose(fit.parameters, found[0].parameters, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(fit.eblup, found[0].eblup, rtol=1e-4, atol=1e-5)
+        assert fit.eblup[0, 0] == pytest.approx(y[0, 0], rel=1e-9)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeWarning
 from sae.planning import (
     CV,
     Costa,
@@ -286,3 +286,105 @@ def test_swiss_municipalities(shared_data):
         )
     planned = plan.targets["cv"].iloc[-1]
     assert np.std(estimates) / towns["young"].sum() == pytest.approx(planned, rel=0.15)  # 400 draws: 3.5 %
+
+
+SMALL = pd.DataFrame(
+    {
+        "stratum": ["a", "b", "c"],
+        "region": ["x", "x", "y"],
+        "population": [40, 25, 30],
+        "share_rate": [0.3, 0.6, 0.5],
+        "cost": [1.0, 2.0, 1.5],
+    }
+)
+
+
+def test_a_census_leaves_no_variance():
+    plan = allocate(SMALL, Target("rate", CV(1e-4), by="region"))
+    assert plan["n"].tolist() == [40, 25, 30] and (plan.targets["se"] < 1e-9).all()
+    assert plan.targets["met"].all() and (plan["cv_rate"] == 0).all()
+
+
+def test_a_small_allocation_is_the_cheapest_by_brute_force():
+    plan = allocate(SMALL, [Target("rate", CV(0.12), by="region"), Target("rate", CV(0.08))])
+    N, p, cost = (SMALL[name].to_numpy(float) for name in ("population", "share_rate", "cost"))
+    n = np.stack(np.meshgrid(*(np.arange(2, size + 1) for size in N.astype(int)), indexing="ij"), -1).reshape(
+        -1, 3
+    )
+    part = N**2 * p * (1 - p) * (1 / n - 1 / N)  # of the variance of a total
+    met = np.ones(len(n), bool)
+    for here, limit in (([0, 1], 0.12), ([2], 0.12), ([0, 1, 2], 0.08)):
+        met &= part[:, here].sum(axis=1) <= (limit * (N * p)[here].sum()) ** 2 * (1 + 1e-9)
+    best = (n[met] @ cost).min()
+    assert plan.cost == pytest.approx(best, abs=cost.max())  # whole numbers are rounded by a heuristic
+    assert plan.cost >= best - 1e-9 and plan.targets["met"].all()
+
+
+def test_more_money_buys_more_precision():
+    budgets = [30.0, 50.0, 70.0, 90.0, 110.0, 130.0]
+    plans = [allocate(SMALL, Target("rate", CV(0.1), by="region"), budget=budget) for budget in budgets]
+    loosened = [plan.certificate["loosened"] for plan in plans]
+    assert all(np.diff(loosened) < 0) and all(plan.cost <= b for plan, b in zip(plans, budgets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("N_now", "n_now"),
+        ("respnse", "response"),
+        ("deff_rat", "deff_rate"),
+        ("sd-rate", "sd_rate"),
+        ("density_foregn", "density_foreign"),
+        ("maximun", "maximum"),
+    ],
+)
+def test_a_misspelt_column_is_refused_with_the_one_that_is_meant(column, meant):
+    target = Target("rate", CV(0.2), by="region", group="foreign")
+    frame = SMALL if meant == "density_foreign" else SMALL.assign(density_foreign=0.5)
+    with pytest.raises(SaeInputError, match=f"{column}(.|\n)*Did you mean {meant}"):
+        allocate(frame.assign(**{column: 0.5}), target)
+
+
+def test_columns_of_another_indicator_are_named_and_carried_ones_kept():
+    frame = SMALL.assign(share_rates=0.4, deff_rates=1.2, mayor="z")
+    with pytest.warns(SaeWarning, match="does not read 2 columns .*: share_rates, deff_rates"):
+        plan = allocate(frame, Target("rate", CV(0.2), by="region"))
+    assert (plan["mayor"] == "z").all() and "deff_rates" not in plan.frame
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"total": 50.5}, "total"),
+        ({"total": np.nan}, "total"),
+        ({"total": "60"}, "total"),
+        ({"budget": np.inf}, "budget"),
+        ({"minimum": 2.5}, "minimum"),
+        ({"minimum": np.nan}, "minimum"),
+        ({"minimum": -1}, "minimum"),
+        ({"maximum": np.nan}, "maximum"),
+        ({"maximum": -3}, "maximum"),
+        ({"design": "psu"}, "design"),
+    ],
+)
+def test_numbers_of_the_call_are_refused_by_name(options, told):
+    with pytest.raises(SaeError, match=told):
+        allocate(SMALL, Target("rate", CV(0.2), by="region"), **options)
+
+
+def test_strata_without_a_domain_and_without_a_name_are_named():
+    target = Target("rate", CV(0.2), by="region")
+    with pytest.raises(SaeInputError, match="1 strata have no value of region: b"):
+        allocate(SMALL.assign(region=["x", None, "y"]), target)
+    with pytest.raises(SaeInputError, match="have no stratum: row 2"):
+        allocate(SMALL.assign(stratum=["a", " ", "c"]), target)
+    with pytest.raises(SaeInputError, match="n_now is not a whole number, 0 or more in 1 of 3 strata: c"):
+        allocate(SMALL.assign(n_now=[1, 2, 2.5]), target)
+
+
+def test_primary_units_without_a_size_are_named():
+    units = pd.DataFrame({"stratum": ["a", "b", "c"], "size": [40, np.inf, 30]})
+    with pytest.raises(SaeInputError, match="1 primary units have no positive size: in strata b"):
+        TwoStage(units)
+    with pytest.raises(SaeSpecError, match=r"take = 2\.5"):
+        TwoStage(units.assign(size=10), take=2.5)

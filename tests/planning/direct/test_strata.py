@@ -51,7 +51,7 @@ def test_ranges(allowed, inside, outside):
 
 
 def test_rows_at_fault_are_named():
-    with pytest.raises(SaeInputError, match="population is not positive in 1 of 2 strata: b"):
+    with pytest.raises(SaeInputError, match="population is not at least 1 in 1 of 2 strata: b"):
         StrataFrame.of_strata(FRAME.assign(population=[5, -5]))
     with pytest.raises(SaeInputError, match="no column 'population'"):
         StrataFrame.of_strata(FRAME.rename(columns={"population": "populaton"}))

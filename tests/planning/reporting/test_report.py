@@ -165,8 +165,12 @@ def test_figures_at_the_top_are_those_of_the_tables(made, plan):
     assert made.domains["met"].equals(plan.domains["met"])
     assert second[0] == f"{plan.strata['n'].sum():,} interviews"
     assert third[0] == f"EUR {plan.cost:,.0f}"
-    more = int(re.match(r"([+-][\d,]+) against", second[1])[1].replace(",", ""))
-    assert more == plan.strata["n"].sum() - round(plan.strata["n_now"].sum())
+    pattern = r"([\d,]+) added and ([\d,]+) taken away, ([+-][\d,]+) net, against the ([\d,]+) of today"
+    added, removed, net, now = (
+        int(part.replace(",", "")) for part in re.fullmatch(pattern, second[1]).groups()
+    )
+    assert net == added - removed == plan.strata["n"].sum() - round(plan.strata["n_now"].sum())
+    assert removed == round(plan.strata["removed"].sum()) and now == round(plan.strata["n_now"].sum())
 
 
 def test_every_city_with_a_target_has_its_sentence_with_its_own_interval(made, plan):
@@ -246,6 +250,14 @@ def test_report_without_a_model_has_the_same_ten_contents():
     )
     made = report(allocate(frame, Target("employed", CV(0.05), by="stratum")), ReportDetails(currency="EUR"))
     assert len(made.sections) == 10 and made.headline[0][0] == "3 of 3"
+    # what one stratum loses does not hide in what another gains
+    fewer = frame.assign(n_now=[2_000, 80, 5])
+    changed = report(allocate(fewer, Target("employed", CV(0.05), by="stratum")), ReportDetails())
+    n = changed.strata["n"].tolist()
+    words = f"{sum(n[1:]) - 85:,} added and {2_000 - n[0]:,} taken away, {sum(n) - 2_085:+,} net"
+    assert words in changed.headline[1][1] and words in " ".join(changed.sections[3].text)
+    (strata,) = (t.frame for s in changed.sections for t in s.tables if t.name == "strata")
+    assert strata["removed"].tolist() == [2_000 - n[0], 0, 0] and "Taken away" in changed.page()
     told = [text for section in made.sections for text in section.text]
     assert any("Not given: a fitted model" in text for text in told)
     assert not Page(made.page()).open
@@ -268,6 +280,7 @@ def test_only_a_plan_has_a_report(plan):
     [
         (0.1234, "percent", "12.3\u202f%"),
         (-4.0, "count", "−4"),
+        (-0.3, "count", "0"),
         (np.inf, "count", "unlimited"),
         (pd.NA, "count", "–"),
         (None, "text", "–"),

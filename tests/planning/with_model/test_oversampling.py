@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.errors import SaeInputError, SaeSpecError
-from sae.planning import CV, HalfWidth, Regulation, confirm, national_check, oversample
+from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeWarning
+from sae.planning import CV, HalfWidth, Published, Regulation, confirm, national_check, oversample
 from sae.planning.with_model.arrays import Reach
 from sae.planning.with_model.fitted import FittedModel
 
@@ -106,7 +107,9 @@ def test_golden_worth_and_sentence():
     plan = oversample(fit, cells, targets={"B0": CV(0.05)}, assurance=None)
     worth = plan.worth.set_index("domain").loc["B0"]
     estimate = float(fit.estimates["estimate"].iloc[0])
-    assert worth["n_direct"] == pytest.approx(1.8 * 0.16 / (0.05 * estimate) ** 2, rel=EXACT)
+    V, bound, members = 1.8 * 0.16, (0.05 * estimate) ** 2, 1e6
+    assert worth["n_direct"] == np.ceil(V / (bound + V / members))
+    assert worth["n_direct"] == plan.domains.set_index("domain").loc["B0", "n_direct"]  # one figure
     assert worth["worth_low"] < 0.288 / 0.0009 < worth["worth_high"]  # V / σ² = 320
     assert worth["n_model"] == pytest.approx(worth["n_direct"] - worth["worth"], rel=EXACT)
     (sentence,) = plan.sentences()
@@ -130,8 +133,9 @@ def test_whole_numbers_meet_every_target(plan):
     assert domains["met"].all() and domains["met_direct_only"].all()
     assert (domains["probability"] >= 0.9 - 1e-6).all()
     assert (plan.mse(plan.with_model.n) > 0).all()
-    # direct only: n = V / M rounded up, one stratum per domain
-    np.testing.assert_array_equal(plan.direct.n, np.ceil(plan.unit / plan.bound - 1e-9))
+    # direct only: n = V / (M + V/N) rounded up, one stratum per domain
+    exact = plan.unit / (plan.bound + plan.unit / 50_000)
+    np.testing.assert_array_equal(plan.direct.n, np.ceil(exact - 1e-9))
     assert plan.with_model.n.sum() < plan.direct.n.sum()
     for d in np.flatnonzero(np.isfinite(plan.with_model.needed) & (plan.with_model.n > 1))[:5]:
         fewer = plan.with_model.n.copy()
@@ -170,11 +174,12 @@ def test_the_price_of_a_target_is_what_relaxing_it_saves(bayes, table):
 
 
 def test_reasons_name_what_no_budget_can_do(bayes, table):
-    cells = frame_of(table)
-    cells.loc[3, "population"] = 12.0
-    plan = oversample(bayes, cells, targets=0.05)
+    cells = frame_of(table, response=1.0)
+    cells.loc[3, ["population", "response"]] = [12.0, 0.5]
+    with pytest.warns(SaeWarning, match=r"more than the members of the frame: A03\. Is its population"):
+        plan = oversample(bayes, cells, targets=0.05)
     reasons = plan.domains.set_index("domain")["reason"]
-    assert reasons["A03"].startswith("no budget suffices: all 12 members")
+    assert reasons["A03"].startswith("no budget suffices: the 6 interviews that its 12 members can give")
     assert [reach is Reach.NEVER for reach in plan.reach] == (table["area"] == "A03").tolist()
     assert not plan.domains.set_index("domain").loc["A03", "met"]
     assert plan.domains["met"].sum() == 39
@@ -260,10 +265,10 @@ def test_a_stranger_reads_what_is_asked_and_what_it_takes(plan, bayes, table):
     assert "asked: CV <= 8 % in 40 domains, 90 % sure" in text
     assert f"with the model: {plan.with_model.n.sum():,} interviews" in text and "40 of 40 met" in text
     assert "not met" not in text and repr(plan).startswith(text) and "30 more domains" in repr(plan)
-    cells = frame_of(table, cost=1 / 3 + 100.0)
-    cells.loc[3, "population"] = 12.0
+    cells = frame_of(table, cost=1 / 3 + 100.0, maximum=np.inf)
+    cells.loc[3, "maximum"] = 6
     short = oversample(bayes, cells, targets=0.05)
-    assert "not met: A03 (no budget suffices: all 12 members" in short.summary()
+    assert "not met: A03 (no budget suffices: the 6 interviews" in short.summary()
     values = short.assumptions.set_index("assumption")["value"]
     assert values["cost per interview"] == "100" and values["contacts per interview"] == "1"
 
@@ -331,3 +336,171 @@ def test_refusals_name_the_offender(fit, bayes, table):
     several = sae.FayHerriot("y ~ x", domain="area", per="half").fit(table.assign(half=["a", "b"] * 20))
     with pytest.raises(SaeSpecError, match="2 fits"):
         oversample(several, good, targets=0.1)
+
+
+def test_domains_without_strata_are_refused_or_named(bayes, table):
+    truncated = frame_of(table)[:9]
+    with pytest.raises(SaeInputError, match="31 of 40 domains of the fit have no strata in the frame: A09"):
+        oversample(bayes, truncated, targets=0.08)
+    with pytest.raises(SaeInputError, match="domains that the frame does not have: A39"):
+        oversample(bayes, truncated, targets={"A01": 0.08, "A39": 0.08})
+    with pytest.warns(SaeWarning, match=r"31 domains of the fit .* the plan is not about them: A09"):
+        part = oversample(bayes, truncated, targets=dict.fromkeys(table["area"][:9], 0.08))
+    assert part.assumptions["value"].str.contains("31 domains of the fit").any()
+    assert "9 of 9 met" in part.summary()
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("densty", "density"),
+        ("Density", "density"),
+        ("density_foreign", "density"),
+        ("n_nwo", "n_now"),
+        ("N now", "n_now"),
+        ("n-now", "n_now"),
+        ("respnse", "response"),
+        ("costs", "cost"),
+        ("screening_costs", "screening_cost"),
+        ("maximun", "maximum"),
+        ("deff_Y", "deff_y"),
+        ("stratun", "stratum"),
+    ],
+)
+def test_a_misspelt_column_is_refused_with_the_one_that_is_meant(bayes, table, column, meant):
+    with pytest.raises(SaeInputError, match=column) as refused:
+        oversample(bayes, frame_of(table, **{column: 0.5}), targets=0.08)
+    assert f"Did you mean {meant}" in str(refused.value)
+
+
+def test_a_column_that_no_plan_reads_is_named(bayes, table):
+    with pytest.warns(SaeWarning, match="does not read 2 columns of the frame of strata: remark, mayor"):
+        oversample(bayes, frame_of(table, remark="x", mayor="y"), targets=0.08)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("n_now", 2.5, "n_now is not a whole number"),
+        ("n_now", -1, "n_now is not a whole number"),
+        ("n_now", np.inf, "n_now is not a whole number"),
+        ("minimum", 1.5, "minimum is not a whole number"),
+        ("minimum", np.inf, "minimum is not a whole number"),
+        ("maximum", 10.5, "maximum is not a whole number"),
+        ("population", np.inf, "population is not at least 1"),
+        ("population", 0.35, "population is not at least 1"),  # millions
+        ("cost", np.inf, "cost is not positive"),
+        ("density", np.nan, "density is not in"),
+        ("response", 1.2, "response is not in"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(bayes, table, column, value, told):
+    frame = frame_of(table, **{column: 2.0 if column not in ("density", "response") else 1.0})
+    frame.loc[5, column] = value
+    with pytest.raises(SaeInputError, match=f"{told}.*: A05"):
+        oversample(bayes, frame, targets=0.08)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [None, True, "0.1", [0.1], np.inf, np.nan, -0.1, {}, {"A01": "0.1"}, {1: 0.1, "1": 0.2}, {None: 0.1}],
+)
+def test_targets_that_are_none_are_refused(bayes, table, targets):
+    with pytest.raises(SaeError):
+        oversample(bayes, frame_of(table), targets=targets)
+
+
+def test_a_rule_without_a_limit_on_the_error_is_said_to_ask_nothing(bayes, table):
+    rule = Published("eurostat_silc", grade="publishable")
+    with pytest.warns(SaeWarning, match="limits no error: it asks nothing of the model in 40 domains, A00"):
+        plan = oversample(bayes, frame_of(table), targets=rule)
+    assert "in 0 domains" in plan.summary() and not plan.has_target.any()
+
+
+def test_one_value_of_deff_for_each_domain(bayes, table):
+    both = pd.concat(
+        [frame_of(table, stratum=table["area"] + part, sd=0.5, deff=d) for part, d in ("a1", "b2")]
+    )
+    with pytest.raises(SaeInputError, match="deff differs between the strata of 40 domains"):
+        oversample(bayes, both.assign(deff=both["deff"].astype(float)), targets=0.1)
+
+
+def test_interviews_taken_away_are_told(bayes, table):
+    """Two strata a domain: what one loses does not hide in what the other gains."""
+    parts = [
+        frame_of(table, stratum=table["area"] + part, n_now=now, cost=cost)
+        for part, now, cost in (("+", 400, 1.0), ("-", 0, 1.5))
+    ]
+    plan = oversample(bayes, pd.concat(parts), targets=0.1)
+    strata, change = plan.strata, plan.change
+    n = strata["n"].to_numpy() - strata["n_now"].to_numpy()
+    assert (
+        change.now == 16_000 and change.added == n[n > 0].sum() > 0 and change.removed == -n[n < 0].sum() > 0
+    )
+    np.testing.assert_array_equal(strata["added"] - strata["removed"], strata["extra"])
+    domains = plan.domains
+    assert (domains["n_now"] == 400).all() and (domains["removed"] > 0).all() and (domains["added"] > 0).all()
+    np.testing.assert_allclose(domains["extra"], domains["n_model"] - domains["n_now"])
+    words = f"{change.added:,} added, {change.removed:,} taken away, {change.net:+,} net"
+    assert words in plan.summary()
+    notes = plan.assumptions.query("assumption == 'note'")["value"]
+    assert notes.str.contains("Today's interviews are those of the frame, 16,000").any()
+
+
+def test_without_the_model_is_one_figure(bayes, table):
+    parts = [
+        frame_of(table, stratum=table["area"] + part) for part in "abc"
+    ]  # three strata: rounded up thrice
+    plan = oversample(bayes, pd.concat(parts), targets=0.08)
+    shown = plan.domains.set_index("domain")["n_direct"]
+    told = [line for line in plan.sentences() if "instead of" in line]
+    assert len(told) > 20
+    for line in told:
+        name = re.search(r"like (\S+) the", line)[1]
+        assert int(re.search(r"instead of ([\d,]+) for", line)[1].replace(",", "")) == round(shown[name])
+    np.testing.assert_allclose(plan.worth["n_direct"], shown)
+    np.testing.assert_allclose(plan.worth["n_direct"] - plan.worth["worth"], plan.worth["n_model"])
+
+
+def test_where_no_sample_suffices_without_the_model_no_number_is_told(bayes, table):
+    plan = oversample(bayes, frame_of(table, maximum=25), targets=0.08)
+    lost = plan.domains["n_direct"].isna()
+    assert lost.any() and (plan.domains["n_direct"].notna() == np.isfinite(plan.n_direct)).all()
+    for line, name in zip(plan.sentences(), plan.domains["domain"], strict=True):
+        assert ("no sample within the bounds" in line) == bool(lost[plan.domains["domain"] == name].all())
+
+
+# ---- the finite population
+
+
+def test_a_census_leaves_no_variance_and_meets_every_target(bayes, table):
+    plan = oversample(bayes, frame_of(table).assign(population=99), targets=0.02)
+    assert (plan.psi(plan.cells.upper) == 0).all() and (plan.mse(plan.cells.upper) == 0).all()
+    assert plan.domains["met"].all() and plan.domains["met_direct_only"].all()
+    assert (plan.with_model.n <= plan.direct.n).all() and (plan.direct.n < 99).any()
+    assert not any(reach is Reach.NEVER for reach in plan.reach)
+
+
+@pytest.mark.parametrize("assurance", [None, 0.9])
+def test_small_plans_are_the_cheapest_by_brute_force(bayes, table, assurance):
+    """One domain alone asks: the least n of its 300 members that meets the target, by trying all."""
+    frame = frame_of(table, minimum=20).assign(population=300)
+    plan = oversample(bayes, frame, targets={"A11": 0.05}, assurance=assurance)
+    n = plan.with_model.n.copy()
+    direct = plan.unit[11] * (1 / np.arange(1, 301) - 1 / 300)
+    assert plan.direct.n[11] == 1 + np.flatnonzero(direct <= plan.bound[11] * (1 + EXACT))[0]
+    met = []
+    for size in range(20, 301):
+        n[11] = size
+        met.append(plan.publishable(n, with_model=True)[11])
+    assert plan.with_model.n[11] == 20 + np.flatnonzero(met)[0]
+
+
+def test_more_precision_costs_more(bayes, table):
+    costs = [
+        [sizes.n.sum() for sizes in (plan.with_model, plan.direct)]
+        for limit in (0.12, 0.1, 0.08, 0.06, 0.04, 0.02)
+        for plan in [oversample(bayes, frame_of(table).assign(population=400), targets=limit)]
+    ]
+    assert (np.diff(costs, axis=0) >= 0).all() and (np.array(costs)[:, 0] <= np.array(costs)[:, 1]).all()
+    assert costs[-1][1] < 40 * 400

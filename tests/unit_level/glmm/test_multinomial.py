@@ -175,3 +175,19 @@ def test_a_sampled_fit_covers_the_truth_and_repeats():
     elpd, _ = fit.posterior.loo()
     assert len(elpd) == 3 * 39 and np.isfinite(elpd).all()
     assert "half-normal" in table["prior"].iloc[0] and "R-hat" in fit.summary()
+
+
+def test_the_chains_do_not_see_the_order_of_the_areas(monkeypatch):
+    seen = []
+
+    def catch(*arguments, **options):
+        seen.append(arguments)
+        raise StopIteration
+
+    monkeypatch.setattr(multinomial_fit, "sample_multinomial", catch)
+    frame, _ = simulated()
+    for rows in (frame, frame.sample(frac=1.0, random_state=2)):
+        with pytest.raises(StopIteration):
+            spec().fit(rows, seed=3)
+    for first, second in zip(*seen, strict=True):
+        np.testing.assert_array_equal(first, second)

@@ -95,9 +95,10 @@ def test_verbs_of_the_result(units, means):
         assert weighted.estimates["estimate"] @ share == pytest.approx(12.0)
         np.testing.assert_allclose(weighted.draws(5, seed=1).values @ share, 12.0)
         draws = fit.draws(6000, seed=2).values
-        np.testing.assert_allclose(draws.std(axis=0), fit.estimates["se"], rtol=0.06)
+        apart = draws - fit.estimates["estimate"].to_numpy()
+        np.testing.assert_allclose((apart**2).mean(axis=0), fit.joint.mse(), rtol=0.12)
         areas = fit.aggregate(by="country", weights="N").frame
-        np.testing.assert_allclose((draws @ share).std(), areas["se"].iloc[0], rtol=0.06)
+        np.testing.assert_allclose(((apart @ share) ** 2).mean(), areas["mse"].iloc[0], rtol=0.12)
         assert fit.plot.caterpillar() is not None
 
 
@@ -277,3 +278,43 @@ def test_the_posterior_speaks_of_areas(units, means):
         assert sample.log_likelihood[s, d] == pytest.approx(expected, rel=1e-9), label
     above = posterior.exceedance(posterior.moments()[0])
     np.testing.assert_allclose(above, 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize("method", ["reml", "ml", "bayes", "bootstrap"])
+def test_means_and_scales_of_covariates_and_outcome_cost_no_digits(rng, method):
+    units = pd.DataFrame({"domain": np.repeat([f"A{k:02}" for k in range(20)], 12)})
+    units["x"] = rng.normal(size=240)
+    units["y"] = 1 + 0.5 * units["x"] + np.repeat(rng.normal(0, 0.7, 20), 12) + rng.normal(size=240)
+    means = pd.DataFrame({"domain": [f"A{k:02}" for k in range(22)], "x": rng.normal(size=22), "N": 500})
+    options = {"mse": "bootstrap", "replicates": 10} if method == "bootstrap" else {"method": method}
+    spec = sae.NestedError("y ~ x", domain="domain", population="N", **options)
+    fit = spec.fit(units, areas=means, seed=1)
+    base, unit = fit.to_frame(), fit.to_frame()["se"].mean()
+
+    def moved(more, times):
+        return [frame.assign(x=(frame["x"] + more) * times) for frame in (units, means)]
+
+    # a column of mean 1e8 stores eight digits of its spread, an outcome of 1e6 ten
+    for (sample, population), shift, slope in (
+        (moved(1e8, 1.0), 0.0, 1.0),
+        (moved(0.0, 1e-8), 0.0, 1e8),
+        ((units.assign(y=units["y"] + 1e6), means), 1e6, 1.0),
+    ):
+        result = spec.fit(sample, areas=population, seed=1)
+        got = result.to_frame()
+        for name, off in (("estimate", shift), ("se", 0.0), ("ci_low", shift), ("ci_high", shift)):
+            np.testing.assert_allclose(got[name] - off, base[name], rtol=0, atol=1e-5 * unit)
+        one, two = (np.asarray(one.coefficients.loc["x"], dtype=float)[:2] for one in (result, fit))
+        np.testing.assert_allclose(one, slope * two, rtol=1e-5)
+        one, two = (one.residuals["standardised"] for one in (result, fit))
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+        if method == "reml" and slope == 1.0:
+            assert result.diagnostics["aic"][0] == pytest.approx(fit.diagnostics["aic"][0], abs=1e-5)
+
+
+def test_a_column_that_others_explain_is_refused(rng):
+    units = pd.DataFrame({"domain": np.repeat(list("ABCDEF"), 5), "x": 1e8 + rng.normal(size=30)})
+    units = units.assign(y=rng.normal(size=30), z=3.0 * units["x"] - 7.0)
+    means = units.groupby("domain")[["x", "z"]].mean().reset_index()
+    with pytest.raises(SaeInputError, match="z"):
+        sae.NestedError("y ~ x + z", domain="domain").fit(units, areas=means)
