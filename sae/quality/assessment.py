@@ -13,7 +13,7 @@ from scipy.special import ndtri, stdtrit
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.quality.policy import Policy, Rule, load_policy
-from sae.tables import require, to_numbers
+from sae.tables import pandas_frame, require, to_numbers
 
 __all__ = ["assess"]
 
@@ -85,11 +85,7 @@ def assess(
             f"A policy judges a DataFrame, not a {type(frame).__name__}.",
             hint="Give the frame of a table: fit.estimates.frame; or call fit.flag(policy).",
         )
-    twice = list(dict.fromkeys(frame.columns[frame.columns.duplicated()]))
-    if twice:
-        raise SaeInputError(
-            f"The table has the columns {name_some(twice)} more than once.", hint="Keep one of each."
-        )
+    pandas_frame(frame, "The rows")
     require(frame, ["estimate", "se"], "The table has", "(that a policy needs)")
     if not 0 < level < 1:
         raise SaeSpecError(f"level = {level!r} is no level of intervals.", hint="Give one such as 0.95.")

@@ -32,20 +32,12 @@ def rows_text(positions: np.ndarray) -> str:
 
 
 def check_columns(frame: pd.DataFrame) -> None:
-    """Refuse an empty frame and repeated column names."""
+    """Refuse an empty frame."""
     if len(frame) == 0 or frame.shape[1] == 0:
         raise SaeInputError(
             f"The survey holds no records ({frame.shape[1]} columns, {len(frame)} rows).",
             hint="Check that the file is the one with the records, and that reading did not filter them "
             "all out.",
-        )
-    repeated = frame.columns[frame.columns.duplicated()].unique()
-    if len(repeated):
-        raise SaeInputError(
-            f"{counted(len(repeated), 'column name occurs', 'column names occur')} more than once: "
-            f"{name_some(repeated)}.",
-            hint="Rename the columns so that every name is unique.",
-            column=str(repeated[0]),
         )
 
 

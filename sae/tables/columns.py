@@ -106,7 +106,8 @@ def pandas_frame(data: object, what: str) -> pd.DataFrame:
     sae.errors.SaeInputError: The records are a list, not a pandas DataFrame.
     """
     if isinstance(data, pd.DataFrame):
-        repeated = list(dict.fromkeys(map(str, data.columns[data.columns.duplicated()])))
+        names = pd.Series([str(name) for name in data.columns], dtype="object")  # 1 and "1" are one name
+        repeated = list(dict.fromkeys(names[names.duplicated()]))
         if repeated:
             raise SaeInputError(
                 f"{what} repeat the columns {name_some(repeated)}.",

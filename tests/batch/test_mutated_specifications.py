@@ -274,10 +274,10 @@ def test_what_no_key_can_hold_is_refused_in_one_place(tmp_path, text, words):
         ('method = "ratio"', "method = 'ratio'\ntargets = {}", ["[benchmark] targets"]),
         ('"eurostat_silc"', "{ base = 'statcan', words = 'abc' }", ["words"]),
         ('transform = "arcsin"', "transform = 3", ["[model] transform = 3 cannot be used: it takes text"]),
-        ('seed = 7', "seed = 1.5", ["[publish] seed = 1.5", "a whole number"]),
-        ('seed = 7', "seed = -1", ["seed"]),
+        ("seed = 7", "seed = 1.5", ["[publish] seed = 1.5", "a whole number"]),
+        ("seed = 7", "seed = -1", ["seed"]),
     ],
-)  # fmt: skip
+)
 def test_faults_that_were_reported(inputs, old, new, words):
     text = (inputs / "spec.toml").read_text(encoding="utf-8")
     assert old in text

@@ -64,9 +64,25 @@ def strata(rng):
 
 
 VALUES = [
-    np.nan, np.inf, -np.inf, -1, 0, 0.4, 2.5, 1e300, 1e-300, True, None, pd.NA, "", "x", "1,5", "3",
-    "25 %", pd.Timestamp("2024-01-01"),
-]  # fmt: skip
+    np.nan,
+    np.inf,
+    -np.inf,
+    -1,
+    0,
+    0.4,
+    2.5,
+    1e300,
+    1e-300,
+    True,
+    None,
+    pd.NA,
+    "",
+    "x",
+    "1,5",
+    "3",
+    "25 %",
+    pd.Timestamp("2024-01-01"),
+]
 NAMES = [
     "densty",
     "N_now",
@@ -110,9 +126,23 @@ def mutate(frame, rng):
 
 
 RULES = [
-    0.1, 0.05, CV(0.07), HalfWidth(0.08), RMSE(0.03), EffectiveSize(80), 1, 0.0, -0.1, np.nan, np.inf, "0.1",
-    None, True, [0.1], 8,
-]  # fmt: skip
+    0.1,
+    0.05,
+    CV(0.07),
+    HalfWidth(0.08),
+    RMSE(0.03),
+    EffectiveSize(80),
+    1,
+    0.0,
+    -0.1,
+    np.nan,
+    np.inf,
+    "0.1",
+    None,
+    True,
+    [0.1],
+    8,
+]
 
 
 def targets_of(rng):

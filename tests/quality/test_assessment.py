@@ -190,7 +190,7 @@ def test_what_is_no_table_for_a_policy_is_refused_by_name():
     with pytest.raises(SaeInputError, match="judges a DataFrame, not a list"):
         assess([1, 2], "statcan")
     frame = row()
-    with pytest.raises(SaeInputError, match="the columns se more than once"):
+    with pytest.raises(SaeInputError, match="The rows repeat the columns se"):
         assess(pd.concat([frame, frame[["se"]]], axis=1), "statcan")
     with pytest.raises(SaeSpecError, match="level = 95"):
         assess(frame, "statcan", level=95)

@@ -15,10 +15,33 @@ from tests.fuzz import ODD_CELLS, seeds
 
 N = 8
 OBJECTS = [
-    1, 2.0, "3", None, np.nan, pd.NA, True, Decimal("1.5"), [1], {"a": 1}, (1, 2), b"x", "NA", "I\u0302le",
-    "Île", datetime.date(2024, 1, 1), pd.Timestamp("2024-01-01"), pd.Period("2024Q1"), np.float32(2), 10**30,
-    float("inf"), np.array([1]), {1}, object(), 1j, pd.Interval(0, 1),
-]  # fmt: skip
+    1,
+    2.0,
+    "3",
+    None,
+    np.nan,
+    pd.NA,
+    True,
+    Decimal("1.5"),
+    [1],
+    {"a": 1},
+    (1, 2),
+    b"x",
+    "NA",
+    "I\u0302le",
+    "Île",
+    datetime.date(2024, 1, 1),
+    pd.Timestamp("2024-01-01"),
+    pd.Period("2024Q1"),
+    np.float32(2),
+    10**30,
+    float("inf"),
+    np.array([1]),
+    {1},
+    object(),
+    1j,
+    pd.Interval(0, 1),
+]
 KINDS = ["int8", "uint64", "float32", "Int64", "Float64", "boolean", "bool", "string", "category", "object"]
 VALUES = [
     "x",

@@ -226,7 +226,7 @@ def test_cells_that_hold_several_values_are_refused_by_column(cell):
 
 def test_names_that_are_one_as_text_are_refused():
     frame = pd.DataFrame([[1.0, 2.0, 3.0]], columns=["w", 1, "1"])
-    with pytest.raises(SaeInputError, match="1 column name occurs more than once: 1"):
+    with pytest.raises(SaeInputError, match="The records repeat the columns 1"):
         sae.Survey.from_frame(frame, weights="w")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.tables import labels, require, to_numbers
+from sae.tables import labels, pandas_frame, require, to_numbers
 
 __all__ = [
     "ANY",
@@ -362,15 +362,7 @@ def _names(frame: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _require(frame: pd.DataFrame, names: Sequence[str], hint: str) -> None:
-    if not isinstance(frame, pd.DataFrame):
-        raise SaeInputError(
-            f"The frame of strata is a {type(frame).__name__}.", hint="Give a pandas DataFrame."
-        )
+    pandas_frame(frame, "The strata")
     if len(frame) == 0:
         raise SaeInputError("The frame of strata is empty.")
-    twice = list(dict.fromkeys(map(str, frame.columns[frame.columns.duplicated()])))
-    if twice:
-        raise SaeInputError(
-            f"The frame of strata has several columns of one name: {name_some(twice)}.", column=twice[0]
-        )
     require(frame, names, _FRAME, hint=hint)
