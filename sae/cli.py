@@ -242,10 +242,12 @@ def check(
 def warmup(debug: Debug = False) -> int:
     """Compile every kernel now, so that the first fit of a family need not; again costs seconds."""
     from sae.batch.warmup import FAMILIES, caches, warm_up
+    from sae.numerics.compile import NOTICE
 
     if not caches():
         _complain("No folder for compiled kernels can be written: set NUMBA_CACHE_DIR to one that can.")
         return REFUSED
+    NOTICE.silence()
     names = list(FAMILIES)
     warm_up(lambda family: print(f"{names.index(family) + 1}/{len(names)} {family}", flush=True))
     return DONE

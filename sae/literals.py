@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "PLAUSIBLE",
     "AreaMethod",
     "AreaMse",
     "Back",
@@ -59,4 +60,5 @@ LonelyPolicy = Literal["fail", "certainty", "average", "collapse"]
 CalibrationMethod = Literal["linear", "raking", "logit"]
 ReplicateMethod = Literal["jk1", "jkn", "brr", "fay", "bootstrap"]
 ReplicateCentre = Literal["estimate", "mean"]
+PLAUSIBLE = (0.5, 2.0)  # factors that a benchmark may move an estimate by, unless it is told others
 BenchmarkMethod = Literal["ratio", "difference", "mse", "optimal", "logit"]

@@ -15,6 +15,7 @@ FLOORS = {
     "sae": {
         "_version": 0,
         "errors": 0,
+        "lazy": 0,
         "literals": 0,
         "numerics": 1,
         "tables": 1,

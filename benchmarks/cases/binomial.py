@@ -1,4 +1,4 @@
-"""Binomial model of 1,000 areas, from the data to all draws: against NUTS, against its own normals."""
+"""Binomial model of 1,000 areas to all draws against NUTS and own normals; beta-binomial of 52 domains."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -102,6 +102,32 @@ def same_posterior(both, ours, theirs):
     assert abs(np.mean(apart)) < 4 / np.sqrt(effective), np.mean(apart)
 
 
+def domains():
+    """Draw beta-binomial counts of 52 domains of 20 to 1,400 persons, as of provinces in a survey."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(20261122)
+    n = np.exp(rng.uniform(np.log(20), np.log(1400), 52)).astype(int)
+    x = rng.normal(size=52)
+    share = 1 / (1 + np.exp(1.2 - 0.3 * x - 0.35 * rng.normal(size=52)))
+    y = rng.binomial(n, rng.beta(30 * share, 30 * (1 - share)))
+    return pd.DataFrame({"area": range(52), "y": y, "n": n, "x": x})
+
+
+def fit_beta_binomial(frame):
+    import sae
+
+    return sae.BetaBinomialMixed("y ~ x", domain="area").fit(frame)
+
+
+def ten_million_exponentials(frame):
+    import numpy as np
+
+    for _ in range(1000):
+        np.exp(np.zeros(10_000))
+
+
 CASES = [
     Case(
         name="binomial_1000_fit_and_draw",
@@ -124,6 +150,16 @@ CASES = [
         unit="area and point",
         units=4096 * AREAS,
         peer_units=DRAWS * AREAS,
+    ),
+    Case(
+        name="beta_binomial_52_domains",
+        setup=domains,
+        run=fit_beta_binomial,
+        peer=ten_million_exponentials,
+        peer_name="ten million exponentials of numpy",
+        check=lambda frame, ours, theirs: None,
+        unit="fit",
+        target="at most 1 s: 100 times the peer; 300 MB",
     ),
 ]
 if all(find_spec(name) for name in ("pymc", "nutpie")):

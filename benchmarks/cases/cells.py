@@ -1,4 +1,4 @@
-"""Logit model of 50,000 units in 1,000 areas, summed to cells: against the exponentials it is made of."""
+"""Logit model of units, summed to cells: against the exponentials it is made of; the kernel, a whole fit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +48,38 @@ def finite(data, ours, theirs):
     assert theirs.shape == (len(data.cells.y), POINTS)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """Units of a survey as a frame, and the module that the timed calls use."""
+
+    frame: Any
+    np: Any
+
+
+def survey():
+    """Draw 3,090 units of 60 areas with a covariate that no two of them share: every unit is a cell."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(20261122)
+    area = np.sort(rng.integers(0, 60, 3090))
+    x, z = rng.normal(size=3090), rng.integers(0, 2, 3090)
+    eta = -0.5 + 0.4 * x + 0.3 * z + 0.5 * rng.normal(size=60)[area]
+    y = rng.binomial(1, 1 / (1 + np.exp(-eta)))
+    return Survey(pd.DataFrame({"area": area, "y": y, "x": x, "z": z}), np)
+
+
+def fit(data):
+    import sae
+
+    return sae.LogitMixed("y ~ x + z", domain="area").fit(data.frame, areas=data.frame[["area", "x", "z"]])
+
+
+def ten_million_exponentials(data):
+    for _ in range(1000):
+        data.np.exp(data.np.zeros(10_000))
+
+
 CASES = [
     Case(
         name="cells_1000_marginal",
@@ -59,5 +91,15 @@ CASES = [
         unit="unit and point",
         units=UNITS * POINTS,
         peer_units=UNITS * POINTS,
-    )
+    ),
+    Case(
+        name="logit_mixed_3090_units",
+        setup=survey,
+        run=fit,
+        peer=ten_million_exponentials,
+        peer_name="ten million exponentials of numpy, most of which a fit needs",
+        check=lambda data, ours, theirs: None,
+        unit="fit",
+        target="at most 0.3 s: 30 times the peer",
+    ),
 ]

@@ -10,7 +10,10 @@ P = 5  # coefficients
 SIGMA_U = 0.5
 PRIOR = (2, 1.0)  # half-normal(1)
 SIZES = {100: 20_000, 1_000: 2_000, 10_000: 200, 100_000: 50}  # areas: draws
+GOALS = {100: 2.2, 1_000: 1.5, 10_000: 1.8, 100_000: 2.2}  # of joint draws beside their own normals
+CALLS = {100: 300, 1_000: 100, 10_000: 10, 100_000: 1}
 BATCH, AREAS = 3_600, 1_000
+REDUCED = 180  # problems of the batch whose draws are reduced: a twentieth, with as many draws each
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,33 @@ def numpy_normals(s):
 
 
 def moments(s):
-    nodes = s.posterior.place_nodes(s.areas, [PRIOR] * (len(s.areas.offsets) - 1))
-    return s.posterior.area_moments(nodes, s.areas)
+    for _ in range(CALLS[len(s.areas.y)]):
+        nodes = s.posterior.place_nodes(s.areas, [PRIOR])
+        result = s.posterior.area_moments(nodes, s.areas)
+    return result
+
+
+def passes(s):
+    return [one_pass(s) for _ in range(CALLS[len(s.areas.y)])]
+
+
+def mean_and_square(draws):
+    import numpy as np
+
+    return draws.mean(axis=0), np.einsum("sm,sm->m", draws, draws)
+
+
+def reduced(s):
+    fine = s.posterior.place_nodes(s.areas, [PRIOR] * REDUCED, fine=True)
+    return s.posterior.reduced_draws(fine, s.areas, s.keys, s.tiles, s.draws, mean_and_square)
+
+
+def normals_in_turn(s):
+    """Fill as many normals, one problem after the other."""
+    from sae.numerics.random.normals import normals_of
+
+    for key in s.keys:
+        normals_of(key, 0, s.draws * (AREAS + P + 1))
 
 
 def intervals(s):
@@ -110,6 +138,7 @@ def draws_case(areas, peer, name, words):
         units=SIZES[areas],
         peer_units=SIZES[areas],
         repeat=5,
+        target=f"<= {GOALS[areas]}" if peer is own_normals else "",
     )
 
 
@@ -121,12 +150,13 @@ CASES = [
             name=f"fh_moments_{areas}",
             setup=lambda areas=areas: problems(1, areas, 1),
             run=moments,
-            peer=one_pass,
+            peer=passes,
             peer_name="one pass over design, variances and estimates",
-            unit="area",
-            units=areas,
-            peer_units=areas,
+            unit="fit",
+            units=CALLS[areas],
+            peer_units=CALLS[areas],
             repeat=5,
+            target={100: "<= 0.15 ms", 1_000: "<= 0.6 ms"}.get(areas, ""),
         )
         for areas in SIZES
     ),
@@ -140,6 +170,19 @@ CASES = [
         units=BATCH,
         peer_units=BATCH,
         repeat=2,
+        target="<= 4 s",
+    ),
+    Case(
+        name="fh_batch_reduced",
+        setup=lambda: problems(REDUCED, AREAS, 1_000),
+        run=reduced,
+        peer=normals_in_turn,
+        peer_name="its own normals",
+        unit="problem",
+        units=REDUCED,
+        peer_units=REDUCED,
+        repeat=3,
+        target="<= 2.2",
     ),
 ]
 

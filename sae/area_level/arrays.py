@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,9 @@ from sae.results import FittedData, Message, covariate_messages, run_id
 from sae.specs import Design, Specification
 from sae.specs.design import check_rank
 from sae.tables import label_text
+from sae.tables.texts import Texts
 
-__all__ = ["AreaArrays", "refuse_unit"]
+__all__ = ["AreaArrays", "design_of", "joined", "model_scale", "refuse_unit"]
 
 _ORDERS = 60  # of sampling variances whose squares are numbers in all that a likelihood needs
 _ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
@@ -64,21 +67,32 @@ class AreaArrays:
             coefficients or columns that explain each other.
         """
         y, D = checked(rows, lambda some: model_scale(some, transform))
-        design, X = checked(rows, lambda some: _design(some, covariates))
-        order = np.argsort(rows.fit, kind="stable")
-        counts = np.bincount(rows.fit, minlength=len(rows.fits))
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        arrays = cls(
-            rows, order, y[order], D[order], X[order], rows.sampled[order], offsets, design, transform.name
-        )
+        design, X = checked(rows, lambda some: design_of(some, covariates))
+        sampled = rows.sampled
+        if len(rows.fits) == 1:
+            order, offsets = np.arange(len(y)), np.array([0, len(y)])
+        else:
+            order = np.argsort(rows.fit, kind="stable")
+            offsets = np.concatenate([[0], np.cumsum(np.bincount(rows.fit, minlength=len(rows.fits)))])
+            y, D, X, sampled = y[order], D[order], X[order], sampled[order]
+        arrays = cls(rows, order, y, D, X, sampled, offsets, design, transform.name)
 
         def full_rank(k: int) -> None:
             if not len(arrays.inside[k]):
                 raise SaeInputError(f"No area has a direct estimate{rows.where(k)}.", column="direct")
-            check_rank(arrays.X[arrays.inside[k]], design.columns, rows.where(k))
+            check_rank(arrays.X[arrays.sampled_areas[k]], design.columns, rows.where(k))
 
         each_fit(len(arrays.inside), full_rank)
         return arrays
+
+    def columns(self, areas: slice | np.ndarray) -> np.ndarray:
+        """Return the design of some positions transposed, shape (p, n), one column after the other."""
+        return np.ascontiguousarray(self.XT[:, areas])
+
+    @property
+    def sampled_areas(self) -> Sequence[slice | np.ndarray]:
+        """Positions with a sample, fit by fit: a slice where that is every area."""
+        return self.blocks if self.all_sampled else self.inside
 
     @cached_property
     def inside(self) -> list[np.ndarray]:
@@ -86,20 +100,38 @@ class AreaArrays:
         bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
         return [start + np.flatnonzero(self.sampled[start:stop]) for start, stop in bounds]
 
-    @property
+    @cached_property
+    def all_sampled(self) -> bool:
+        """Whether every area has a sample."""
+        return bool(self.sampled.all())
+
+    @cached_property
+    def XT(self) -> np.ndarray:
+        """The design transposed, shape (p, M)."""
+        return np.ascontiguousarray(self.X.T)
+
+    @cached_property
     def blocks(self) -> list[slice]:
         """Positions of each fit."""
         return [slice(*bounds) for bounds in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
 
-    @property
-    def names(self) -> np.ndarray:
+    @cached_property
+    def names(self) -> Texts:
         """Names of the areas in the order of the positions."""
-        return self.rows.names[self.order]
+        return self.placed(self.rows.names)
 
-    @property
-    def labels(self) -> list[str]:
+    @cached_property
+    def labels(self) -> Texts:
         """Names of the areas' random streams in the order of the positions."""
-        return [self.rows.labels[row] for row in self.order]
+        return self.placed(self.rows.labels)
+
+    def placed(self, values: Any) -> Any:
+        """Return values of the rows of the table in the order of the positions."""
+        return values if len(self.offsets) == 2 else values[self.order]
+
+    def unplaced(self, values: Any) -> Any:
+        """Return values of the positions in the order of the table."""
+        return values if len(self.offsets) == 2 else values[self.in_order]
 
     @property
     def coefficient_labels(self) -> tuple[str, ...]:
@@ -134,28 +166,25 @@ class AreaArrays:
                 )
 
         each_fit(len(self.inside), enough)
+        if self.all_sampled:
+            return fit_batch(self.y, self.D, self.XT, self.offsets, method)
         offsets = np.concatenate([[0], np.cumsum(self.sampled)])[self.offsets]
-        return fit_batch(
-            self.y[self.sampled],
-            self.D[self.sampled],
-            np.ascontiguousarray(self.X[self.sampled].T),
-            offsets,
-            method,
-        )
+        on = self.sampled
+        return fit_batch(self.y[on], self.D[on], np.ascontiguousarray(self.XT[:, on]), offsets, method)
 
-    @property
+    @cached_property
     def in_order(self) -> np.ndarray:
         """Position of each row of the table."""
         return np.argsort(self.order, kind="stable")
 
-    @property
+    @cached_property
     def data(self) -> FittedData:
         """What is fitted, in the order of the table."""
-        rows, place = self.rows, self.in_order
+        rows = self.rows
         return FittedData.of_areas(
-            self.y[place],
-            self.D[place],
-            self.X[place],
+            self.unplaced(self.y),
+            self.unplaced(self.D),
+            self.unplaced(self.X),
             self.design.columns,
             rows.sampled,
             rows.names,
@@ -165,21 +194,29 @@ class AreaArrays:
 
     def messages(self) -> list[Message]:
         """Return what is to be said of the covariates."""
+        rows = self.rows
         return covariate_messages(
-            self.X[self.in_order], self.design.columns, self.rows.sampled, self.rows.names, self.rows.fit
+            self.unplaced(self.X),
+            self.design.columns,
+            rows.sampled,
+            rows.names,
+            rows.fit if len(rows.fits) > 1 else None,
         )
 
     def run_id(self, spec: Specification, seed: int | None, *more: np.ndarray) -> str:
         """Return the digest of a run on these rows; `more` numbers are fitted beside them."""
-        texts = (*self.design.columns, *self.rows.labels)
+        texts: tuple[str | Texts, ...] = (*self.design.columns, self.rows.labels)
         return run_id(spec, seed, texts, (self.order, self.y, self.D, self.X, *more))
 
 
-def _design(rows: AreaRows, covariates: str) -> tuple[Design, np.ndarray]:
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the values of all fits, one after the other."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def design_of(rows: AreaRows, covariates: str) -> tuple[Design, np.ndarray]:
     """Learn the design on the rows with a sample, and build it for all."""
-    on = rows.sampled
-    design, _ = Design.learn(covariates, rows.covariates[on], list(rows.names[on]))
-    return design, design.rebuild(rows.covariates, list(rows.names))
+    return Design.learn(covariates, rows.covariates, rows.names, rows.sampled)
 
 
 def model_scale(rows: AreaRows, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
@@ -253,7 +290,7 @@ def refuse_unit(arrays: AreaArrays) -> None:
         )
 
 
-def _values(names: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> str:
+def _values(names: Texts, values: np.ndarray, chosen: np.ndarray) -> str:
     words = [
         f"{name} ({value:g})" if np.isfinite(value) else f"{name} (missing)"
         for name, value in zip(names[chosen], values[chosen], strict=True)

@@ -84,7 +84,7 @@ class FinitePopulation:
             hint="Name it with population=.",
         )
         size = to_numbers(rows.covariates, column, names=rows.names)
-        sample_size = to_numbers(rows.table, "n")
+        sample_size = np.asarray(rows.columns["n"], dtype=float)
         direct = rows.direct.ravel()
         sampled = np.isfinite(direct)
         sample_size = np.where(sampled, sample_size, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -21,8 +22,10 @@ from sae.tables import (
     require,
     to_numbers,
 )
+from sae.tables.labels import text_of
+from sae.tables.texts import Texts, blank
 
-__all__ = ["AreaRows", "checked", "each_fit", "fit_kept", "read_rows"]
+__all__ = ["ONE_FIT", "AreaRows", "checked", "each_fit", "fit_kept", "plain", "read_rows", "taken"]
 
 T = TypeVar("T")
 RowsT = TypeVar("RowsT", bound="FitRows")
@@ -39,9 +42,9 @@ class FitRows(Protocol):
         """Return the rows of some of the fits."""
 
 
-# the columns of the estimate table that come from the direct estimates
 _SIDES = ("the direct estimates", "the areas")
-_KEPT = ("indicator", "definition", "geo", "time", "domain", "n", "n_eff")
+_TEXTS = ("indicator", "definition", "geo", "time", "domain")  # of the direct estimates
+ONE_FIT = pd.DataFrame(index=range(1))  # of a model without `per`: one row without columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +53,9 @@ class AreaRows:
 
     Attributes
     ----------
-    table : DataFrame
-        Columns of the estimate table known before the fit: indicator, unit, geo, time, groups, domain, n,
-        n_eff, direct, direct_se, direct_cv.
+    columns : mapping
+        Columns of the estimate table known before the fit, in arrays, `Texts` or one value for all rows:
+        indicator, definition, unit, geo, time, groups, domain, n, n_eff, direct, direct_se, direct_cv.
     covariates : DataFrame
         All columns of the data and of `areas`, on the same rows.
     direct, vardir, n_eff : ndarray of float, shape (n_rows,)
@@ -63,9 +66,9 @@ class AreaRows:
         Which fit the row belongs to, 0 to F - 1.
     fits : DataFrame
         One row per fit with the values of the `per` columns; one row without columns if there are none.
-    names : ndarray of str
+    names : Texts
         Names of the rows for messages: the domain, with the period where there are several.
-    labels : tuple of str
+    labels : Texts
         Names of the random streams: all that tells a row from every other row of any table.
     groups : tuple of str
         Group columns of the estimate table.
@@ -77,7 +80,7 @@ class AreaRows:
         Where the direct estimates come from, under "direct".
     """
 
-    table: pd.DataFrame
+    columns: Mapping[str, Any]
     covariates: pd.DataFrame
     direct: np.ndarray
     vardir: np.ndarray
@@ -85,12 +88,18 @@ class AreaRows:
     sampled: np.ndarray
     fit: np.ndarray
     fits: pd.DataFrame
-    names: np.ndarray
-    labels: tuple[str, ...]
+    names: Texts
+    labels: Texts
     groups: tuple[str, ...]
     from_direct: bool = False
     covariance: pd.DataFrame | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns as a frame."""
+        columns = {name: plain(values) for name, values in self.columns.items()}
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(self.direct)))
 
     def keep(self, fits: Collection[int]) -> AreaRows:
         """Return the rows of some of the fits."""
@@ -99,7 +108,7 @@ class AreaRows:
         place[sorted(fits)] = np.arange(len(fits))
         return replace(
             self,
-            table=self.table.iloc[kept].reset_index(drop=True),
+            columns={name: taken(values, kept) for name, values in self.columns.items()},
             covariates=self.covariates.iloc[kept].reset_index(drop=True),
             direct=self.direct[kept],
             vardir=self.vardir[kept],
@@ -108,13 +117,25 @@ class AreaRows:
             fit=place[self.fit[kept]],
             fits=self.fits.iloc[sorted(fits)].reset_index(drop=True),
             names=self.names[kept],
-            labels=tuple(self.labels[row] for row in kept),
+            labels=self.labels[kept],
         )
 
     def where(self, fit: int) -> str:
         """Name a fit for a message, such as " in 2024Q1"; empty where there is only one."""
+        if not len(self.fits.columns):
+            return ""
         values = [label_text(value) for value in self.fits.iloc[fit]]
         return f" in {' / '.join(values)}" if values else ""
+
+
+def taken(values: Any, rows: np.ndarray | slice) -> Any:
+    """Return some rows of a column, or the one value of all its rows."""
+    return values if isinstance(values, str) else values[rows]
+
+
+def plain(values: Any) -> Any:
+    """Return a column as frames take it."""
+    return values.column if isinstance(values, Texts) else values
 
 
 def each_fit(count: int, check: Callable[[int], object], overall: SaeError | None = None) -> None:
@@ -252,15 +273,20 @@ def _from_direct(
         covariates[on] = rows[on].astype("object")
         others = [name for name in rows if name not in covariates]
         covariates = pd.concat([covariates, rows[others]], axis=1)
+    columns = {
+        **{name: text_of(rows[name], keep_missing=True) for name in _TEXTS},
+        **{name: to_numbers(rows, name) for name in ("n", "n_eff")},
+        **{name: rows[name].array for name in by if name not in _TEXTS},
+    }
     return _rows(
-        rows,
+        columns,
+        rows[list(per)],
         covariates,
         to_numbers(rows, "estimate"),
         to_numbers(rows, "vardir"),
         to_numbers(rows, "se"),
         unit=data.units.get(outcome, ""),
         groups=tuple(by),
-        per=per,
         provenance={**data.provenance, "log": list(data.log)},
         from_direct=True,
         covariance=data.covariance,
@@ -306,16 +332,7 @@ def _from_frame(
     require(rows, per, role="(of per=)")
     if not len(rows):
         raise SaeInputError("The data have no rows.")
-    keys = rows[[domain, *per]]
-    empty = (
-        (keys.isna() | keys.map(lambda key: isinstance(key, str) and not key.strip())).any(axis=1).to_numpy()
-    )
-    if empty.any():
-        raise SaeInputError(
-            f"{int(empty.sum())} of {len(rows)} rows have no label in {name_some([domain, *per])}: row "
-            f"{name_some(np.flatnonzero(empty) + 1)}.",
-            column=domain,
-        )
+    _refuse_blank(rows, [domain, *per])
     if n_eff not in rows:
         require(rows, [vardir], role="with sampling variances", hint="Name it with vardir=.")
     covariates = rows
@@ -329,36 +346,59 @@ def _from_frame(
             new = _crossed(absent, rows, per)
             rows = pd.concat([rows, new[[domain, *per]]], ignore_index=True)
             covariates = pd.concat([covariates, new], ignore_index=True)
-    names = labels(rows[domain])
-    _refuse_twice(rows.assign(**{domain: names}), [domain, *per], names)
+    names = text_of(rows[domain])
+    keys = Texts.rows([names, *(text_of(rows[name]) for name in per)], "\x1f") if per else names
+    if not keys.distinct():
+        _refuse_twice(rows.assign(**{domain: names.strings}), [domain, *per], names)
     vardirs = to_numbers(rows, vardir, names=names) if vardir in rows else np.full(len(rows), np.nan)
     with np.errstate(invalid="ignore"):
         se = np.sqrt(np.where(vardirs > 0, vardirs, np.nan))
     direct = to_numbers(rows, outcome, names=names)
-    table = rows.assign(
-        indicator=outcome,
-        domain=names,
-        geo=names,
-        n_eff=to_numbers(rows, n_eff, names=names) if n_eff in rows else np.nan,
-        n=_counts(rows, names) if "n" in rows else np.nan,
-        time=labels(rows["time"], keep_missing=True) if "time" in rows else "",
-        definition="",
-    )
+    missing = np.full(len(rows), np.nan)
+    columns = {
+        "indicator": outcome,
+        "definition": "",
+        "geo": names,
+        "time": text_of(rows["time"], keep_missing=True) if "time" in rows else "",
+        "domain": names,
+        "n": _counts(rows, names) if "n" in rows else missing,
+        "n_eff": to_numbers(rows, n_eff, names=names) if n_eff in rows else missing,
+    }
+    columns |= {name: rows[name].array for name in per if name not in columns}
     return _rows(
-        table,
+        columns,
+        pd.DataFrame({name: plain(columns[name]) for name in per}),
         covariates,
         direct,
         vardirs,
         se,
         unit="",
         groups=tuple(per),
-        per=per,
         provenance={},
         from_direct=False,
     )
 
 
-def _counts(rows: pd.DataFrame, names: pd.Series) -> np.ndarray:
+def _refuse_blank(rows: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse rows without a label: missing, or nothing but spaces."""
+    empty = np.zeros(len(rows), dtype=bool)
+    for name in columns:
+        column = rows[name]
+        if isinstance(column.dtype, pd.StringDtype):
+            empty |= blank(Texts.of(column).values)
+            continue
+        empty |= column.isna().to_numpy()
+        if pd.api.types.is_object_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
+            empty |= [isinstance(label, str) and not label.strip() for label in column]
+    if empty.any():
+        raise SaeInputError(
+            f"{int(empty.sum())} of {len(rows)} rows have no label in {name_some(columns)}: row "
+            f"{name_some(np.flatnonzero(empty) + 1)}.",
+            column=columns[0],
+        )
+
+
+def _counts(rows: pd.DataFrame, names: Texts) -> np.ndarray:
     n = to_numbers(rows, "n", names=names)
     if (n < 0).any():
         raise SaeInputError(
@@ -370,7 +410,8 @@ def _counts(rows: pd.DataFrame, names: pd.Series) -> np.ndarray:
 
 
 def _rows(
-    rows: pd.DataFrame,
+    columns: Mapping[str, Any],
+    keys: pd.DataFrame,
     covariates: pd.DataFrame,
     direct: np.ndarray,
     vardir: np.ndarray,
@@ -378,53 +419,52 @@ def _rows(
     *,
     unit: str,
     groups: tuple[str, ...],
-    per: Sequence[str],
     provenance: Mapping[str, Any],
     from_direct: bool,
     covariance: pd.DataFrame | None = None,
 ) -> AreaRows:
+    """Complete the columns; `keys` hold the columns of `per`."""
     sampled = np.isfinite(direct)
+    domain, time = columns["domain"], columns["time"]
     if not sampled.any():
         raise SaeInputError("No area has a direct estimate.", hint="Nothing can be fitted.", column="direct")
     infinite = np.isinf(direct)
     if infinite.any():
-        areas = rows["domain"][infinite]
+        areas = domain[infinite]
         raise SaeInputError(f"The direct estimate is infinite in {name_some(areas)}.", areas=areas)
     with np.errstate(invalid="ignore"):
         # a design variance of 0 says that the few records are alike, not that the figure is certain
         shown = np.where(se > 0, se, np.sqrt(np.where(vardir > 0, vardir, np.nan)))
     shown = np.where(sampled, shown, np.nan)
-    cv = cv_of(shown, direct)
-    kept = {name: rows[name] for name in (*_KEPT, *groups)}
-    table = pd.DataFrame({**kept, "unit": unit, "direct": direct, "direct_se": shown, "direct_cv": cv})
-    fits = pd.DataFrame(index=range(1))
-    fit = np.zeros(len(rows), dtype=np.int64)
-    if per:
-        fits = _fits(rows, per)
+    fits, fit = ONE_FIT, np.zeros(len(direct), dtype=np.int64)
+    extra: list[Texts] = []
+    if len(keys.columns):
+        fits = _fits(keys)
         place = {key: k for k, key in enumerate(fits.itertuples(index=False, name=None))}
-        keys = rows[list(per)].itertuples(index=False, name=None)
-        fit = np.array([place[key] for key in keys], dtype=np.int64)
-    columns = [labels(rows[name]) for name in per]
-    extra = [column for column in columns if not _in_labels(rows["domain"], column)]
-    if not extra and rows["time"].nunique() > 1:
-        extra = [rows["time"]]
-    names = rows["domain"]
-    for column in extra:
-        names = names + " / " + column
-    distinct = [rows[name] for name in ("indicator", "geo", "domain", "time", *groups)]
-    # as objects: an array of text is slow to walk through
-    texts = [labels(column, keep_missing=True).fillna("").to_numpy(dtype=object) for column in distinct]
-    streams = tuple(map("\x1f".join, zip(*texts, strict=True)))
+        fit = np.array([place[key] for key in keys.itertuples(index=False, name=None)], dtype=np.int64)
+        texts = [text_of(keys[name]) for name in keys]
+        extra = [column for column in texts if not _in_labels(domain, column)]
+    if not extra and isinstance(time, Texts) and len(time.values.unique()) > 1:
+        extra = [time]
+    names = Texts.rows([domain, *extra], " / ") if extra else domain
+    grouped = [text_of(pd.Series(plain(columns[name])), keep_missing=True) for name in groups]
+    streams = Texts.rows([columns["indicator"], columns["geo"], domain, time, *grouped], "\x1f")
     return AreaRows(
-        table,
+        {
+            **columns,
+            "unit": unit,
+            "direct": direct,
+            "direct_se": shown,
+            "direct_cv": cv_of(shown, direct),
+        },
         covariates.reset_index(drop=True),
         direct,
         vardir,
-        to_numbers(rows, "n_eff"),
+        columns["n_eff"],
         sampled,
         fit,
         fits,
-        names.to_numpy(dtype=object),
+        names,
         streams,
         groups,
         from_direct,
@@ -433,9 +473,9 @@ def _rows(
     )
 
 
-def _fits(rows: pd.DataFrame, per: Sequence[str]) -> pd.DataFrame:
-    """Return the values of the columns of `per`, each combination once, in their order."""
-    fits = rows[list(per)].drop_duplicates()
+def _fits(keys: pd.DataFrame) -> pd.DataFrame:
+    """Return the values of the columns that tell the fits apart, each combination once, in their order."""
+    fits, per = keys.drop_duplicates(), list(map(str, keys))
     for name in per:
         values = fits[name].drop_duplicates()
         texts = labels(values)
@@ -448,16 +488,15 @@ def _fits(rows: pd.DataFrame, per: Sequence[str]) -> pd.DataFrame:
             )
         if {isinstance(value, str) for value in values} == {True, False}:
             fits[name] = labels(fits[name]).astype("object")
-    return fits.sort_values(list(per), kind="stable").reset_index(drop=True)
+    return fits.sort_values(per, kind="stable").reset_index(drop=True)
 
 
-def _in_labels(domains: pd.Series, column: pd.Series) -> bool:
+def _in_labels(domains: Texts, column: Texts) -> bool:
     """Whether the labels of the domains hold the values of a column already, as those of a `by` column."""
-    pairs = zip(domains.to_numpy(dtype=object), column.to_numpy(dtype=object), strict=True)
-    return all(value in label.split(" / ")[1:] for label, value in pairs)
+    return all(value in label.split(" / ")[1:] for label, value in zip(domains, column, strict=True))
 
 
-def _refuse_twice(rows: pd.DataFrame, keys: list[str], names: pd.Series) -> None:
+def _refuse_twice(rows: pd.DataFrame, keys: list[str], names: Texts | pd.Series) -> None:
     twice = rows.duplicated(keys, keep="first").to_numpy()
     if twice.any():
         areas = list(dict.fromkeys(names[twice]))

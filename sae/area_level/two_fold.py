@@ -21,10 +21,10 @@ from sae.numerics.fay_herriot.two_fold import (
     fit_twofold,
     mse_twofold,
 )
-from sae.numerics.inference.joint_error import JointError
+from sae.numerics.inference.joint_error import JointError, block_diagonal
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.linalg.basis import orthonormal_basis
-from sae.numerics.spacetime.posterior import AreaField, area_field
+from sae.numerics.spacetime.area_field import AreaField, area_field
 from sae.numerics.spacetime.precision import independent
 from sae.results import (
     FEW_AREAS,
@@ -79,8 +79,9 @@ class TwoFoldFayHerriot(AreaModel[Result]):
     level : float
         Of the intervals: Student's t on the MSE with 50 sampled areas or more and both variances positive;
         else the exact posterior with flat priors of the variances.
-    replicates : int
-        Of the bootstrap.
+    replicates : int, optional
+        Of the bootstrap; by default as many, from 200 to 1,600, as bring the Monte Carlo error of every MSE
+        to 2 %, which is 1 % of its root.
 
     References
     ----------
@@ -104,13 +105,13 @@ class TwoFoldFayHerriot(AreaModel[Result]):
     vardir: str = "vardir"
     method: Literal["reml", "ml"] = "reml"
     mse: MomentMse = "auto"
-    replicates: int = 200
+    replicates: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("method", self.method, ("reml", "ml"))
         one_of("mse", self.mse, MomentMse)
-        if self.replicates < 2:
+        if self.replicates is not None and self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
 
     @property
@@ -173,7 +174,7 @@ def fit_two_fold(
     method: str,
     bootstrap: bool,
     level: float,
-    replicates: int,
+    replicates: int | None,
     seed: int | None,
 ) -> Eblup:
     """Fit, predict every sub-area and measure the error.
@@ -220,9 +221,8 @@ def fit_two_fold(
     problem = TwoFoldProblem(arrays.y - taken_out, arrays.D, basis.of(arrays.X), codes, arrays.sampled)
     fit = fit_twofold(problem, method=method)
     estimate, fitted = fit.eblup + taken_out, problem.X @ fit.beta + taken_out
-    errors = None
     if seed is not None and bootstrap:
-        errors = bootstrap_twofold(
+        tally, errors = bootstrap_twofold(
             problem,
             fit,
             areas=names,
@@ -231,9 +231,10 @@ def fit_two_fold(
             seed=seed,
             method=method,
         )
-    if errors is not None and bootstrap:
-        mse, name = (errors**2).mean(axis=0), f"parametric bootstrap, {replicates} replicates"
-        joint = JointError.of_root(sparse.csr_array(errors.T / np.sqrt(len(errors))), mse)
+        mse, name = tally.mean, f"parametric bootstrap, {tally.text}"
+        drawn = (errors**2).mean(axis=0)
+        scale = np.sqrt(mse / np.where(drawn > 0.0, drawn, 1.0))
+        joint = JointError.of_root(sparse.csr_array((errors * scale / np.sqrt(len(errors))).T), mse)
         streams = tuple(f"replicate {b}" for b in range(len(errors)))
     else:
         parts = mse_twofold(problem, fit, method=method)
@@ -276,9 +277,7 @@ def _joint(problem: TwoFoldProblem, fit: TwoFoldFit, parts: TwoFoldMse) -> Joint
         eigen, vectors = np.linalg.eigh(block)
         roots.append(vectors * np.sqrt(np.maximum(eigen, 0.0)))
     order = np.argsort(problem.area, kind="stable")
-    within = sparse.csr_array(sparse.block_diag([sparse.csr_array(root) for root in roots], format="csr"))[
-        np.argsort(order)
-    ]
+    within = block_diagonal([root.T for root in roots])[np.argsort(order)]
     shared = sparse.csr_array(parts.loose @ np.linalg.cholesky(fit.beta_cov))
     return JointError.of_root(sparse.csr_array(sparse.hstack([within, shared])), parts.mse)
 

@@ -136,12 +136,13 @@ def read_neighbours(
 
 def _check_directions(i: np.ndarray, j: np.ndarray, names: tuple[str, ...]) -> None:
     """Refuse repeated rows, and lists in which only some of the pairs stand in both directions."""
-    rows = list(zip(i.tolist(), j.tolist(), strict=True))
-    there = set(rows)
-    if len(there) < len(rows):
+    keys = i * len(names) + j
+    there = np.unique(keys)
+    if len(there) < len(keys):
+        rows = zip(i.tolist(), j.tolist(), strict=True)
         offenders = [f"{names[a]}–{names[b]}" for (a, b), times in Counter(rows).items() if times > 1]
         raise SaeInputError(f"The edge list repeats {len(offenders)} pairs: {name_some(offenders)}.")
-    one_way = sorted((a, b) for a, b in there if (b, a) not in there)
+    one_way = [divmod(int(key), len(names)) for key in np.setdiff1d(there, j * len(names) + i)]
     if one_way and len(one_way) < len(there):
         offenders = [f"{names[a]}–{names[b]}" for a, b in one_way]
         raise SaeInputError(

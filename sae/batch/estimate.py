@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.area_level.effects.spatial import SpatialEffect
-from sae.area_level.multivariate.result import MultivariateResult
 from sae.area_level.rows import read_rows
 from sae.batch.hints import collected_warnings, file_error
-from sae.batch.kinds import KINDS
+from sae.batch.kinds import model_class
 from sae.batch.outputs import hash_file
 from sae.batch.paths import beside, policy_files
 from sae.batch.spec import ModelFile
@@ -140,11 +138,12 @@ def estimator(spec: ModelFile) -> AreaModel[Any]:
     SaeInputError
         If the file of a map does not exist.
     """
-    model = KINDS[spec.model.kind].from_dict(spec.model.options)
-    effect = getattr(model, "spatial", None)
-    if not isinstance(effect, SpatialEffect) or not isinstance(effect.map, str | Path):
+    model = model_class(spec.model.kind).from_dict(spec.model.options)
+    effect: Any = getattr(model, "spatial", None)
+    place = getattr(effect, "map", None)
+    if not isinstance(place, str | Path):
         return model
-    path = beside(effect.map, spec.folder, f"{spec.id}.toml: [model] spatial")
+    path = beside(place, spec.folder, f"{spec.id}.toml: [model] spatial")
     placed: dict[str, Any] = {"spatial": replace(effect, map=path)}
     return replace(model, **placed)
 
@@ -163,8 +162,7 @@ def refuse_without_areas(spec: ModelFile) -> None:
 
 def named_files(spec: ModelFile, model: AreaModel[Any]) -> dict[str, dict[str, str]]:
     """Return name and hash of each file that the model file names and that decides a figure."""
-    effect = getattr(model, "spatial", None)
-    path = effect.map if isinstance(effect, SpatialEffect) else None
+    path = getattr(getattr(model, "spatial", None), "map", None)
     files = {"map": path} if isinstance(path, Path) else {}
     files |= numbered("policy", policy_files(spec.publish.policy))
     return {role: {"file": path.name, "sha256": hash_file(path)} for role, path in files.items()}
@@ -237,6 +235,10 @@ def estimate(
 
 def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | None:
     """Return the difference of every two components of the areas; no policy judges a difference."""
+    if fit is None or type(fit) is Result:
+        return None  # most fits have one component, and load no other kind
+    from sae.area_level.multivariate.result import MultivariateResult
+
     if not isinstance(fit, MultivariateResult) or len(fit.rows.components) < 2:
         return None
     tables = [fit.contrast({one: 1, other: -1}) for one, other in combinations(fit.rows.components, 2)]

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sae import area_level
 from sae.batch.values import shown
-from sae.results import AreaModel
 
-__all__ = ["KINDS", "option_complaints", "options"]
+if TYPE_CHECKING:
+    from sae.results import AreaModel
 
-KINDS: dict[str, type[AreaModel[Any]]] = {
-    found.kind: found
-    for found in (getattr(area_level, name) for name in area_level.__all__)
-    if isinstance(found, type) and issubclass(found, AreaModel)
+__all__ = ["KINDS", "model_class", "option_complaints", "options"]
+
+# name in `sae.area_level`, which loads the one that a file names and no other
+KINDS = {
+    "beta_binomial_mixed": "BetaBinomialMixed",
+    "beta_fay_herriot": "BetaFayHerriot",
+    "binomial_mixed": "BinomialMixed",
+    "fay_herriot": "FayHerriot",
+    "horseshoe_fay_herriot": "HorseshoeFayHerriot",
+    "inflated_beta_fay_herriot": "InflatedBetaFayHerriot",
+    "measurement_error_fay_herriot": "MeasurementErrorFayHerriot",
+    "multivariate_fay_herriot": "MultivariateFayHerriot",
+    "poisson_mixed": "PoissonMixed",
+    "robust_fay_herriot": "RobustFayHerriot",
+    "student_fay_herriot": "StudentFayHerriot",
+    "two_fold_fay_herriot": "TwoFoldFayHerriot",
+    "unmatched_fay_herriot": "UnmatchedFayHerriot",
+    "you_chapman": "YouChapman",
 }
 
 # columns of a plain frame; in a run the direct estimates bring their own
@@ -31,9 +45,15 @@ _TEXT: tuple[tuple[type, ...], str] = ((str,), "text, in quotes")
 _LISTS = ("Sequence", "tuple", "Mapping", "Any")  # annotations of options that take lists or tables
 
 
+def model_class(kind: str) -> type[AreaModel[Any]]:
+    """Return the specification of a kind."""
+    model: type[AreaModel[Any]] = getattr(area_level, KINDS[kind])
+    return model
+
+
 def options(kind: str) -> list[str]:
     """Return the keys that ``[model]`` takes for a kind."""
-    return ["kind", *(field.name for field in fields(KINDS[kind]) if field.name not in _OF_FRAMES)]
+    return ["kind", *(field.name for field in fields(model_class(kind)) if field.name not in _OF_FRAMES)]
 
 
 def option_complaints(model: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
@@ -49,7 +69,7 @@ def option_complaints(model: Mapping[str, Any]) -> Iterator[tuple[str | None, st
     for key in model:
         if key not in known_keys:
             yield key, ""
-    for field in fields(KINDS[kind]):
+    for field in fields(model_class(kind)):
         if field.name in model and not _fits(model[field.name], str(field.type)):
             wanted = _taken(str(field.type))[1]
             yield (

@@ -1,6 +1,6 @@
 """Compile and cache the kernels of every family beforehand, each by one tiny fit as its users make it.
 
-Families that PyMC samples have no kernels here: it compiles every model for itself.
+Inflated beta shares are sampled without a kernel: they are not here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sae.batch.estimate import Step, silent
 from sae.datasets import country
 from sae.design_based import direct
 from sae.numerics.fay_herriot import fit as fay_herriot
-from sae.unit_level import LogitMixed, NestedError
+from sae.unit_level import LogitMixed, MultinomialMixed, NestedError
 
 __all__ = ["FAMILIES", "caches", "warm_up"]
 
@@ -107,6 +107,12 @@ def _logit() -> None:
     _used(LogitMixed("y ~ x", population="N").fit(units, areas=cells, seed=_SEED))
 
 
+def _multinomial() -> None:
+    k = np.arange(_AREAS)
+    frame = pd.DataFrame({"domain": _NAMES, "a": 5 + k % 3, "b": 4 + k % 2, "c": 6.0})
+    MultinomialMixed("a + b + c ~ 1", domain="domain").fit(frame, seed=_SEED)
+
+
 def _drawn(kind: str, **options: Any) -> Callable[[], None]:
     """Make a fit by one posterior, which is asked for draws."""
     return lambda: _used(getattr(area_level, kind)(**options).fit(_areas(), seed=_SEED))
@@ -134,6 +140,7 @@ FAMILIES: dict[str, Callable[[], None]] = {
     "horseshoe": _drawn("HorseshoeFayHerriot", formula="y ~ x"),
     "nested error": _nested_error,
     "logit of units": _logit,
+    "multinomial": _multinomial,
 }
 
 

@@ -1,8 +1,23 @@
 """What the survey says of each domain by itself, and the indirect estimators that need no model of areas."""
 
-from sae.design_based.composite_estimation import composite, ssd
-from sae.design_based.direct_estimation import direct
-from sae.design_based.structure_preserving import gspree, spree
-from sae.design_based.synthetic_estimation import synthetic
+from typing import TYPE_CHECKING
 
-__all__ = ["composite", "direct", "gspree", "spree", "ssd", "synthetic"]
+from sae.lazy import public
+
+if TYPE_CHECKING:
+    from sae.design_based.composite_estimation import composite as composite
+    from sae.design_based.composite_estimation import ssd as ssd
+    from sae.design_based.direct_estimation import direct as direct
+    from sae.design_based.structure_preserving import gspree as gspree
+    from sae.design_based.structure_preserving import spree as spree
+    from sae.design_based.synthetic_estimation import synthetic as synthetic
+else:
+    __all__, __getattr__, __dir__ = public(
+        __name__,
+        {
+            "composite_estimation": ["composite", "ssd"],
+            "direct_estimation": ["direct"],
+            "structure_preserving": ["gspree", "spree"],
+            "synthetic_estimation": ["synthetic"],
+        },
+    )

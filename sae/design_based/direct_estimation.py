@@ -148,10 +148,13 @@ def direct_estimates(
         numbers, lines = _columns(data.indicator, of_domains, domains, smoothing, level)
         columns.append(numbers)
         log.extend(f"{data.indicator.name}: {line}" for line in (*of_domains.notes, *lines))
-    labels = domains.labels.iloc[np.tile(np.arange(len(domains)), len(evaluated))].reset_index(drop=True)
+    labels = domains.labels
+    if len(evaluated) > 1:
+        labels = labels.iloc[np.tile(np.arange(len(domains)), len(evaluated))]
     numbers = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     methods = {"variance_method": _described(survey, method), "smoothing": smoothing or ""}
-    table = pd.concat([labels, pd.DataFrame({**numbers, **methods}, index=labels.index)], axis=1)
+    # a mapping becomes the frame as the table is made
+    table: Any = {**{str(name): labels[name].reset_index(drop=True) for name in labels}, **numbers, **methods}
     names = [data.indicator.name for data in evaluated]
     provenance = {
         **survey.source,

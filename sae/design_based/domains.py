@@ -70,7 +70,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     by = (by,) if isinstance(by, str) or not isinstance(by, Sequence) else tuple(by)
     frame = survey.frame
     _check(by, frame)
-    used = np.ones(len(frame), dtype=bool) if survey.mask is None else survey.mask
+    used = survey.mask
     parts = [_levels(frame[name], used) for name in by]
     unmet = _unmet(survey, by, parts)
     sizes = [len(levels) for _, levels in parts]
@@ -80,19 +80,12 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
             f"Crossing {counts} gives more than {_MOST:,} domains.",
             hint="Group by columns with fewer levels.",
         )
-    codes = np.where(used, np.int32(0), np.int32(-1))
-    for (part, _), size in zip(parts, sizes, strict=True):
-        codes = np.where((codes >= 0) & (part >= 0), codes * np.int32(size) + part, np.int32(-1))
-    log = tuple(
-        f"by {name}: {count:,} records have no value and belong to no domain"
-        for name, (part, _) in zip(by, parts, strict=True)
-        if (count := int(np.sum(used & (part < 0))))
-    )
+    codes, log = _crossed(by, parts, len(frame), used)
     log = (*log, *unmet)
     index = np.indices(sizes).reshape(len(sizes), -1) if by else np.zeros((0, 1), int)
-    columns = {name: levels[row] for name, (_, levels), row in zip(by, parts, index, strict=True)}
     place = next((name for name in by if name != survey.time), None)
-    return Domains(by, codes, _labels(survey, by, columns, used), log, place)
+    levels = [of_column for _, of_column in parts]
+    return Domains(by, codes, _labels(survey, by, levels, index, used), log, place)
 
 
 def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
@@ -104,18 +97,48 @@ def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
         raise SaeSpecError(f"A grouping column is named twice: {name_some(by)}.")
 
 
-def _levels(column: pd.Series, used: np.ndarray) -> tuple[np.ndarray, pd.Index]:
-    """Codes of one column (int32, -1 missing) and its levels observed among the used records, sorted."""
+def _crossed(
+    by: tuple[str, ...],
+    parts: list[tuple[np.ndarray, pd.Index]],
+    n: int,
+    used: np.ndarray | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Code of every record, -1 outside or where a column has no value, and how many have none."""
+    codes = parts[0][0] if parts else np.zeros(n, dtype=np.int32)
+    for part, levels in parts[1:]:
+        codes = codes * np.int32(len(levels)) + part
+    outside = None if used is None else ~used
+    log = []
+    for name, (part, _) in zip(by, parts, strict=True):
+        if not len(part) or part.min() >= 0:
+            continue
+        missing = part < 0
+        count = int(np.sum(missing if used is None else missing & used))
+        if count:
+            log.append(f"by {name}: {count:,} records have no value and belong to no domain")
+        outside = missing if outside is None else outside | missing
+    if outside is not None:
+        codes = np.where(outside, np.int32(-1), codes)
+    return codes, tuple(log)
+
+
+def _levels(column: pd.Series, used: np.ndarray | None) -> tuple[np.ndarray, pd.Index]:
+    """Codes of one column (int32, -1 missing) and its levels observed among the used records, sorted.
+
+    `used` is None where all records are.
+    """
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, levels = column.cat.codes.to_numpy(), column.cat.categories
-        if not column.cat.ordered:
+        if not column.cat.ordered and not levels.is_monotonic_increasing:
             order = np.argsort(levels)
             codes, levels = _recode(codes, np.argsort(order)), levels[order]
     else:
         codes, levels = pd.factorize(column, sort=True)
         levels = pd.Index(levels)
-    inner = codes[used]
-    seen = np.bincount(inner[inner >= 0], minlength=len(levels)) > 0
+    inner = codes if used is None else codes[used]
+    seen = np.bincount(inner + np.int64(1), minlength=len(levels) + 1)[1:] > 0  # the first: missing
+    if seen.all():
+        return codes.astype(np.int32), levels
     return _recode(codes, np.where(seen, np.cumsum(seen) - 1, -1)), levels[seen]
 
 
@@ -127,7 +150,7 @@ def _unmet(survey: Survey, by: tuple[str, ...], parts: list[tuple[np.ndarray, pd
     for name, (_, levels) in zip(by, parts, strict=True):
         if name == survey.time:
             continue
-        _, whole = _levels(survey.frame[name], np.ones(len(survey.frame), dtype=bool))
+        _, whole = _levels(survey.frame[name], None)
         gone = [label_text(level) for level in whole.difference(levels)]
         if gone:
             where = "in the subset" if survey.is_subset else "of a weight above 0"
@@ -140,22 +163,29 @@ def _recode(codes: np.ndarray, new: np.ndarray) -> np.ndarray:
     return np.append(new, -1).astype(np.int32)[codes]  # -1 picks the last entry
 
 
-def _labels(survey: Survey, by: tuple[str, ...], columns: dict[str, Any], used: np.ndarray) -> pd.DataFrame:
-    n_domains = len(next(iter(columns.values()))) if columns else 1
-    texts = {name: labels(values).tolist() for name, values in columns.items()}
+def _labels(
+    survey: Survey, by: tuple[str, ...], levels: list[pd.Index], index: np.ndarray, used: np.ndarray | None
+) -> pd.DataFrame:
+    """Return the labels of every domain; `index` holds the place of its level in each column."""
+    size = index.shape[1]
+    texts = {
+        name: labels(of_column).to_numpy(dtype=object)[row]
+        for name, of_column, row in zip(by, levels, index, strict=True)
+    }
     places = [name for name in by if name != survey.time]
-    table = pd.DataFrame(index=pd.RangeIndex(n_domains))
-    table["geo"] = texts[places[0]] if places else ""
-    table["time"] = texts[survey.time] if survey.time in texts else _period(survey, used)
-    for name, values in columns.items():
-        if name not in table:
-            table[name] = values
-    rows = zip(*(texts[name] for name in places), strict=True) if places else [("all",)] * n_domains
-    table["domain"] = [" / ".join(row) for row in rows]
-    return table
+    table: dict[str, Any] = {
+        "geo": texts[places[0]] if places else np.full(size, "", dtype=object),
+        "time": texts[survey.time] if survey.time in texts else np.full(size, _period(survey, used), object),
+    }
+    for name, of_column, row in zip(by, levels, index, strict=True):
+        table.setdefault(name, of_column[row])
+    table["domain"] = texts[places[0]] if places else np.full(size, "all", dtype=object)
+    for name in places[1:]:
+        table["domain"] = table["domain"] + " / " + texts[name]
+    return pd.DataFrame(table)
 
 
-def _period(survey: Survey, used: np.ndarray) -> str:
+def _period(survey: Survey, used: np.ndarray | None) -> str:
     """Return the one period of the file, or first/last of the pooled ones."""
     if survey.time is None:
         return ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sae.design_based.estimates import DomainEstimates
 from sae.design_based.indirect_problem import IndirectProblem
@@ -349,7 +349,7 @@ def _interval(
     estimate: np.ndarray, se: np.ndarray, share: bool, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give normal intervals, on the logit scale for shares; none where there is no error."""
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     known = np.isfinite(estimate) & (se > 0)
     if share:
         known &= (estimate > 0) & (estimate < 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta, t
+from scipy.special import betaincinv, stdtrit
 
 __all__ = ["intervals", "korn_graubard"]
 
@@ -69,7 +69,7 @@ def intervals(
     names = np.full(p.size, "", dtype=object)
     in_range = np.isfinite(p) & (n > 0) & (p >= 0.0) & (p <= 1.0)
     plain = np.isfinite(p) & (v > 0) & (df >= 1.0) & (~in_range if share else True)
-    half = t.ppf(0.5 + level / 2, df[plain]) * np.sqrt(v[plain])
+    half = stdtrit(df[plain], 0.5 + level / 2) * np.sqrt(v[plain])
     low[plain], high[plain], names[plain] = p[plain] - half, p[plain] + half, "t"
     if not share:
         return low, high, names
@@ -86,7 +86,7 @@ def intervals(
     names[exact] = np.where(edge[exact], "one-sided Korn-Graubard", "Korn-Graubard")
     smooth = in_range & ~few
     q = p[smooth]
-    half = t.ppf(0.5 + level / 2, df[smooth]) / np.sqrt(effective[smooth] * q * (1 - q))
+    half = stdtrit(df[smooth], 0.5 + level / 2) / np.sqrt(effective[smooth] * q * (1 - q))
     odds = np.log(q / (1 - q))
     low[smooth], high[smooth] = 1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))
     names[smooth] = "logit t"
@@ -126,12 +126,12 @@ def korn_graubard(
     """
     upper = 0.5 + level / 2
     free = np.where(df >= 1.0, df, 1.0)
-    ratio = (t.ppf(upper, np.maximum(n - 1.0, 1.0)) / t.ppf(upper, free)) ** 2
+    ratio = (stdtrit(np.maximum(n - 1.0, 1.0), upper) / stdtrit(free, upper)) ** 2
     size = np.where(df >= 1.0, np.minimum(n, n_eff * ratio), np.minimum(n, 1.0))
     edge = (p == 0.0) | (p == 1.0)
     tail = np.where(edge, 1.0 - level, (1.0 - level) / 2.0)
     cases = size * p
     with np.errstate(invalid="ignore"):
-        low = np.where(p == 0.0, 0.0, beta.ppf(tail, cases, size - cases + 1.0))
-        high = np.where(p == 1.0, 1.0, beta.ppf(1.0 - tail, cases + 1.0, size - cases))
+        low = np.where(p == 0.0, 0.0, betaincinv(cases, size - cases + 1.0, tail))
+        high = np.where(p == 1.0, 1.0, betaincinv(cases + 1.0, size - cases, 1.0 - tail))
     return low, high

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sae.errors import SaeSpecError, name_some
 from sae.quality import Policy, Rule, load_policy
@@ -178,7 +178,7 @@ class HalfWidth(PrecisionRule):
         return frozenset({Measure.HALF_WIDTH})
 
     def bound(self, mean: np.ndarray, unit_variance: np.ndarray, size: np.ndarray) -> np.ndarray:
-        return np.full(len(mean), (self.limit / norm.ppf(0.5 + self.level / 2)) ** 2)
+        return np.full(len(mean), (self.limit / ndtri(0.5 + self.level / 2)) ** 2)
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,25 @@ def linear_gain(
     ----------
     Datta, Ghosh, Steorts and Maples (2011), Test 20, 574–588.
     """
-    direction = sparse.csr_array(direction)
-    return _divided(direction, sparse.csr_array(S.T @ direction) + sparse.diags_array(own))
+    return _gain(S, sparse.csr_array(direction), own)
 
 
 def link_gain(S: sparse.csr_array, slope: np.ndarray) -> sparse.csr_array:
     """Return G = D B (S'D B)^-1 of a shift of the link; B is the pattern of S, D the slope of the link."""
-    direction = sparse.csr_array(_pattern(S).multiply(slope[:, None]))
-    return _divided(direction, sparse.csr_array(S.T @ direction))
+    direction = np.repeat(slope, np.diff(S.indptr))
+    return _gain(S, sparse.csr_array((direction, S.indices, S.indptr), shape=S.shape), np.zeros(S.shape[1]))
+
+
+def _gain(S: sparse.csr_array, direction: sparse.csr_array, own: np.ndarray) -> sparse.csr_array:
+    """Return direction (S' direction + own)^-1."""
+    alone = np.diff(S.indptr).max(initial=0) <= 1 and np.array_equal(S.indices, direction.indices)
+    if not alone or not np.array_equal(S.indptr, direction.indptr):
+        return _divided(direction, sparse.csr_array(S.T @ direction) + sparse.diags_array(own))
+    diagonal = np.bincount(S.indices, S.data * direction.data, S.shape[1]) + own  # no area in two groups
+    if (diagonal == 0).any():
+        raise np.linalg.LinAlgError("singular")
+    values = direction.data * (1.0 / diagonal)[S.indices]
+    return sparse.csr_array((values, S.indices, S.indptr), shape=S.shape)
 
 
 def _divided(direction: sparse.csr_array, gram: sparse.sparray) -> sparse.csr_array:
@@ -160,12 +171,13 @@ def _rake_block(
     theta: np.ndarray, S: sparse.csr_array, target: np.ndarray, method: str
 ) -> tuple[np.ndarray, np.ndarray]:
     B, pairs, at = _pattern(S), *_pairs(S)
+    across, pairs = S.T.tocsr(), pairs.T.tocsr()
     rows, K = np.arange(len(theta)), S.shape[1]
     shift, result = np.zeros_like(theta), theta.copy()
-    norm = (abs(S).T @ np.abs(theta).T).T + np.abs(target)
+    norm = (abs(across) @ np.abs(theta).T).T + np.abs(target)
     floor = np.full(len(theta), np.inf)
     for _ in range(_STEPS):
-        gap = target[rows] - (S.T @ result[rows].T).T
+        gap = target[rows] - (across @ result[rows].T).T
         miss = np.max(np.abs(gap) / norm[rows], axis=1)
         # on to the last digits, where the miss no longer falls
         going = (miss > 5e-13) | ((miss > 1e-16) & (miss < 0.5 * floor[rows]))
@@ -175,7 +187,7 @@ def _rake_block(
             return result, shift
         slope = result[rows] * (1.0 - result[rows]) if method == "logit" else result[rows]
         jacobian = np.zeros((len(rows), K, K))
-        jacobian[:, at[0], at[1]] = (pairs.T @ slope.T).T
+        jacobian[:, at[0], at[1]] = (pairs @ slope.T).T
         try:
             step = np.linalg.solve(jacobian, gap[:, :, None])[:, :, 0]
         except np.linalg.LinAlgError:

@@ -119,7 +119,7 @@ def _contradictions(rows: _Rows, verdict: _Verdict) -> None:
     ends = np.isfinite(rows.low).astype(int) + np.isfinite(rows.high)
     verdict.judge(here & (ends == 1), _SUPPRESSED, "the interval has one end only")
     # a method without intervals leaves the whole column empty
-    given = (ends == 2).any() | np.char.startswith(rows.interval, "none")
+    given = (ends == 2).any() | rows.of_text("interval", lambda text: text.startswith("none"))
     verdict.judge(
         here & (ends == 0) & (rows.se > 0) & given,
         _SUPPRESSED,
@@ -142,7 +142,7 @@ def _notes(rows: _Rows, verdict: _Verdict, doubts: Sequence[str]) -> None:
     above = model & (rows.direct_se > 0) & (rows.se > rows.direct_se * (1 + _ROUNDING))
 
     def why(row: int) -> str:
-        bootstrap = "bootstrap" in rows.mse_method[row]
+        bootstrap = rows.bootstrap[row]
         because = (
             "the bootstrap averages over samples" if bootstrap else "the direct one is itself an estimate"
         )
@@ -153,8 +153,9 @@ def _notes(rows: _Rows, verdict: _Verdict, doubts: Sequence[str]) -> None:
         verdict.judge(model, _GOOD, doubt)
 
 
-def _simulation_error(match: re.Match[str] | None) -> float:
+def _simulation_error(method: str) -> float:
     """Return the relative error of a bootstrap's standard error: as it is stated, else 1 in √(2B)."""
+    match = _REPLICATES.search(method)
     if match is None:
         return 0.0
     return 0.01 * float(match[2]) if match[2] else 1.0 / np.sqrt(2.0 * float(match[1]))
@@ -169,14 +170,15 @@ class _Rows:
         self.estimate, self.se, self.n = (self.number(name) for name in ("estimate", "se", "n"))
         self.low, self.high, self.mse = (self.number(name) for name in ("ci_low", "ci_high", "mse"))
         self.direct_se = self.number("direct_se")
-        self.interval, self.mse_method = self.text("interval"), self.text("mse_method")
-        matches = [_REPLICATES.search(text) for text in self.mse_method]
-        self.simulated = np.array([_simulation_error(match) for match in matches])
+        self.simulated = self.of_text("mse_method", _simulation_error)
+        self.bootstrap = self.of_text("mse_method", lambda text: "bootstrap" in text)
         self._check_records()
         self.absent = ~np.isfinite(self.estimate)
-        self.share = self.text("unit") == "share"
+        self.share = self.of_text("unit", lambda text: text == "share")
         self.direct = (
-            self.text("method") == "direct" if "method" in frame else np.ones(len(frame), dtype=bool)
+            self.of_text("method", lambda text: text == "direct")
+            if "method" in frame
+            else np.ones(len(frame), dtype=bool)
         )
         self.error = self._error(level)
         self.widened = self.error > self.se
@@ -209,7 +211,7 @@ class _Rows:
         df = self.number("df")
         few = (df > 0) & np.isfinite(df)
         quantile[few] = stdtrit(df[few], 0.5 + 0.5 * level)
-        own = np.array([text.replace(", benchmarked", "") == _EXACT for text in self.interval], dtype=bool)
+        own = self.of_text("interval", lambda text: text.replace(", benchmarked", "") == _EXACT)
         by_interval = np.where(own, np.nan, 0.5 * (self.high - self.low) / quantile)
         wider = (self.se > 0) & (by_interval > self.se * (1 + _ROUNDING)) & np.isfinite(by_interval)
         return np.where(wider, by_interval, self.se)
@@ -218,6 +220,13 @@ class _Rows:
         if name not in self._frame:
             return np.full(len(self._frame), np.nan)
         return to_numbers(self._frame, name)
+
+    def of_text(self, name: str, read: Callable[[str], Any]) -> np.ndarray:
+        """Return what `read` makes of a column of text; it is called once for every distinct one."""
+        if name not in self._frame:
+            return np.full(len(self._frame), read(""))
+        codes, levels = pd.factorize(self._frame[name])
+        return np.array([*(read(str(level)) for level in levels), read("")])[codes]  # -1: missing, the last
 
     def text(self, name: str) -> np.ndarray:
         if name not in self._frame:
@@ -287,15 +296,15 @@ class _Verdict:
         flag[rows.absent] = ":"
         publishable = pd.array(self.status < _OPEN, dtype="boolean")
         publishable[self.status == _OPEN] = pd.NA
-        columns = {
-            "reliability": words[self.status],
-            "flag": flag,
-            "reason": ["; ".join(reason) for reason in self.reasons],
-            "policy": [policy.name] * len(flag),
-        }
-        texts = {name: pd.array(values, dtype="string") for name, values in columns.items()}
-        table = pd.DataFrame({**texts, "publishable": publishable})
-        return table[["reliability", "flag", "publishable", "reason", "policy"]]
+        return pd.DataFrame(
+            {
+                "reliability": pd.array(words[self.status], dtype="string"),
+                "flag": pd.array(flag, dtype="string"),
+                "publishable": publishable,
+                "reason": pd.array(["; ".join(reason) for reason in self.reasons], dtype="string"),
+                "policy": pd.array(np.full(len(flag), policy.name, dtype=object), dtype="string"),
+            }
+        )
 
 
 def _apply(rule: Rule, limits: Any, rows: _Rows, verdict: _Verdict) -> None:

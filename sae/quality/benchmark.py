@@ -15,18 +15,17 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, name_some
-from sae.literals import BenchmarkMethod
+from sae.literals import PLAUSIBLE, BenchmarkMethod
 from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.quality.adjust import linear_gain, link_gain, moved, rake
 from sae.quality.constraints import Constraints, constraints_of, independent, unreachable
 from sae.specs import one_of
-from sae.tables import label_text, to_numbers
+from sae.tables import labels, to_numbers
 
 __all__ = ["Benchmark", "benchmark_estimates"]
 
 _LINKS = ("ratio", "logit")
 _NAMED = 12  # groups that a message names
-PLAUSIBLE = (0.5, 2.0)  # factors that a known figure moves an estimate by
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +255,8 @@ def benchmark_estimates(
     0.583
     """
     _check_options(method, mse, target_variance, soft, factor_range)
-    names = np.asarray([label_text(domain) for domain in domains], dtype=object)
+    listed = domains if isinstance(domains, pd.Series) else pd.Series(list(domains), dtype="object")
+    names = labels(listed).to_numpy(dtype=object)
     estimate, weights = _vector(estimate, "estimate", names), _vector(weights, "weight", names)
     everything = constraints_of(weights, groups, targets, target_variance, names, mean=mean)
     touched = everything.touched
@@ -304,8 +304,8 @@ def _moves(
     Where a group holds estimates of both signs its figure may be near 0: the change then counts by the mean
     size of the estimates, which is the same where all have one sign.
     """
-    S = sparse.csc_array(constraints.weights)
-    before, after, size = S.T @ estimate, S.T @ result, S.T @ np.abs(estimate)
+    S = constraints.weights.T.tocsr()
+    before, after, size = S @ estimate, S @ result, S @ np.abs(estimate)
     whole = np.abs(before) if by_factor else size
     change = np.sign(before) * (after - before)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -315,9 +315,11 @@ def _moves(
 
 
 def _check_factors(moves: pd.DataFrame, factor_range: tuple[float, float], mean: bool) -> None:
-    bad = moves[~moves["factor"].between(*factor_range)]
-    if bad.empty:
+    factor = moves["factor"].to_numpy()
+    beyond = ~((factor >= factor_range[0]) & (factor <= factor_range[1]))
+    if not beyond.any():
         return
+    bad = moves[beyond]
     named = [
         f"{label} from {before:.4g} to {after:.4g} (× {factor:.3g}, {rows} rows)"
         for label, rows, before, after, factor in bad.itertuples(name=None)
@@ -335,9 +337,13 @@ def _check_factors(moves: pd.DataFrame, factor_range: tuple[float, float], mean:
 
 def _vector(values: Any, what: str, names: np.ndarray) -> np.ndarray:
     """Return one number per area, missing ones as nan."""
-    column = pd.Series(values).reset_index(drop=True)
+    column = values if isinstance(values, np.ndarray) else pd.Series(values).reset_index(drop=True)
     if len(column) != len(names):
         raise SaeInputError(f"There are {len(names)} areas, but {len(column)} values of the {what}.")
+    if isinstance(column, np.ndarray):
+        if column.dtype == np.float64 and column.ndim == 1:
+            return column
+        column = pd.Series(column)
     return to_numbers(column.to_frame(what), what, names=names)
 
 
@@ -437,7 +443,7 @@ def _by_line(
     S, touched = constraints.weights, constraints.touched
     weights = np.where(touched, weights, 1.0)
     if method == "difference":
-        direction = S.multiply(1 / weights[:, None])
+        direction = _rows_scaled(S, 1 / weights)
     else:
         mse = np.asarray(mse, dtype=float)
         own = np.diagonal(mse) if mse.ndim == 2 else mse
@@ -449,7 +455,7 @@ def _by_line(
         if method == "optimal" and mse.ndim == 2:
             direction = np.where(touched[:, None], (S.T @ mse).T, 0.0)
         else:
-            direction = S.multiply((own if method == "optimal" else own / weights)[:, None])
+            direction = _rows_scaled(S, own if method == "optimal" else own / weights)
     try:
         gain = linear_gain(S, direction, constraints.variance if soft else np.zeros(len(constraints.target)))
     except np.linalg.LinAlgError:
@@ -462,6 +468,11 @@ def _by_line(
     if not soft:  # a second step takes away the rounding of the first
         result = moved(result, S, constraints.target[None], gain)
     return result[0], result[0] - estimate, np.ones_like(estimate), gain
+
+
+def _rows_scaled(S: sparse.csr_array, factor: np.ndarray) -> sparse.csr_array:
+    values = S.data * np.repeat(factor, np.diff(S.indptr))
+    return sparse.csr_array((values, S.indices, S.indptr), shape=S.shape)
 
 
 def _check_options(

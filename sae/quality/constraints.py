@@ -105,8 +105,8 @@ def _of_column(
     mean: bool,
     lead: str,
 ) -> Constraints:
-    column = labels(pd.Series(list(groups), dtype="object"), keep_missing=True)
-    codes, levels = pd.factorize(column, use_na_sentinel=True)
+    given = groups if isinstance(groups, pd.Series) else pd.Series(list(groups), dtype="object")
+    codes, levels = pd.factorize(labels(given, keep_missing=True).to_numpy(dtype=object))
     if len(codes) != len(names):
         raise SaeInputError(f"There are {len(names)} areas, but {len(codes)} labels of their groups.")
     outside = codes < 0
@@ -130,7 +130,8 @@ def _of_column(
         )
     sizes = np.bincount(codes, minlength=len(levels))
     left = {f"{lead}{level}": int(n) for level, n in zip(levels, sizes, strict=True) if level not in figures}
-    place = np.array([known.index(level) if level in figures else -1 for level in levels], dtype=np.intp)
+    order = {level: k for k, level in enumerate(known)}
+    place = np.array([order.get(level, -1) for level in levels], dtype=np.intp)
     codes = place[codes]
     rows = np.flatnonzero(codes >= 0)
     used, codes = weights[rows], codes[rows]
@@ -156,6 +157,8 @@ def figures_by_label(figures: Any, what: str) -> dict[str, Any]:
             f"The {what}s are {str(figures)[:60]!r}, not figures by label.",
             hint="Give a mapping of label to figure.",
         )
+    if isinstance(figures, Mapping) and all(isinstance(key, str) and key.isascii() for key in figures):
+        return {str(key): value for key, value in figures.items()}
     column = labels(pd.Series(list(figures.keys()), dtype="object"), keep_missing=True)
     if column.isna().any():
         raise SaeInputError(
@@ -174,7 +177,8 @@ def figures_by_label(figures: Any, what: str) -> dict[str, Any]:
 
 def _figures(groups: list[str], levels: list[str], figures: Mapping[str, Any], what: str) -> np.ndarray:
     """Return the figures of `groups`, of the `levels` that there are."""
-    unused = [label for label in figures if label not in set(levels)]
+    known = set(levels)
+    unused = [label for label in figures if label not in known]
     without = [group for group in groups if group not in figures]
     if without or unused:
         parts = [f"no {what} is given for {name_some(without)}"] if without else []

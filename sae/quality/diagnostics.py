@@ -5,11 +5,15 @@ Rows without a direct estimate take no part; every result says on how many areas
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
-from sae.errors import SaeInputError
+from sae.errors import SaeInputError, SaeWarning
+from sae.numerics.inference.normality import LARGEST, shapiro_wilk
+from sae.numerics.inference.tails import normal_quantile
 
 __all__ = [
     "BiasTest",
@@ -25,6 +29,8 @@ __all__ = [
     "goodness_of_fit",
     "residual_normality",
 ]
+
+_NORMAL_95 = float(normal_quantile(np.array([0.975]))[0])
 
 
 @dataclass(frozen=True)
@@ -138,8 +144,6 @@ def bias_test(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray | None =
     >>> round(test.slope, 2), test.df
     (0.96, 2)
     """
-    from scipy.stats import f as f_distribution
-
     columns = [direct, model] if vardir is None else [direct, model, vardir]
     y, x, *variances = _complete(columns, 4, "The bias test")
     weights = 1 / variances[0] if variances else np.ones(len(y))
@@ -154,7 +158,7 @@ def bias_test(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray | None =
     gap = beta - np.array([0.0, 1.0])
     statistic = float(gap @ gram @ gap / (2 * sigma2)) if sigma2 > 0 else (0.0 if not gap.any() else np.inf)
     se = np.sqrt(sigma2 * np.diag(np.linalg.inv(gram)))
-    p_value = float(f_distribution.sf(statistic, 2, df))
+    p_value = (1.0 + 2.0 * statistic / df) ** (-0.5 * df)  # of F with 2 and df degrees of freedom
     return BiasTest(
         float(beta[0]), float(se[0]), float(beta[1]), float(se[1]), statistic, df, p_value, len(y)
     )
@@ -182,11 +186,11 @@ def goodness_of_fit(
     >>> round(fit.w, 10), fit.df, round(fit.critical, 4)
     (5.0, 2, 5.9915)
     """
-    from scipy.stats import chi2
-
     y, x, v, m = _complete([direct, model, vardir, mse], 1, "The goodness of fit")
     w = float(np.sum((y - x) ** 2 / (v + m)))
-    return GoodnessOfFit(w, len(y), float(chi2.ppf(0.95, len(y))), float(chi2.sf(w, len(y))))
+    return GoodnessOfFit(
+        w, len(y), float(scipy.special.chdtri(len(y), 0.05)), float(scipy.special.chdtrc(len(y), w))
+    )
 
 
 def coverage(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray) -> Coverage:
@@ -209,12 +213,12 @@ def coverage(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.
     >>> sae.quality.coverage(direct, estimate, np.full(2, 4e-4), np.full(2, 1e-4)).overlapping
     1
     """
-    from scipy.stats import binomtest, norm
-
     y, x, v, m = _complete([direct, model, vardir, mse], 1, "The coverage of intervals")
-    z = norm.ppf(0.975) * np.sqrt(v + m) / (np.sqrt(v) + np.sqrt(m))
+    z = _NORMAL_95 * np.sqrt(v + m) / (np.sqrt(v) + np.sqrt(m))
     hits = int(np.sum(np.abs(y - x) <= z * (np.sqrt(v) + np.sqrt(m))))
-    return Coverage(hits / len(y), 0.95, hits, len(y), float(binomtest(hits, len(y), 0.95).pvalue))
+    return Coverage(
+        hits / len(y), 0.95, hits, len(y), float(scipy.stats.binomtest(hits, len(y), 0.95).pvalue)
+    )
 
 
 def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se: float) -> Calibration:
@@ -237,8 +241,6 @@ def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se
     >>> sae.quality.calibration(np.array([0.4, 0.6]), np.array([0.5, 0.5]), 0.52, 0.02).agrees
     True
     """
-    from scipy.stats import norm
-
     missing = int(np.sum(~np.isfinite(np.asarray(model) * np.asarray(weights))))
     if missing:
         raise SaeInputError(
@@ -248,7 +250,7 @@ def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se
     gap = total - direct
     z = gap / direct_se if direct_se > 0 else np.inf * np.sign(gap) if gap else 0.0
     relative = gap / direct if direct else np.nan
-    return Calibration(total, float(direct), gap, float(relative), float(z), bool(abs(z) <= norm.ppf(0.975)))
+    return Calibration(total, float(direct), gap, float(relative), float(z), bool(abs(z) <= _NORMAL_95))
 
 
 def gain(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray) -> Gain:
@@ -287,15 +289,20 @@ def residual_normality(residuals: np.ndarray) -> Normality:
     >>> sae.quality.residual_normality(np.array([-1.2, -0.4, 0.1, 0.3, 1.1])).n
     5
     """
-    from scipy.stats import kurtosis, shapiro, skew
-
     (values,) = _complete([residuals], 3, "The test of normality")
     if np.ptp(values) == 0:
         raise SaeInputError("The test of normality needs residuals that differ; all are equal.")
-    statistic, p_value = shapiro(values)
-    return Normality(
-        float(statistic), float(p_value), float(skew(values)), float(kurtosis(values)), len(values)
-    )
+    if len(values) > LARGEST:
+        warnings.warn(
+            f"The p-value of the test of normality is approximate beyond {LARGEST:,} values: "
+            f"there are {len(values):,}.",
+            SaeWarning,
+            stacklevel=2,
+        )
+    statistic, p_value = shapiro_wilk(values)
+    deviations = values - values.mean()
+    second, third, fourth = (float(np.mean(deviations**power)) for power in (2, 3, 4))
+    return Normality(statistic, p_value, third / second**1.5, fourth / second**2 - 3.0, len(values))
 
 
 def _complete(columns: list[np.ndarray], least: int, what: str) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from math import isfinite
 from numbers import Real
@@ -246,6 +247,7 @@ def _load(policy: Any, folder: Path, bases: tuple[str, ...]) -> Policy:
     return _shipped(str(policy))
 
 
+@cache
 def _shipped(name: str) -> Policy:
     file = files("sae.quality") / "policies" / f"{name}.toml"
     return _from_mapping(_parse(file.read_bytes(), file.name), name, Path(), ())

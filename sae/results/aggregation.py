@@ -12,7 +12,7 @@ from scipy import sparse
 from sae.errors import SaeInputError, name_some
 from sae.quality.constraints import figures_by_label
 from sae.results.draws import SumEnds
-from sae.tables import EstimateTable, joined_labels, labels, to_numbers
+from sae.tables import EstimateTable, labels, to_numbers
 
 __all__ = ["aggregate_table", "row_weights"]
 
@@ -28,7 +28,7 @@ def row_weights(
         If a weight is no number, or a domain has none.
     """
     if isinstance(weights, str):
-        return to_numbers(pd.DataFrame({weights: column(weights)}), weights, names=frame["domain"])
+        return to_numbers(column(weights).to_frame(weights), weights, names=frame["domain"])
     domains = frame["domain"]
     given = figures_by_label(weights, "weight")
     absent = [name for name in domains if name not in given]
@@ -66,36 +66,49 @@ def aggregate_table(
     share : bool
         Whether the intervals end at 0 and 1.
     """
-    keys = pd.DataFrame({name: labels(pd.Series(values)) for name, values in columns.items()})
-    units = keys.drop_duplicates().sort_values(list(columns), kind="stable").reset_index(drop=True)
-    place = {key: k for k, key in enumerate(units.itertuples(index=False, name=None))}
-    codes = np.array([place[key] for key in keys.itertuples(index=False, name=None)])
+    units, codes = _units({name: labels(pd.Series(values)) for name, values in columns.items()})
+    size = len(units[by[0]])
     values = np.ones(len(frame)) if weights is None else weights / np.bincount(codes, weights)[codes]
-    shape = (len(units), len(frame))
-    sums = sparse.csr_array((values, (codes, np.arange(len(frame)))), shape=shape)
-    ones = sparse.csr_array((np.ones(len(frame)), (codes, np.arange(len(frame)))), shape=shape)
-    estimate, mse, (low, high, interval, joint) = combine(sums)
+    shape, rows = (size, len(frame)), np.arange(len(frame))
+    estimate, mse, (low, high, interval, joint) = combine(
+        sparse.csr_array((values, (codes, rows)), shape=shape)
+    )
     if share:
         low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
     n = to_numbers(frame, "n")
-    counts = ones @ np.where(np.isfinite(n), n, 0.0)
-    known = ones @ np.isfinite(n).astype(float) == ones.sum(axis=1)
+    known = np.isfinite(n)
+    counts = np.bincount(codes, np.where(known, n, 0.0), size)
+    counts[np.bincount(codes[~known], minlength=size) > 0] = np.nan
+    sampled = frame["in_sample"].to_numpy(dtype=bool)
     first = {
         name: frame[name].iloc[0] for name in ("indicator", "definition", "unit", "model", "run", "method")
     }
-    method = f"{first.pop('method')}, aggregated"
-    table = units.assign(
+    first["method"] += ", aggregated"
+    text = units[by[0]]
+    for name in by[1:]:
+        text = text + " / " + units[name]
+    table = {
+        **units,
         **first,
-        method=method,
-        geo=units[by[0]],
-        domain=joined_labels(units, by),
-        n=pd.array(np.where(known, counts, np.nan)).astype("Int64"),
-        estimate=estimate,
-        mse=mse,
-        ci_low=low,
-        ci_high=high,
-        interval=interval,
-        in_sample=(ones @ frame["in_sample"].to_numpy(dtype=float)) > 0,
-        mse_method=[f"{name} matrix" for name in joint],
-    )
+        "geo": units[by[0]],
+        "domain": text,
+        "n": counts,
+        "estimate": estimate,
+        "mse": mse,
+        "ci_low": low,
+        "ci_high": high,
+        "interval": interval,
+        "in_sample": np.bincount(codes[sampled], minlength=size) > 0,
+        "mse_method": joint + " matrix",
+    }
     return EstimateTable.from_mse(table, tuple(name for name in columns if name != "time"))
+
+
+def _units(keys: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the combinations of labels that occur, in sorted order, and the place of every row's."""
+    texts = {name: column.to_numpy(dtype=object) for name, column in keys.items()}
+    places = np.zeros(len(next(iter(texts.values()))), dtype=np.intp)
+    for text in texts.values():
+        codes, levels = pd.factorize(text, sort=True)
+        _, first, places = np.unique(places * len(levels) + codes, return_index=True, return_inverse=True)
+    return {name: text[first] for name, text in texts.items()}, places

@@ -11,7 +11,7 @@ import pandas as pd
 from sae.errors import SaeSpecError, name_some
 from sae.quality import Benchmark
 from sae.quality.constraints import figure, figures_by_label
-from sae.tables import EstimateTable, cv_of, label_text, labels
+from sae.tables import EstimateTable, cv_of, labels
 
 __all__ = ["benchmarked_table", "check_kind", "column_names", "target_groups"]
 
@@ -25,7 +25,7 @@ def target_groups(
     targets: Any,
     what: str = "target",
 ) -> tuple[Any, dict[Any, Any]]:
-    """Return the labels of the groups (a list, or one list per column) and the figures by label.
+    """Return the labels of the groups (one per row, or a column by name) and the figures by label.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def target_groups(
                 f"Some {what}s are figures by label, those of {name_some(plain)} are not.",
                 hint='Give each column its figures: {"country": {"AT": ...}, "birth": {"foreign": ...}}.',
             )
-        columns = {name: column(name).astype("object").tolist() for name in dict(targets)}
+        columns = {name: column(name) for name in dict(targets)}
         return columns, {name: dict(figures) for name, figures in dict(targets).items()}
     given = figures_by_label(targets, what)
     if within is None:
@@ -75,7 +75,7 @@ def target_groups(
 
 def _one_figure(
     size: int, column: Callable[[str], pd.Series], within: Any, target: Any, what: str
-) -> tuple[list[Any], dict[Any, float]]:
+) -> tuple[Any, dict[Any, float]]:
     if target is None or isinstance(target, str) or not np.isscalar(target):
         raise SaeSpecError(
             f"A benchmark needs its {what}s, not {str(target)[:60]!r}.",
@@ -86,18 +86,23 @@ def _one_figure(
     if within is None:
         return ["all rows"] * size, {"all rows": value}
     groups = _groups(column, within)
-    names = list(dict.fromkeys(map(label_text, groups)))
+    names = list(groups.dropna().unique())
     if len(names) > 1:
         raise SaeSpecError(
             f"There is one {what}, but within= makes {len(names)} groups: {name_some(names)}.",
             hint=f"Give a {what} for each of them by its label, or leave within= out.",
         )
-    return groups, {names[0]: value}
+    return groups, dict.fromkeys(names, value)
 
 
-def _groups(column: Callable[[str], pd.Series], within: Any) -> list[Any]:
-    members = [column(name).astype("object").tolist() for name in column_names(within, "within")]
-    return members[0] if len(members) == 1 else list(zip(*members, strict=True))
+def _groups(column: Callable[[str], pd.Series], within: Any) -> pd.Series:
+    """Return the label of the group of every row, missing where a part of it is."""
+    names = column_names(within, "within")
+    parts = [labels(column(name), keep_missing=True).reset_index(drop=True) for name in names]
+    text = parts[0]
+    for part in parts[1:]:
+        text = text + " / " + part
+    return text
 
 
 def column_names(given: Any, option: str) -> list[str]:
@@ -127,8 +132,8 @@ def check_kind(frame: pd.DataFrame, share: bool, *, weighted: bool, total: bool)
     """
     if not isinstance(total, bool):
         raise SaeSpecError(f"total = {total!r} is no truth value.", hint="Write total=True, or leave it out.")
-    totals = bool(frame["definition"].str.startswith("total of ").any())
-    units = sorted(set(frame["unit"]) & set(_NO_SUMS)) or (["share"] if share else [])
+    totals = any(text.startswith("total of ") for text in frame["definition"].unique())
+    units = sorted(set(frame["unit"].unique()) & set(_NO_SUMS)) or (["share"] if share else [])
     if weighted and (total or totals):
         raise SaeSpecError(
             "Totals add up to their target; weights, which make a mean, have no meaning with them.",
@@ -174,11 +179,17 @@ def benchmarked_table(
         ci_low=np.where(touched, low, frame["ci_low"].to_numpy()),
         ci_high=np.where(touched, high, frame["ci_high"].to_numpy()),
         benchmark_factor=np.where(touched, factor, frame["benchmark_factor"].to_numpy()),
-        interval=frame["interval"] + np.where(touched, ", benchmarked", ""),
-        mse_method=frame["mse_method"] + np.where(touched, ", benchmarked", ""),
+        interval=_marked(frame["interval"], touched),
+        mse_method=_marked(frame["mse_method"], touched),
         reliability="",
         flag="e",
-        publishable=pd.NA,
+        publishable=pd.arrays.BooleanArray(np.zeros_like(touched), np.ones_like(touched)),
         reason="",
         policy="",
     )
+
+
+def _marked(texts: pd.Series, touched: np.ndarray) -> pd.Series:
+    """Return texts that say what was benchmarked."""
+    marked = texts + ", benchmarked"
+    return marked if touched.all() else marked.where(touched, texts)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from sae.tables.texts import Texts
+
 __all__ = ["FittedData"]
 
 
@@ -27,8 +29,8 @@ class FittedData:
         Names of the columns of `X`.
     sampled : ndarray of bool, shape (M,)
         Rows of the estimate table with an observation.
-    labels : ndarray of str, shape (M,)
-        Names of these rows.
+    names : Texts or ndarray of str, shape (M,)
+        Names of these rows; `labels` has them as an array.
     row : ndarray of int, shape (n,)
         Row of the estimate table of each observation.
     fit : ndarray of int, shape (M,)
@@ -42,7 +44,7 @@ class FittedData:
     X: np.ndarray
     columns: tuple[str, ...]
     sampled: np.ndarray
-    labels: np.ndarray
+    names: Texts | np.ndarray
     row: np.ndarray
     fit: np.ndarray
     scale: str = "identity"
@@ -55,6 +57,11 @@ class FittedData:
                 view.flags.writeable = False
                 object.__setattr__(self, field.name, view)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Names of the rows of the estimate table, shape (M,)."""
+        return np.asarray(self.names, dtype=object)
+
     @classmethod
     def of_areas(
         cls,
@@ -63,7 +70,7 @@ class FittedData:
         X: np.ndarray,
         columns: tuple[str, ...],
         sampled: np.ndarray,
-        labels: np.ndarray,
+        names: Texts | np.ndarray,
         *,
         fit: np.ndarray | None = None,
         scale: str = "identity",
@@ -83,7 +90,7 @@ class FittedData:
             X,
             columns,
             sampled,
-            labels,
+            names,
             np.arange(len(outcome)),
             np.zeros(len(outcome), dtype=np.int64) if fit is None else fit,
             scale,

@@ -8,12 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.special import ndtri, stdtrit
+import scipy
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.joint_error import JointError
-from sae.numerics.inference.joint_mixture import JointMixture
 from sae.numerics.inference.transforms import TRANSFORMS, Transform
 from sae.numerics.random.streams import normals, seed_of, stream_keys
 from sae.results.intervals import Interval, IntervalKind, JointPosterior
@@ -65,7 +63,7 @@ class DrawSource(Protocol):
 
     def ends(
         self,
-        weights: sparse.csr_array,
+        weights: scipy.sparse.csr_array,
         predictions: np.ndarray,
         mse: np.ndarray,
         level: float,
@@ -90,7 +88,9 @@ def normal_ends(
 ) -> SumEnds:
     """Return the ends of Student's t, or the normal, on mean squared errors that are called `name`."""
     upper = 0.5 + 0.5 * level
-    half = float(stdtrit(freedom, upper) if np.isfinite(freedom) else ndtri(upper)) * np.sqrt(mse)
+    half = float(
+        scipy.special.stdtrit(freedom, upper) if np.isfinite(freedom) else scipy.special.ndtri(upper)
+    ) * np.sqrt(mse)
     texts = (np.full(len(mse), text, dtype=object) for text in (f"normal on the {name}", name))
     return SumEnds(estimate - half, estimate + half, *texts)
 
@@ -134,7 +134,7 @@ class NormalDraws:
     error : JointError
         Their joint error, on that scale.
     transform : Transform
-    labels : tuple of str
+    labels : sequence of str
         Names of the areas' random streams.
     shared_labels : tuple of str
         Names of the coefficients' streams.
@@ -145,7 +145,7 @@ class NormalDraws:
     centre: np.ndarray
     error: JointError
     transform: Transform
-    labels: tuple[str, ...]
+    labels: Sequence[str]
     shared_labels: tuple[str, ...]
     predictor: str = "EBLUP"
 
@@ -188,7 +188,7 @@ class NormalDraws:
 
     def ends(
         self,
-        weights: sparse.csr_array,
+        weights: scipy.sparse.csr_array,
         predictions: np.ndarray,
         mse: np.ndarray,
         level: float,
@@ -268,7 +268,7 @@ class IntervalDraws:
             If a fit has so few areas that nothing is known about its variance; its rows are named.
         """
         if self.none.any():
-            names = [self.normal.labels[row].replace("\x1f", " / ") for row in np.flatnonzero(self.none)]
+            names = [self.normal.labels[int(row)].replace("\x1f", " / ") for row in np.flatnonzero(self.none)]
             raise SaeInputError(
                 f"No joint draws: {len(names)} rows have no interval, as their fit has too few areas to tell "
                 f"its variance ({name_some(names)}).",
@@ -285,7 +285,7 @@ class IntervalDraws:
 
     def ends(
         self,
-        weights: sparse.csr_array,
+        weights: scipy.sparse.csr_array,
         predictions: np.ndarray,
         mse: np.ndarray,
         level: float,
@@ -329,6 +329,8 @@ class IntervalDraws:
 
     def reported(self, part: _Part) -> JointPosterior:
         """Return the posterior of a part on the reported scale."""
+        from sae.numerics.inference.joint_mixture import JointMixture
+
         posterior = part.posterior()
         if isinstance(posterior, JointMixture):
             posterior = posterior.reported(TRANSFORMS[self.normal.transform.name])
@@ -374,15 +376,18 @@ def same_source(
     everywhere = (
         np.unique(np.concatenate([part.rows for part in parts])) if parts else np.array([], dtype=int)
     )
-    empty = sparse.csr_array((len(everywhere), 0))
-    rest = joint.replaced([(everywhere, JointError(np.zeros(len(everywhere)), empty, empty, empty))])
+    rest = joint.replaced([(everywhere, _nothing(len(everywhere)))])
     source = IntervalDraws(normal, rest, tuple(parts), none, factor, shift)
-    found = [(part.rows, source.reported(part).error(predictions[part.rows])) for part in parts]
-    return joint.replaced(found), source
+
+    def whole() -> JointError:
+        found = [(part.rows, source.reported(part).error(predictions[part.rows])) for part in parts]
+        return joint.replaced(found)
+
+    return JointError.later(whole), source
 
 
 def _nothing(size: int) -> JointError:
-    empty = sparse.csr_array((size, 0))
+    empty = scipy.sparse.csr_array((size, 0))
     return JointError(np.zeros(size), empty, empty, empty)
 
 
@@ -419,7 +424,7 @@ class PosteriorDraws:
 
     def ends(
         self,
-        weights: sparse.csr_array,
+        weights: scipy.sparse.csr_array,
         predictions: np.ndarray,
         mse: np.ndarray,
         level: float,

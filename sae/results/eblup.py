@@ -109,22 +109,23 @@ def eblup_result(
     record : RunRecord
     """
     low, high, interval = holding(eblup.estimate, eblup.low, eblup.high, eblup.interval)
-    table = rows.table.assign(
-        estimate=eblup.estimate,
-        mse=eblup.mse,
-        ci_low=low,
-        ci_high=high,
-        interval=interval,
-        prior=eblup.prior,
-        gamma=eblup.gamma,
-        in_sample=data.sampled,
-        mse_method=eblup.mse_method,
-        method=record.method,
-        model=record.label or spec.label,
-        run=record.run,
-    )
+    columns = {
+        **rows.columns,
+        "estimate": eblup.estimate,
+        "mse": eblup.mse,
+        "ci_low": low,
+        "ci_high": high,
+        "interval": interval,
+        "prior": eblup.prior,
+        "gamma": eblup.gamma,
+        "in_sample": data.sampled,
+        "mse_method": eblup.mse_method,
+        "method": record.method,
+        "model": record.label or spec.label,
+        "run": record.run,
+    }
     return Result(
-        estimates=EstimateTable.from_mse(table, rows.groups),
+        estimates=EstimateTable.from_mse(columns, rows.groups),
         coefficients=eblup.tables.coefficients,
         variance_components=eblup.tables.variance_components,
         diagnostics=eblup.tables.diagnostics,

@@ -6,21 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property, partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy import sparse
-from scipy.special import stdtrit
+import scipy
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.fay_herriot.mixture import area_mixture, joint_mixture
-from sae.numerics.fay_herriot.posterior import Areas, Nodes, place_nodes
 from sae.numerics.inference.joint_error import JointError
-from sae.numerics.inference.joint_mixture import JointMixture
-from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, SPARE
-from sae.numerics.spacetime.posterior import AreaField
-from sae.samplers.gaussian_field import GaussianField, gaussian_field
+from sae.numerics.inference.tails import student_quantile
+
+if TYPE_CHECKING:
+    from sae.numerics.fay_herriot.posterior import Areas, Nodes
+    from sae.numerics.inference.joint_mixture import JointMixture
+    from sae.numerics.inference.mixture import Mixture
+    from sae.numerics.spacetime.area_field import AreaField
+    from sae.samplers.gaussian_field import GaussianField
 
 __all__ = [
     "FEW_AREAS",
@@ -44,7 +45,7 @@ _FLAT = (("flat-variance", FLAT_VARIANCE), ("flat-sd", FLAT_SD))  # the second w
 class JointPosterior(Protocol):
     """The joint posterior that intervals are quantiles of: `JointMixture`, or that of a field."""
 
-    def sums(self, weights: sparse.csr_array) -> Mixture:
+    def sums(self, weights: scipy.sparse.csr_array) -> Mixture:
         """Return the posterior of weighted sums of rows."""
 
     def error(self, centre: np.ndarray) -> JointError:
@@ -125,13 +126,13 @@ def t_interval(estimate: np.ndarray, mse: np.ndarray, freedom: int, level: float
         Areas with a sample less coefficients.
     level : float
     """
-    half = float(stdtrit(freedom, 1.0 - 0.5 * (1.0 - level))) * np.sqrt(mse)
+    half = student_quantile(1.0 - 0.5 * (1.0 - level), freedom) * np.sqrt(mse)
     return Interval(estimate - half, estimate + half, IntervalKind.T)
 
 
 def holding(
     estimate: np.ndarray, low: np.ndarray, high: np.ndarray, name: str | np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, str | np.ndarray]:
     """Move the ends of intervals that do not hold their estimate to it, and say so in their names.
 
     Equal tails hold the median; an estimate at one value of the variance, or the mean of a skew posterior,
@@ -145,10 +146,14 @@ def holding(
 
     Returns
     -------
-    low, high, name : ndarray, shape (M,)
+    low, high : ndarray, shape (M,)
+    name : str or ndarray, shape (M,)
+        As it was given, where no interval is moved.
     """
     with np.errstate(invalid="ignore"):
         below, above = estimate < low, estimate > high
+    if not (below.any() or above.any()):
+        return low, high, name
     names = np.full(len(estimate), name, dtype=object) if isinstance(name, str) else name
     return (
         np.where(below, estimate, low),
@@ -206,6 +211,9 @@ def posterior_intervals(
 
     Arguments are as of `area_intervals`.
     """
+    from sae.numerics.fay_herriot.mixture import area_mixture
+    from sae.numerics.fay_herriot.posterior import Areas, place_nodes
+
     p, m = X.shape[0], int(sampled.sum())
     tail = 0.5 * (1.0 - level)
     for prior, code in _FLAT:
@@ -223,6 +231,8 @@ def posterior_intervals(
 
 
 def _joint(nodes: Nodes, areas: Areas, rest_variance: np.ndarray | float) -> JointMixture:
+    from sae.numerics.fay_herriot.mixture import joint_mixture
+
     joint = joint_mixture(nodes, areas)
     return joint.widened(np.broadcast_to(rest_variance, joint.means.shape[1:]))
 
@@ -248,6 +258,8 @@ def field_intervals(
     sampled : ndarray of bool, shape (M,)
     level : float
     """
+    from sae.samplers.gaussian_field import gaussian_field
+
     freedom = _between_freedom(X[sampled], area[sampled])
     tails = np.array([0.5 * (1.0 - level), 0.5 * (1.0 + level)])
     for prior, code in _FLAT:
@@ -286,7 +298,9 @@ class _Field:
     def covariance_root(self) -> np.ndarray:
         return self.field.shared()
 
-    def sums(self, weights: sparse.csr_array) -> Mixture:
+    def sums(self, weights: scipy.sparse.csr_array) -> Mixture:
+        from sae.numerics.inference.mixture import Mixture
+
         mean, _ = self.field.moments()
         sd = np.sqrt(((weights @ self.covariance_root) ** 2).sum(axis=1))
         return Mixture(np.ones(1), (weights @ mean)[None], sd[None])
@@ -294,7 +308,7 @@ class _Field:
     def error(self, centre: np.ndarray) -> JointError:
         mean, sd = self.field.moments()
         root = np.column_stack([self.covariance_root, mean - centre])
-        return JointError.of_root(sparse.csr_array(root), sd**2 + (mean - centre) ** 2)
+        return JointError.of_root(scipy.sparse.csr_array(root), sd**2 + (mean - centre) ** 2)
 
     def values(self, n: int, seed: int, labels: Sequence[str]) -> np.ndarray:
         return self.field.values(n, seed)

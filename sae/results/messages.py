@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtr
+import scipy
 
 from sae.errors import (
     BoundaryVarianceWarning,
@@ -20,6 +20,7 @@ from sae.errors import (
 from sae.results.data import FittedData
 from sae.results.record import Message
 from sae.specs.design import outside_range
+from sae.tables.texts import Texts
 
 __all__ = [
     "boundary",
@@ -41,7 +42,7 @@ _INFLATION = 100.0  # a coefficient's variance this many times that with uncorre
 
 
 def extrapolation(
-    outside: np.ndarray, columns: Sequence[str], names: np.ndarray, others: int, what: str
+    outside: np.ndarray, columns: Sequence[str], names: Texts | np.ndarray, others: int, what: str
 ) -> list[Message]:
     """Name the rows whose covariates lie outside the range of their fit.
 
@@ -51,7 +52,7 @@ def extrapolation(
         See `outside_range`.
     columns : sequence of str
         Names of the p columns.
-    names : ndarray of str, shape (M,)
+    names : Texts or ndarray of str, shape (M,)
     others : int
         Number of rows of which this could have been so.
     what : str
@@ -63,7 +64,7 @@ def extrapolation(
     guilty = [columns[int(j)] for j in np.flatnonzero(outside.any(axis=0))]
     text = (
         f"Covariates lie outside the range of the fit ({name_some(guilty)}) in {int(rows.sum())} of {others} "
-        f"{what}: {name_some(names[rows])}."
+        f"{what}: {name_some(names[np.asarray(rows)])}."
     )
     return [Message(text, ExtrapolationWarning)]
 
@@ -83,13 +84,17 @@ def collinearity(X: np.ndarray, columns: Sequence[str], where: str = "") -> list
     ----------
     Belsley, Kuh and Welsch (1980), Regression Diagnostics, section 3.1.
     """
-    centred = X - X.mean(axis=0) if np.ptp(X, axis=0).min(initial=np.inf) == 0.0 else X
-    width = np.sqrt((centred**2).sum(axis=0))
-    varying = np.flatnonzero(width > 1e-12 * np.abs(X).max(axis=0, initial=0.0) * np.sqrt(len(X)))
+    XT = np.ascontiguousarray(X.T)
+    low, high = XT.min(axis=1, initial=np.inf), XT.max(axis=1, initial=-np.inf)
+    if len(XT) < 2 + (constant := bool((high == low).any())):
+        return []
+    centred = XT - XT.mean(axis=1)[:, None] if constant else XT
+    width = np.sqrt((centred**2).sum(axis=1))
+    varying = np.flatnonzero(width > 1e-12 * np.maximum(np.abs(low), np.abs(high)) * np.sqrt(len(X)))
     if len(varying) < 2:
         return []
-    scaled = centred[:, varying] / width[varying]
-    inflation = np.diag(np.linalg.pinv(scaled.T @ scaled, hermitian=True))
+    scaled = centred[varying] / width[varying, None]
+    inflation = np.diag(np.linalg.pinv(scaled @ scaled.T, hermitian=True))
     bad = [columns[j] for j in varying[inflation > _INFLATION]]
     if not bad:
         return []
@@ -104,7 +109,7 @@ def covariate_messages(
     X: np.ndarray,
     columns: Sequence[str],
     sampled: np.ndarray,
-    names: np.ndarray,
+    names: Texts | np.ndarray,
     fit: np.ndarray | None = None,
 ) -> list[Message]:
     """Return what an area-level model says of its covariates: extrapolation, and near collinearity.
@@ -114,7 +119,7 @@ def covariate_messages(
     X : ndarray of float, shape (M, p)
     columns : sequence of str
     sampled : ndarray of bool, shape (M,)
-    names : ndarray of str, shape (M,)
+    names : Texts or ndarray of str, shape (M,)
     fit : ndarray of int, shape (M,), optional
         Which fit each row belongs to; one fit by default.
     """
@@ -122,7 +127,9 @@ def covariate_messages(
     alike: list[Message] = []
     for rows in [slice(None)] if fit is None or not fit.any() else _members(fit):
         there, on = X[rows], sampled[rows]
-        if on.any():
+        if on.all():
+            alike = alike or collinearity(there, columns)
+        elif on.any():
             outside[rows] = outside_range(there[on], there)
             alike = alike or collinearity(there[on], columns)
     return extrapolation(outside, columns, names, int((~sampled).sum()), "areas without a sample") + alike
@@ -164,7 +171,7 @@ def boundary_all() -> Message:
 
 
 def no_interval(
-    missing: np.ndarray, names: np.ndarray, few: str = "only one area more than coefficients"
+    missing: np.ndarray, names: Texts | np.ndarray, few: str = "only one area more than coefficients"
 ) -> list[Message]:
     """Name the rows that have no interval, shape (M,) bool, because their fit has too few areas: `few`."""
     if not missing.any():
@@ -208,7 +215,9 @@ def variance_messages(residuals: pd.DataFrame, data: FittedData) -> list[Message
     squares = np.bincount(fit, residual**2 / vardir, minlength=many)
     between = np.bincount(fit, residual**2, minlength=many) / np.maximum(spare, 1)
     ratio = squares / np.maximum(spare, 1)
-    small = (ratio < _FAR_TOO_GOOD) & (chdtr(np.maximum(spare, 1), squares) < _TOO_GOOD / many) & (spare > 0)
+    small = (ratio < _FAR_TOO_GOOD) & (spare > 0)
+    if small.any():
+        small &= scipy.special.chdtr(np.maximum(spare, 1), squares) < _TOO_GOOD / many
     share = float(np.median(vardir / np.where(between[fit] > 0, between[fit], np.inf)))
     texts = []
     if small.any():

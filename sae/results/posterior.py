@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sae.numerics.inference.joint_error import JointError
 from sae.results.data import FittedData
@@ -90,26 +91,27 @@ def posterior_result(
     estimate, sd = posterior.moments()
     low, high = posterior.quantiles(np.array([tail, 1.0 - tail]))
     low, high, interval = holding(estimate, low, high, IntervalKind.CREDIBLE.value)
-    table = rows.table.assign(
-        estimate=estimate,
-        mse=sd**2,
-        ci_low=low,
-        ci_high=high,
-        interval=interval,
-        prior=fit.prior,
-        gamma=np.nan if fit.gamma is None else fit.gamma,
-        in_sample=data.sampled,
-        mse_method="posterior variance",
-        method=record.method,
-        model=record.label or spec.label,
-        run=record.run,
-    )
+    columns = {
+        **rows.columns,
+        "estimate": estimate,
+        "mse": sd**2,
+        "ci_low": low,
+        "ci_high": high,
+        "interval": interval,
+        "prior": fit.prior,
+        "gamma": np.nan if fit.gamma is None else fit.gamma,
+        "in_sample": data.sampled,
+        "mse_method": "posterior variance",
+        "method": record.method,
+        "model": record.label or spec.label,
+        "run": record.run,
+    }
     trust = {name: value for name, value in posterior.diagnostics.items() if name not in tables.diagnostics}
     return Result(
-        estimates=EstimateTable.from_mse(table, rows.groups, se=sd),
+        estimates=EstimateTable.from_mse(columns, rows.groups, se=sd),
         coefficients=tables.coefficients,
         variance_components=tables.variance_components,
-        diagnostics=tables.diagnostics.assign(**trust),
+        diagnostics=pd.DataFrame({**tables.diagnostics, **trust}, index=tables.diagnostics.index),
         residuals=tables.residuals,
         provenance=provenance_of(
             spec, record, fit.messages, {"posterior": posterior.source}, fit.more, rows.provenance
@@ -204,11 +206,15 @@ def posterior_joint(variance: np.ndarray, shared: np.ndarray) -> JointError:
     >>> joint.shared.shape, joint.covariance().round(3).tolist()
     ((2, 1), [[1.0, 1.0], [1.0, 2.0]])
     """
-    return JointError.of_fits(variance, [compressed(shared).T])
+    return JointError.later(lambda: JointError.of_fits(variance, [compressed(shared).T]))
 
 
 def compressed(shared: np.ndarray) -> np.ndarray:
     """Return fewer columns with the same products shared shared', shape (M, C) to (M, c)."""
-    values, vectors = np.linalg.eigh(shared.T @ shared)
-    kept = np.cumsum(np.maximum(values, 0.0)) > _LOST * max(values.sum(), 0.0)
+    wide = shared.shape[0] < shared.shape[1]
+    values, vectors = np.linalg.eigh(shared @ shared.T if wide else shared.T @ shared)
+    values = np.maximum(values, 0.0)
+    kept = np.cumsum(values) > _LOST * values.sum()
+    if wide:
+        return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
     return np.asarray(shared @ vectors[:, kept])

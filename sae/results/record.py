@@ -14,6 +14,7 @@ import pandas as pd
 from sae._version import __version__
 from sae.errors import SaeWarning
 from sae.specs import Specification
+from sae.tables.texts import Texts
 
 __all__ = ["FitTables", "Message", "ResultRows", "RunRecord", "provenance_of", "run_id"]
 
@@ -37,8 +38,8 @@ class ResultRows(Protocol):
 
     Attributes
     ----------
-    table : DataFrame
-        Columns of the estimate table known before the fit.
+    columns : mapping
+        Columns of the estimate table known before the fit, as `EstimateTable.from_mse` takes them.
     covariates : DataFrame
         All other columns of the data, on the same rows.
     groups : tuple of str
@@ -48,7 +49,7 @@ class ResultRows(Protocol):
     """
 
     @property
-    def table(self) -> pd.DataFrame: ...  # noqa: D102
+    def columns(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def covariates(self) -> pd.DataFrame: ...  # noqa: D102
     @property
@@ -92,21 +93,25 @@ class RunRecord:
     label: str = ""
 
 
-def run_id(spec: Specification, seed: int | None, texts: Iterable[str], arrays: Iterable[np.ndarray]) -> str:
+def run_id(
+    spec: Specification, seed: int | None, texts: Iterable[str | Texts], arrays: Iterable[np.ndarray]
+) -> str:
     """Return twelve hexadecimal digits that change with version, options, seed, labels or data.
 
     Parameters
     ----------
     spec : Specification
     seed : int or None
-    texts : iterable of str
+    texts : iterable of str and `Texts`
         Names of columns and rows.
     arrays : iterable of ndarray
         The numbers that were fitted.
     """
-    digest = hashlib.sha256("\0".join((__version__, _content(spec), str(seed), *texts, "")).encode())
+    digest = hashlib.sha256()
+    for text in (__version__, _content(spec), str(seed), *texts):
+        digest.update(text.encoded("\0") if isinstance(text, Texts) else f"{text}\0".encode())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:12]
 
 

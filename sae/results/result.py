@@ -11,34 +11,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+import scipy
 
-from sae.auxiliary import Neighbours
 from sae.errors import ConvergenceWarning, SaeInputError, SaeSpecError, SaeWarning, name_some
-from sae.literals import BenchmarkMethod
+from sae.literals import PLAUSIBLE, BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.random.streams import seed_of
-from sae.quality import Benchmark, assess, benchmark_estimates
-from sae.quality.benchmark import PLAUSIBLE
-from sae.results.aggregation import aggregate_table, row_weights
-from sae.results.benchmarking import benchmarked_table, check_kind, column_names, target_groups
 from sae.results.data import FittedData
 from sae.results.draws import Draws, DrawSource, SumEnds, normal_ends
-from sae.results.posterior_checks import (
-    arviz_of,
-    loo_table,
-    neighbour_weights,
-    predictive_doubts,
-    predictive_table,
-)
 from sae.results.record import FitTables, Message
-from sae.results.summary import failed_checks, summary_lines
 from sae.samplers import Posterior
 from sae.specs import Specification
 from sae.tables import EstimateTable, to_numbers
 
+# what only one verb needs is imported by it: a fit and its summary load neither benchmarks nor the checks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from sae.auxiliary import Neighbours
+    from sae.quality import Benchmark
 
 __all__ = ["Plots", "Result"]
 
@@ -144,6 +135,8 @@ class Result:
 
     def summary(self) -> str:
         """Return the fit on one screen: coefficients, variance, gain over the direct estimates, checks."""
+        from sae.results.summary import summary_lines
+
         return "\n".join(
             summary_lines(
                 title=self.title,
@@ -210,6 +203,8 @@ class Result:
         SaeSpecError
             If the fit is not Bayesian, was benchmarked, or there is no seed.
         """
+        from sae.results.posterior_checks import arviz_of
+
         return arviz_of(
             self._unbenchmarked("to_arviz"),
             self.estimates.frame,
@@ -238,6 +233,8 @@ class Result:
         ----------
         Vehtari, Gelman and Gabry (2017), Stat. Comput. 27, 1413-1432.
         """
+        from sae.results.posterior_checks import loo_table
+
         return loo_table(self._unbenchmarked("loo"), self.estimates.frame, self.row_names())
 
     def predictive_check(
@@ -287,6 +284,8 @@ class Result:
         ----------
         Marshall and Spiegelhalter (2007), Bayesian Analysis 2, 409-444.
         """
+        from sae.results.posterior_checks import neighbour_weights, predictive_table
+
         posterior, frame = self._unbenchmarked("predictive_check"), self.estimates.frame
         near = None if neighbours is None else neighbour_weights(neighbours, frame, self.row_names())
         return predictive_table(posterior, frame, self._noise, near, _draws_of(n), seed)
@@ -305,6 +304,10 @@ class Result:
         The checks of the summary that the fit fails, the predictive check of a posterior, and chains that
         hardly agree, stand in the reasons.
         """
+        from sae.quality import assess
+        from sae.results.posterior_checks import predictive_doubts
+        from sae.results.summary import failed_checks
+
         unsure = [message.text for message in self.messages if message.category is ConvergenceWarning]
         verdict = assess(
             self.estimates.frame,
@@ -382,6 +385,10 @@ class Result:
         Pfeffermann and Barnard (1991), J. Bus. Econ. Stat. 9, 73–84; Datta, Ghosh, Steorts and Maples (2011),
         Test 20, 574–588.
         """
+        from sae.quality import benchmark_estimates
+        from sae.results.aggregation import row_weights
+        from sae.results.benchmarking import benchmarked_table, check_kind, target_groups
+
         frame, share = self.estimates.frame, self._is_share
         known = (frame, self.areas)
         groups, goals = target_groups(known, self.column, within, targets)
@@ -443,6 +450,9 @@ class Result:
         SaeInputError
             If a column or a weight is missing.
         """
+        from sae.results.aggregation import aggregate_table, row_weights
+        from sae.results.benchmarking import column_names
+
         frame = self.estimates.frame
         by = column_names(by, "by")
         columns = {name: self.column(name).to_numpy() for name in by}
@@ -471,7 +481,7 @@ class Result:
         )
 
     def sums(
-        self, weights: sparse.csr_array, freedom: float = np.inf
+        self, weights: scipy.sparse.csr_array, freedom: float = np.inf
     ) -> tuple[np.ndarray, np.ndarray, SumEnds]:
         """Return weighted sums of the rows, with errors from what makes the intervals of the table.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError
-from sae.quality import Benchmark, bias_test, residual_normality
-from sae.results.posterior_summary import posterior_lines
+from sae.errors import SaeInputError, SaeWarning
+from sae.quality import bias_test, residual_normality
 from sae.results.record import FitTables
 from sae.samplers import Posterior
 from sae.tables import label_text, to_numbers
+
+if TYPE_CHECKING:
+    from sae.quality import Benchmark
 
 __all__ = [
     "check_lines",
@@ -58,6 +61,8 @@ def summary_lines(
     sizes = f"{size_text(frame)}: {sampled} sampled, {len(frame) - sampled} without sample"
     lines = [f"{title:<46} {sizes}"]
     if posterior is not None:
+        from sae.results.posterior_summary import posterior_lines
+
         lines += posterior_lines(frame, tables, posterior.source, level)
     else:
         several = isinstance(tables.variance_components, pd.DataFrame)
@@ -172,8 +177,11 @@ def _checks(residuals: pd.DataFrame) -> list[tuple[str, bool]]:
     """Return what is said of each check, and whether nothing speaks against the fit."""
     checks = []
     try:
-        p = residual_normality(residuals["standardised"].to_numpy()).p_value
-        checks.append((f"normality of residuals {_verdict(p)} (p {p:.2g})", p >= _DOUBT))
+        with warnings.catch_warnings(record=True) as doubts:  # said in the line, not beside it
+            warnings.simplefilter("always", SaeWarning)
+            p = residual_normality(residuals["standardised"].to_numpy()).p_value
+        about = " about" if doubts else ""
+        checks.append((f"normality of residuals {_verdict(p)} (p{about} {p:.2g})", p >= _DOUBT))
     except SaeInputError:
         checks.append(("normality of residuals: too few areas", True))
     try:

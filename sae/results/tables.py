@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
+
+from sae.numerics.inference.tails import two_sided
+from sae.tables.texts import Texts
 
 __all__ = ["coefficient_index", "coefficient_table", "credible_table", "explained_share", "residual_table"]
 
@@ -44,7 +46,7 @@ def coefficient_table(beta: np.ndarray, se: np.ndarray, index: pd.Index) -> pd.D
     [[2.0, 1.0, 2.0, 0.046]]
     """
     z = beta / se
-    columns = {"coef": beta, "se": se, "z": z, "p": 2.0 * ndtr(-np.abs(z))}
+    columns = {"coef": beta, "se": se, "z": z, "p": two_sided(z)}
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)
 
 
@@ -65,7 +67,7 @@ def credible_table(mean: np.ndarray, sd: np.ndarray, quantiles: np.ndarray, inde
 
 def residual_table(
     rows: np.ndarray,
-    names: np.ndarray,
+    names: Texts | np.ndarray,
     fitted: np.ndarray,
     residual: np.ndarray,
     standardised: np.ndarray,
@@ -76,18 +78,19 @@ def residual_table(
     Parameters
     ----------
     rows : ndarray of int, shape (m,)
-    names : ndarray of str, shape (m,)
+    names : Texts or ndarray of str, shape (m,)
     fitted, residual, standardised, leverage : ndarray of float, shape (m,)
         On the scale of the model.
     """
     columns = {
-        "domain": names,
+        "domain": names.plain_column if isinstance(names, Texts) else names,
         "fitted": fitted,
         "residual": residual,
         "standardised": standardised,
         "leverage": leverage,
     }
-    return pd.DataFrame(columns, index=pd.Index(rows, name="row")).sort_index()
+    table = pd.DataFrame(columns, index=pd.Index(rows, name="row"))
+    return table if (np.diff(rows) > 0).all() else table.sort_index()
 
 
 def explained_share(explained: float, variance: float) -> float:

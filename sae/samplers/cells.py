@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import expit, ndtri
+from scipy.interpolate import PchipInterpolator
+from scipy.special import expit, logit, ndtr, ndtri
 
 from sae.numerics.glmm.sobol import WeightedPoints
-from sae.numerics.glmm.unit_kernels import draws, expected, likelihoods, shares, uniforms
+from sae.numerics.glmm.unit_kernels import distributions, draws, expected, likelihoods, shares, uniforms
 from sae.numerics.glmm.unit_logit import Cells, weighted_points
 from sae.numerics.inference.psis import psis_loo
 from sae.numerics.inference.standardise import standardise
@@ -21,7 +22,11 @@ from sae.samplers.posterior import Sample
 __all__ = ["CellsPosterior", "Population"]
 
 _JOINT = 512  # points of the hyperparameters for moments and the covariance of areas
-_OWN = 4096  # draws behind the quantiles
+_ROUGH = 64  # of them, for where the areas' shares lie
+_TAIL = 8.0 * 1.25 ** np.arange(1, 10)
+# deviations at which distribution functions are known: shares near 0 or 1 have long tails of logits
+_LEVELS = np.concatenate([-_TAIL[::-1], np.linspace(-8.0, 8.0, 65), _TAIL])
+_LEAST = 1e-9  # probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,41 +106,47 @@ class CellsPosterior:
     @cached_property
     def conditional(self) -> np.ndarray:
         """Mean and mean square of every P_d given each of equally weighted points of (β, σ): (2, S, D)."""
-        index = self.fit.spread(_JOINT)
-        return np.asarray(
-            expected(
-                *self.own.arrays,
-                self.design,
-                self.population.size,
-                self.population.starts,
-                self.fit.beta[index],
-                np.exp(self.fit.log_sigma[index]),
-            )
-        )
+        return self._distributions[0]
 
     @cached_property
-    def reference(self) -> np.ndarray:
-        """Draws of every P_d behind the quantiles, shape (S, D); effects are stratified, no seed enters."""
-        index = self.fit.spread(_OWN)
-        beta, sigma = self.fit.beta[index], np.exp(self.fit.log_sigma[index])
-        order = uniforms(stream_keys(0, "strata", self.labels), _OWN).argsort(axis=0)
-        places = np.empty(order.shape)
-        strata = np.broadcast_to((np.arange(_OWN) + 0.5)[:, None] / _OWN, order.shape)
-        np.put_along_axis(places, order, strata, axis=0)
-        return self._shares(beta, self._effects(beta, sigma, places))
+    def _distributions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`conditional`; logits of shares around every area's, ascending; normal scores of P(P_d <= ...)."""
+        people = self.design, self.population.size, self.population.starts
+        some, index = self.fit.spread(_ROUGH), self.fit.spread(_JOINT)
+        rough = expected(*self.own.arrays, *people, self.fit.beta[some], np.exp(self.fit.log_sigma[some]))
+        mean, square = np.clip(rough.mean(axis=1), 1e-300, 1.0)
+        spread = np.sqrt(np.maximum(square - mean**2, 1e-30)) / (mean * (1.0 - mean))
+        levels = logit(mean)[:, None] + spread[:, None] * _LEVELS
+        found, below = distributions(
+            *self.own.arrays,
+            *people,
+            self.fit.beta[index],
+            np.exp(self.fit.log_sigma[index]),
+            self._shares_of(index),
+            levels,
+        )
+        return found, levels, ndtri(np.clip(np.maximum.accumulate(below, axis=1), _LEAST, 1.0 - _LEAST))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return posterior means and standard deviations of all areas, each of shape (D,)."""
-        mean, square = self._averaged(self.conditional)
+        mean, square = self._shares_of(self.fit.spread(_JOINT)) @ self.conditional
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
         """Return posterior quantiles, shape (len(probabilities), D)."""
-        return np.quantile(self.reference, np.atleast_1d(probabilities), axis=0, method="hazen")
+        _, levels, scores = self._distributions
+        goals = ndtri(np.atleast_1d(probabilities))
+        return expit([_at(z, x, goals) for x, z in zip(levels, scores, strict=True)]).T
 
     def exceedance(self, threshold: np.ndarray | float) -> np.ndarray:
         """Return P(value > threshold | data) of every area, shape (D,)."""
-        return np.asarray((self.reference > threshold).mean(axis=0))
+        _, levels, scores = self._distributions
+        with np.errstate(divide="ignore"):
+            goals = logit(np.clip(np.broadcast_to(threshold, len(levels)), 0.0, 1.0))
+        inside = np.isfinite(goals)
+        pairs = zip(levels, scores, np.where(inside, goals, 0.0), strict=True)
+        found = ndtr([-float(_at(x, z, np.array([goal]))[0]) for x, z, goal in pairs])
+        return np.where(inside, found, goals < 0.0)
 
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the same seed gives the same draws."""
@@ -180,16 +191,16 @@ class CellsPosterior:
         """Return points of β, shape (S, p), of σ, shape (S,), and their weights."""
         return self.fit.beta @ self.basis.T, np.exp(self.fit.log_sigma), self.fit.weights
 
-    def _averaged(self, values: np.ndarray) -> np.ndarray:
-        """Posterior means of functions known at some points of (β, σ), shape (K, S, D) to (K, D).
+    def _shares_of(self, index: np.ndarray) -> np.ndarray:
+        """Weights by which functions known at some equally weighted points are averaged over all, shape (S,).
 
-        What β, β², σ, σ² and log σ tell of the function is averaged over all points: control variates.
+        What β, β², σ, σ² and log σ tell of a function has its mean over all points: control variates.
         """
         sigma = np.exp(self.fit.log_sigma)[:, None]
         known = np.hstack([self.fit.beta, self.fit.beta**2, sigma, sigma**2, np.log(sigma)])
         known = known - self.fit.weights @ known
-        at = np.column_stack([np.ones(values.shape[1]), known[self.fit.spread(values.shape[1])]])
-        return np.array([np.linalg.lstsq(at, part, rcond=None)[0][0] for part in values])
+        at = np.column_stack([np.ones(len(index)), known[index]])
+        return np.asarray(np.linalg.pinv(at)[0])
 
     def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         beta, sigma = self.fit.resample(n, generator(seed, "hyperparameters"))
@@ -225,3 +236,14 @@ class CellsPosterior:
             successes = generator(seed, "replicated observations", self.labels[d]).binomial(trials, p)
             out[:, d] = successes.sum(axis=1) / trials.sum()
         return out
+
+
+def _at(x: np.ndarray, y: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Evaluate an increasing function from values known where they differ; beyond these it is a line."""
+    some = np.append(True, np.diff(x) > 0.0) & np.append(True, np.diff(y) > 0.0)
+    x, y = x[some], y[some]
+    if len(x) < 3:
+        return np.full(len(place), y[len(y) // 2])
+    curve = PchipInterpolator(x, y)
+    near = np.clip(place, x[0], x[-1])
+    return np.asarray(curve(near) + (place - near) * (y[-1] - y[0]) / (x[-1] - x[0]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.stats import rankdata
+import scipy
 
 __all__ = ["PredictiveCheck", "predictive_check"]
 
@@ -52,7 +51,7 @@ def predictive_check(
     fresh: np.ndarray,
     observed: np.ndarray,
     noise: np.ndarray | None = None,
-    neighbours: sparse.sparray | None = None,
+    neighbours: scipy.sparse.sparray | None = None,
 ) -> PredictiveCheck:
     """Compare observed figures with those that the model makes for other areas like them.
 
@@ -111,7 +110,7 @@ def predictive_check(
 
 
 def _statistics(
-    z: np.ndarray, width: np.ndarray, noise: np.ndarray | None, neighbours: sparse.sparray | None
+    z: np.ndarray, width: np.ndarray, noise: np.ndarray | None, neighbours: scipy.sparse.sparray | None
 ) -> dict[str, np.ndarray]:
     """Return statistics of sets of scores, each of shape (S + 1,)."""
     apart = z - z.mean(axis=1, keepdims=True)
@@ -119,7 +118,7 @@ def _statistics(
     unit = apart / np.where(sd > _CLOSE, sd, 1.0)[:, None]
     found = {"spread": sd, "outlying": _outlying(unit), "tails": (unit**4).mean(axis=1)}
     if noise is not None and np.ptp(noise) > _CLOSE * np.abs(noise).max():
-        found["noise"] = _correlation(np.abs(unit), rankdata(noise))
+        found["noise"] = _correlation(np.abs(unit), scipy.stats.rankdata(noise))
     if neighbours is not None:
         # the score of the correlation of neighbours: residuals over their variances
         force = unit / width
@@ -149,8 +148,8 @@ def _correlation(values: np.ndarray, with_: np.ndarray) -> np.ndarray:
 def _p_values(values: np.ndarray, one_sided: bool) -> np.ndarray:
     """Return the p-value of every set among all, shape (S + 1,)."""
     size = len(values)
-    above = (size + 1.0 - rankdata(values, method="min")) / size
+    above = (size + 1.0 - scipy.stats.rankdata(values, method="min")) / size
     if one_sided:
         return above
-    below = rankdata(values, method="max") / size
+    below = scipy.stats.rankdata(values, method="max") / size
     return np.minimum(1.0, 2.0 * np.minimum(above, below))

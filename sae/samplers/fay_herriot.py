@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numba import config
@@ -20,6 +21,7 @@ from sae.numerics.fay_herriot.posterior import (
     draw_areas,
     draw_hyper,
     place_nodes,
+    reduced_draws,
     tiles_of,
 )
 from sae.numerics.inference.mixture import Mixture
@@ -30,6 +32,7 @@ from sae.samplers.posterior import Sample
 
 __all__ = ["FayHerriotPosterior", "Spread"]
 
+Result = TypeVar("Result")
 _MANY = 10**6  # numbers from which on threads are worth their start
 
 
@@ -85,7 +88,7 @@ class FayHerriotPosterior:
     @cached_property
     def nodes(self) -> Nodes:
         """Nodes of σ of every problem."""
-        return place_nodes(self.areas, self.priors, threads=_threads(len(self.areas.y)))
+        return self.fine.halved()
 
     def variance_nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return nodes of σ² and their weights, each of shape (K,); the nodes of all problems in turn."""
@@ -149,6 +152,22 @@ class FayHerriotPosterior:
     def values(self, n: int, seed: int) -> np.ndarray:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
         return self._back(self._drawn(n, seed)[1])
+
+    def reduced(self, n: int, seed: int, reduce: Callable[[np.ndarray], Result]) -> list[Result]:
+        """Return what `reduce` makes of n joint draws of every fit, shape (n, m), in the order of `areas`.
+
+        They are the draws of `values`, but those of one fit at a time are held, and overwritten by the next.
+        """
+        plain, inverse = self._plain, self.transform.inverse
+        return reduced_draws(
+            self.fine,
+            self.areas,
+            self._hyper_keys(seed),
+            self._keys(seed, "Fay-Herriot areas"),
+            n,
+            reduce if plain else lambda theta: reduce(inverse(theta)),
+            threads=_threads(n * len(self.areas.y)),
+        )
 
     def fresh(self, n: int, seed: int) -> np.ndarray:
         """Return figures of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
@@ -229,8 +248,11 @@ class FayHerriotPosterior:
         return area_moments(self.nodes, self.areas, threads=_threads(len(self.areas.y)))
 
     def _hyper(self, n: int, seed: int) -> HyperDraws:
+        return draw_hyper(self.fine, self._hyper_keys(seed), n)
+
+    def _hyper_keys(self, seed: int) -> np.ndarray:
         names = [_joined(self.labels[a:b]) for a, b in pairwise(self.areas.offsets)]
-        return draw_hyper(self.fine, stream_keys(seed, "Fay-Herriot parameters", names), n)
+        return stream_keys(seed, "Fay-Herriot parameters", names)
 
     def _drawn(self, n: int, seed: int) -> tuple[HyperDraws, np.ndarray]:
         """Draw parameters, and true values on the model's scale in the order of the areas."""

@@ -7,7 +7,7 @@ their hyperparameters from a proposal, each as often as its weight says, and eve
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,11 +15,12 @@ import numpy as np
 from scipy.special import logsumexp, ndtr
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.inference.lattice import Lattice, Proposal, find_mode, lattice, spread_of
+from sae.numerics.inference.lattice import Lattice, LogDensity, Proposal, find_mode, lattice, spread_of
 from sae.numerics.inference.mixture import Mixture
 from sae.numerics.inference.psis import K_LIMIT, psis
 from sae.numerics.random.streams import generator, stream_keys
-from sae.numerics.spacetime.posterior import AreaField, Conditional, condition, log_posterior, solve
+from sae.numerics.spacetime.area_field import AreaField
+from sae.numerics.spacetime.posterior import Conditional, Solved, condition, log_posterior, solve
 from sae.numerics.spacetime.posterior_covariance import joint_covariance
 from sae.numerics.spacetime.posterior_draws import FieldDraws, draw_fields
 from sae.samplers.posterior import Sample
@@ -37,10 +38,17 @@ _LEVELS = {
 }
 _MANY = ((1.5, 8.0), (1.15, 10.0), (0.9, 11.0))
 _LIGHT = 1e-12  # share of a node that is left out
-_PILOT = 512  # proposals from which k-hat is read
+_PILOT = (128, 512)  # proposals from which k-hat is read: the first suffice where they leave no doubt,
+_DOUBT = 0.4  # a k-hat below this
 _PROPOSALS = 64  # drawn from one stream
+_PIECE = 16  # of them that are solved side by side
+_SHARED = 12  # draws that share one factor
+_ROWS = 64  # draws whose log likelihoods are computed together
 _REPEATS, _LARGE = 8, 500  # draws of one hyperparameter value, on maps with as many areas
 _BY_NODES = 20_000  # areas from which on joint draws come from the nodes as well
+
+# solved hyperparameter values, their working values, which of them each draw has, and the draws' numbers
+_Piece = tuple[Solved, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,8 @@ class GaussianField:
         Joint draws take their hyperparameters from the nodes, not from the proposal.
     diagnostics : mapping of str to float
         "quadrature_error": largest difference of a mean or standard deviation between these nodes and half of
-        them, in posterior standard deviations; "k_hat" of the proposal's weights; "nodes".
+        them, in posterior standard deviations; "k_hat" of the proposal's weights, NaN on a map so large that
+        joint draws come from the nodes anyway; "nodes".
     """
 
     field: AreaField
@@ -157,68 +166,81 @@ class GaussianField:
 
     def draw(self, n: int, seed: int) -> Sample:
         """Return n joint draws; the first m of them are those that `draw(m, seed)` returns."""
-        phi, drawn = self._drawn(n, seed)
+        phi, drawn = self._drawn(n, seed, replicate=True)
         y, variance, place = _observed(self.field)
-        log_likelihood = -0.5 * (
-            np.log(2.0 * np.pi * variance) + (y - drawn.values[:, place]) ** 2 / variance
-        )
+        log_likelihood = np.take(drawn.values, place, axis=1)
+        constant = 0.5 * np.log(2.0 * np.pi * variance)
+        for first in range(0, n, _ROWS):  # in place, while in the cache
+            part = log_likelihood[first : first + _ROWS]
+            part -= y
+            part *= part
+            part *= -0.5 / variance
+            part -= constant
         parameters = {**self.field.natural(phi), "beta": drawn.beta}
         return Sample(drawn.values, parameters, log_likelihood, drawn.replicated)
 
     def values(self, n: int, seed: int) -> np.ndarray:
         """Return n joint draws of the true values of all rows alone, shape (n, M)."""
-        return self._drawn(n, seed)[1].values
+        return self._drawn(n, seed, replicate=False)[1].values
 
-    def _drawn(self, n: int, seed: int) -> tuple[np.ndarray, FieldDraws]:
-        keys = stream_keys(seed, "spatial posterior", ("field", "rows"))
-        return (self._from_nodes if self.by_nodes else self._from_proposal)(n, seed, keys)
+    def _drawn(self, n: int, seed: int, replicate: bool) -> tuple[np.ndarray, FieldDraws]:
+        """Hyperparameters (n, d) of joint draws and the draws, from their pieces."""
+        field = self.field
+        keys = stream_keys(seed, "spatial posterior", ("field", "rows", "figures"))
+        sizes = len(field.row_time), field.n_coefficients, len(field.time) if replicate else 0
+        drawn = FieldDraws(*(np.empty((n, size)) for size in sizes))
+        phi = np.empty((n, len(field.bounds)))
+        pieces = self._from_nodes(n, seed) if self.by_nodes else self._from_proposal(n, seed)
+        for at, some, owner, numbers in pieces:
+            part = draw_fields(field, at, owner, numbers, keys, replicate=replicate)
+            for name in ("values", "beta", "replicated"):
+                getattr(drawn, name)[numbers] = getattr(part, name)
+            phi[numbers] = some[owner]
+        return phi, drawn
 
-    def _from_proposal(self, n: int, seed: int, keys: np.ndarray) -> tuple[np.ndarray, FieldDraws]:
+    def _from_proposal(self, n: int, seed: int) -> Iterator[_Piece]:
         """Take each proposed value floor(w + u) times: w on average, so that draws follow the posterior.
 
         On a large map, where a factorisation is dear and the hyperparameters are known well, each value
         carries eight times as many draws of all else.
         """
         repeats = _REPEATS if self.field.structure.size >= _LARGE else 1
-        phis: list[np.ndarray] = []
-        parts: list[FieldDraws] = []
-        have, block = 0, 0
-        while have < n:
+        have, block, piece = 0, 0, min(_PIECE, _at_once(self.field))
+        while True:
             rng = generator(seed, "hyperparameters", block)
             phi, log_proposal = self.proposal.draw(rng, _PROPOSALS)
             chance = rng.random(_PROPOSALS)
-            for first in range(0, _PROPOSALS, _piece(self.field)):
-                some = slice(first, first + _piece(self.field))
+            for first in range(0, _PROPOSALS, piece):
+                some = slice(first, first + piece)
                 at = solve(self.field, phi[some])
                 weight = np.exp(at.log_density - log_proposal[some] - self.log_mass)
-                owner = np.repeat(
-                    np.arange(len(weight)), np.floor(repeats * weight + chance[some]).astype(int)
-                )
-                owner = owner[: n - have]
-                if len(owner):
-                    parts.append(draw_fields(self.field, at, owner, have + np.arange(len(owner)), keys))
-                    phis.append(phi[some][owner])
-                    have += len(owner)
+                times = np.floor(repeats * weight + chance[some]).astype(int)
+                owner = np.repeat(np.arange(len(weight)), times)[: n - have]
+                yield at, phi[some], owner, have + np.arange(len(owner))
+                have += len(owner)
+                if have == n:
+                    return
             block += 1
-        names = ("values", "beta", "replicated")
-        drawn = FieldDraws(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-        return np.concatenate(phis), drawn
 
-    def _from_nodes(self, n: int, seed: int, keys: np.ndarray) -> tuple[np.ndarray, FieldDraws]:
-        """Take each node as often as its weight says; nodes that are taken are factorised once."""
+    def _from_nodes(self, n: int, seed: int) -> Iterator[_Piece]:
+        """Take each node as often as its weight says; one that is taken often stands several times."""
         chance = generator(seed, "nodes").random(n)
-        owner = np.minimum(np.searchsorted(np.cumsum(self.weights), chance), len(self.weights) - 1)
-        taken = np.unique(owner)
-        shapes = self.at.means.shape[1], self.at.beta.shape[1], len(self.field.time)
-        drawn = FieldDraws(*(np.empty((n, size)) for size in shapes))
-        for first in range(0, len(taken), _piece(self.field)):
-            nodes = taken[first : first + _piece(self.field)]
-            mine = np.flatnonzero(np.isin(owner, nodes))
-            at = solve(self.field, self.phi[nodes])
-            part = draw_fields(self.field, at, np.searchsorted(nodes, owner[mine]), mine, keys)
-            for name in ("values", "beta", "replicated"):
-                getattr(drawn, name)[mine] = getattr(part, name)
-        return self.phi[owner], drawn
+        taken = np.minimum(np.searchsorted(np.cumsum(self.weights), chance), len(self.weights) - 1)
+        order = np.argsort(taken, kind="stable")
+        _, first, times = np.unique(taken[order], return_index=True, return_counts=True)
+        rank = np.arange(n) - np.repeat(first, times)
+        parts = -(-times // _SHARED)
+        copy = np.repeat(np.cumsum(parts) - parts, times) + rank % np.repeat(parts, times)
+        size = np.bincount(copy)
+        place = np.argsort(np.argsort(-size, kind="stable"))[copy]  # equal sizes side by side
+        piece = _at_once(self.field)
+        for start in range(0, len(size), piece):
+            mine = np.flatnonzero((place >= start) & (place < start + piece))
+            owner = place[mine] - start
+            node = np.empty(owner.max() + 1, int)
+            node[owner] = taken[order[mine]]
+            phi = self.phi[node]
+            yield solve(self.field, phi), phi, owner, order[mine]
 
 
 def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> GaussianField:
@@ -245,8 +267,8 @@ def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> Gaussia
     mode, root = find_mode(density, np.array(list(product(*kinds))))
     centre, root = spread_of(lattice(density, mode, root, step=1.5, drop=5.0))
     proposal = Proposal(centre, root)
-    phi, log_proposal = proposal.draw(generator(0, "pilot"), _PILOT)
-    k_hat = psis(density(phi) - log_proposal)[1]
+    by_nodes = model.structure.size >= _BY_NODES
+    k_hat = np.nan if by_nodes else _pilot(density, proposal)
     error = np.inf
     for step, drop in _LEVELS.get(len(centre), _MANY):
         halves = [lattice(density, centre, root, step=step, drop=drop, shift=shift) for shift in (0.0, 0.5)]
@@ -275,9 +297,20 @@ def gaussian_field(model: AreaField, *, tolerance: float = TOLERANCE) -> Gaussia
         at,
         proposal,
         float(logsumexp(mass)) - np.log(2.0),
-        bool(k_hat > K_LIMIT or model.structure.size >= _BY_NODES),
-        {"quadrature_error": error, "k_hat": float(k_hat), "nodes": float(heavy.sum())},
+        by_nodes or k_hat > K_LIMIT,
+        {"quadrature_error": error, "k_hat": k_hat, "nodes": float(heavy.sum())},
     )
+
+
+def _pilot(density: LogDensity, proposal: Proposal) -> float:
+    """Pareto k-hat of the proposal's weights."""
+    k_hat = np.inf
+    for count in _PILOT:
+        phi, log_proposal = proposal.draw(generator(0, "pilot"), count)
+        k_hat = float(psis(density(phi) - log_proposal)[1])
+        if k_hat < _DOUBT:
+            break
+    return k_hat
 
 
 def _join(halves: list[Lattice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -300,7 +333,8 @@ def _difference(
     return float(np.nan_to_num(changes)[rows].max())
 
 
-def _piece(model: AreaField) -> int:
+def _at_once(model: AreaField) -> int:
+    """How many hyperparameter values are solved side by side."""
     return len(next(model.blocks(np.empty((_PROPOSALS, 0)))))
 
 

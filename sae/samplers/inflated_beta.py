@@ -1,24 +1,35 @@
-"""Zero/one-inflated beta shares with effects of areas, neighbours and periods: the PyMC model, its draws."""
+"""Zero/one-inflated beta shares with effects of areas, neighbours and periods: chains side by side.
+
+All of the model is a function of standard normals (`EffectField`). Trajectories are steered by tables of the
+slopes of each row's log density; the exact density decides on their ends. The metric is the information at
+the mean of all chains, read anew while they tune.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.special import expit, gammaln
 
-from sae.numerics.glmm.inflated_beta import beta_parts, log_density
+from sae.numerics.glmm.effect_field import EffectField
+from sae.numerics.glmm.effect_moves import interwoven
+from sae.numerics.glmm.inflated_beta import Slopes, beta_parts, log_density
+from sae.numerics.glmm.lockstep import Lockstep, Metric, times
 from sae.numerics.random.streams import generator
 from sae.samplers.chains import COEFFICIENT_SD, other_areas
 from sae.samplers.posterior import Sample
-from sae.samplers.pymc import CHAINS, Chains, sample_chains, standard_prior
+from sae.samplers.pymc import R_HAT_WARNING, Chains
 
-__all__ = ["SharePanel", "sample_inflated", "sample_of"]
+__all__ = ["CHAINS", "SharePanel", "numbers", "sample_inflated", "sample_of"]
 
-_KEPT = ("beta", "sigma_u", "rho", "sigma_v", "rho_time", "eta")
-_NUMBER: Mapping[str | None, int] = {None: 0, "ar1": 1, "rw1": 2}  # names the streams
+CHAINS = 8  # side by side: one call of numpy serves all
+_TUNING = (60, 60, 100)  # sweeps before each new metric; the first number again before the draws
+_SHORTEST = 500  # draws of a chain, where there can be fewer chains than CHAINS
+_LONGEST = 16  # sweeps between kept draws
+_SCORING = 6  # steps to the first centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +83,25 @@ class SharePanel:
         )
 
 
+def numbers(draws: int) -> dict[str, int]:
+    """Return length and number of chains with at least so many draws together, as `sample_inflated` has them.
+
+    Examples
+    --------
+    >>> numbers(4000), numbers(1200)
+    ({'draws': 500, 'chains': 8}, {'draws': 300, 'chains': 4})
+    """
+    chains = min(max(draws // _SHORTEST, 4), CHAINS)
+    return {"draws": -(-draws // chains), "chains": chains}
+
+
 def sample_inflated(
     panel: SharePanel,
     prior: tuple[int, float],
     *,
     seed: int,
     wide: float = COEFFICIENT_SD,
-    draws: int = 1000,
-    tune: int = 1000,
+    draws: int = 500,
     chains: int = CHAINS,
 ) -> Chains:
     """Draw logits of all rows and the parameters.
@@ -88,81 +110,140 @@ def sample_inflated(
     ----------
     panel : SharePanel
     prior : (code, scale)
-        Of the standard deviations: see `sae.numerics.inference.priors`.
+        Of the standard deviations, a proper one: see `sae.numerics.inference.priors`.
     wide : float
         Standard deviation of the normal prior of the coefficients.
+    draws : int
+        Of each chain.
 
     Returns
     -------
     Chains
         beta, sigma_u and eta; rho, sigma_v and rho_time where there are such effects.
     """
-    code, unit = prior
-    n_areas, rank = panel.root.shape  # rank 0 without a map
-    T, p = len(panel.walk), panel.X.shape[1]
+    live = np.unique(panel.area[panel.sampled])
+    field = _field(panel, prior, wide, live, panel.sampled)
+    rng = generator(seed, "inflated beta")
+    slopes = Slopes.of(panel.y, panel.n)
 
-    def build(data: Mapping[str, Any]) -> None:
-        import pymc as pm
-        import pytensor.tensor as pt
+    def log_likelihood(q: np.ndarray) -> np.ndarray:
+        return log_density(field.predict(q)[0], panel.y, panel.n, np, gammaln).sum(axis=1)
 
-        base = standard_prior(code)
-        unit_ = data["unit"][0]
-        beta = pm.Normal("beta", 0.0, wide, shape=p)  # chains start within a logit of 0
-        sigma = pm.Deterministic("sigma_u", base("sd_u", 1.0) * unit_)
-        effect = 0.0
-        if rank:
-            effect = data["root"] @ pm.Normal("s", 0.0, 1.0, shape=rank)
-        if panel.mixed or not rank:
-            alone = pm.Normal("v", 0.0, 1.0, shape=n_areas)
-            if rank:
-                share = pm.Uniform("rho", 0.0, 1.0)
-                alone = data["inland"] * pt.sqrt(1.0 - share) * alone
-                scale = data["inland"] * pt.sqrt(share) + (1.0 - data["inland"])
-                effect = alone + scale * effect
-            else:
-                effect = alone
-        eta = data["X"] @ beta + (sigma * effect)[data["area"]]
-        if panel.temporal is not None:
-            sd = pm.Deterministic("sigma_v", base("sd_v", 1.0) * unit_)
-            z = pm.Normal("t", 0.0, 1.0, shape=(n_areas, T))
-            walk = _autoregression(T) if panel.temporal == "ar1" else data["walk"]
-            eta = eta + sd * (z @ walk.T)[data["area"], data["period"]]
-        pm.Deterministic("eta", eta)
-        here = eta[data["sampled"]]
-        pm.Potential("likelihood", log_density(here, data["y"], data["n"], pt, pt.gammaln).sum())
+    def steer(q: np.ndarray) -> np.ndarray:
+        eta, pull = field.predict(q)
+        return pull(slopes.at(eta))
 
-    data = {
-        "X": panel.X,
-        "area": panel.area.astype(np.int64),
-        "period": panel.period.astype(np.int64),
-        "sampled": np.flatnonzero(panel.sampled).astype(np.int64),
-        "y": panel.y,
-        "n": panel.n,
-        "unit": np.array([unit]),
-        "root": panel.root,
-        "walk": panel.walk,
-        "inland": np.where(panel.island, 0.0, 1.0),
-    }
-    key = (
-        f"inflated beta, prior {code}, map {rank > 0}, mixed {panel.mixed}, time {_NUMBER[panel.temporal]}"
-        + ("" if wide == COEFFICIENT_SD else f", coefficients {wide:g}")
+    centre, metric = _first(field, panel.y, panel.n, slopes)
+    start = centre + times(rng.standard_normal((chains, field.size)), Metric.of(metric.covariance).root.T)
+    run = Lockstep(log_likelihood, steer, interwoven(field, start, rng), rng)
+
+    def block(length: int, stride: int = 1, *, tune: bool = False) -> np.ndarray:
+        kept = np.empty((length, chains, field.size))
+        for k in range(length):
+            for _ in range(stride):
+                run.sweep(metric, tune=tune)
+                run.replace(interwoven(field, run.points, rng))
+            kept[k] = run.points
+        return kept
+
+    for length in _TUNING:
+        run.restart()
+        seen = block(length, tune=True)
+        run.settle()
+        metric = _metric(field, seen[length // 2 :].reshape(-1, field.size), slopes)
+    run.restart()
+    block(_TUNING[0], tune=True)
+    run.settle()
+    every = _field(panel, prior, wide, np.arange(len(panel.root)), np.ones(len(panel.area), dtype=bool))
+
+    def judged(kept: np.ndarray, stride: int) -> Chains:
+        q = kept.transpose(1, 0, 2).reshape(-1, field.size)
+        values = {**field.parameters(q), "eta": every.predict(_completed(q, field, every, live, rng))[0]}
+        shaped = {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in values.items()}
+        return Chains.of(shaped, -(-run.divergences // stride))
+
+    stride, kept = 1, block(draws)
+    found = judged(kept, stride)
+    while stride < _LONGEST and not found.r_hat <= R_HAT_WARNING:
+        stride *= 2  # what went before was too short to be more than tuning
+        metric = _metric(field, kept.reshape(-1, field.size), slopes)
+        run.divergences = 0
+        kept = block(draws, stride)
+        found = judged(kept, stride)
+    return found
+
+
+def _field(
+    panel: SharePanel, prior: tuple[int, float], wide: float, areas: np.ndarray, rows: np.ndarray
+) -> EffectField:
+    """Return the predictor of some rows, whose areas are among `areas`."""
+    place = np.searchsorted(areas, panel.area[rows])
+    return EffectField(
+        panel.X[rows],
+        panel.period[rows] * len(areas) + place,
+        panel.root[areas],
+        np.where(panel.island[areas], 0.0, 1.0),
+        panel.mixed,
+        panel.temporal,
+        panel.walk,
+        prior,
+        wide,
     )
-    found = sample_chains(build, key, data, seed=seed, draws=draws, tune=tune, chains=chains, acceptance=0.95)
-    kept = {name: found.draws[name] for name in _KEPT if name in found.draws}
-    return Chains.of(kept, found.divergences)
 
 
-def _autoregression(T: int) -> Any:
-    """Root of the correlation of a stationary AR(1) over T periods, whose ρ is a parameter of the model."""
-    import pymc as pm
-    import pytensor.tensor as pt
+def _completed(
+    q: np.ndarray, field: EffectField, every: EffectField, live: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return points with normals of the areas without a sample as well: nothing is known of them."""
+    out = np.empty((len(q), every.size))
+    for name, where in every.places.items():
+        given = q[:, field.places[name]]
+        if name not in ("area", "time") or where.stop == where.start:
+            out[:, where] = given
+            continue
+        full = rng.standard_normal((len(q), (where.stop - where.start) // len(every.root), len(every.root)))
+        full[:, :, live] = given.reshape(len(q), -1, len(live))
+        out[:, where] = full.reshape(len(q), -1)
+    return out
 
-    phi = pm.Uniform("rho_time", -1.0, 1.0)
-    lag = np.arange(T)[:, None] - np.arange(T)[None, :]
-    power = pt.stack([phi**k if k else pt.ones(()) for k in range(T)])
-    first = np.where(np.arange(T) == 0, 1.0, 0.0)
-    columns = first + (1.0 - first) * pt.sqrt(1.0 - phi * phi)
-    return power[np.maximum(lag, 0)] * (lag >= 0) * columns[None, :]
+
+def _first(field: EffectField, y: np.ndarray, n: np.ndarray, slopes: Slopes) -> tuple[np.ndarray, Metric]:
+    """Return a centre by scoring at middling standard deviations, and the metric there."""
+    q = np.zeros(field.size)
+    for name in ("sigma_u", "sigma_v"):
+        q[field.places[name]] = 0.5
+    held = field.curved
+    for _ in range(_SCORING):
+        J = field.jacobian(q)
+        eta, pull = field.predict(q[None])
+        theta = np.clip(expit(eta[0]), 0.5 / n, 1.0 - 0.5 / n)
+        weight = n * theta * (1.0 - theta)
+        information = times(J * weight, J.T) + np.eye(field.size)
+        force = pull(slopes.at(eta))[0] - q
+        J[held], information[held], information[:, held], force[held] = 0.0, 0.0, 0.0, 0.0
+        information[held, held] = 1.0
+        move = times(force[None], Metric.of(information).covariance)[0]
+        q = q + move / max(1.0, np.abs(times(move[None], J)).max())  # no logit moves by more than 1
+    return q, _metric(field, q[None], slopes)
+
+
+def _metric(field: EffectField, points: np.ndarray, slopes: Slopes) -> Metric:
+    """Return the information at the mean of points, (n, d).
+
+    That of standard deviations and correlations, over which the others vary as the information says, is what
+    their draws show.
+    """
+    centre = points.mean(axis=0)
+    weight = slopes.information(field.predict(points[-256:])[0])
+    J = field.jacobian(centre)
+    information = times(J * weight, J.T) + np.eye(field.size)
+    if len(points) > 1:
+        few = field.curved
+        block = np.ix_(few, few)
+        known = Metric.of(information).covariance[block]
+        spread = np.cov(points[:, few], rowvar=False).reshape(len(few), len(few))
+        information[block] += np.linalg.inv(spread) - np.linalg.inv(known)
+    return Metric.of(information)
 
 
 def sample_of(draws: Mapping[str, np.ndarray], panel: SharePanel, seed: int) -> Sample:
@@ -170,7 +251,7 @@ def sample_of(draws: Mapping[str, np.ndarray], panel: SharePanel, seed: int) -> 
     eta, on = draws["eta"], panel.sampled
     with np.errstate(over="ignore"):
         log_likelihood = log_density(eta[:, on], panel.y, panel.n, np, gammaln)
-    fitted = draws["beta"] @ panel.X[on].T
+    fitted = times(draws["beta"], panel.X[on].T)
     effect = np.take_along_axis(eta[:, on] - fitted, other_areas(int(on.sum()), len(eta), seed), axis=1)
     parameters = {name: values for name, values in draws.items() if name != "eta"}
     return Sample(

@@ -9,7 +9,7 @@ import numpy as np
 from sae.errors import SaeInputError
 from sae.specs.formula import Call, Chain, Name, Node, Number, Power, Sign, spell
 
-__all__ = ["Moments", "calculate"]
+__all__ = ["Moments", "calculate", "learns"]
 
 Moments = dict[
     str, tuple[float, float]
@@ -49,6 +49,28 @@ def calculate(node: Node, columns: Mapping[str, np.ndarray], moments: Moments) -
     """
     with np.errstate(all="ignore"):
         return _values(node, columns, moments)
+
+
+def learns(node: Node) -> bool:
+    """Whether a calculation rests on moments of its columns, as that of ``scale`` or ``center`` does.
+
+    Examples
+    --------
+    >>> from sae.specs.calculation import learns
+    >>> from sae.specs.formula import parse
+    >>> learns(parse("I(x**2 / 2)")), learns(parse("log(1 + scale(x))"))
+    (False, True)
+    """
+    match node:
+        case Sign(_, of):
+            return learns(of)
+        case Power(base, exponent):
+            return learns(base) or learns(exponent)
+        case Chain(first, rest):
+            return learns(first) or any(learns(operand) for _, operand in rest)
+        case Call(function, arguments, _):
+            return function not in _FUNCTIONS or any(map(learns, arguments))
+    return False
 
 
 def _values(node: Node, columns: Mapping[str, np.ndarray], moments: Moments) -> np.ndarray:

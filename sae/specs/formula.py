@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sae.errors import SaeSpecError
 
@@ -107,6 +108,11 @@ def split_formula(formula: str) -> tuple[str, str]:
         raise SaeSpecError(
             f"The formula is {formula!r}, which is no text.", hint='Write "indicator ~ covariate".'
         )
+    return _split(formula)
+
+
+@lru_cache(maxsize=512)
+def _split(formula: str) -> tuple[str, str]:
     tildes = [part.start() for part in _PARTS.finditer(formula) if part["tilde"]]
     left, right = (formula[: tildes[0]].strip(), formula[tildes[0] + 1 :].strip()) if tildes else ("", "")
     if not left or not right or len(tildes) != 1:

@@ -132,5 +132,8 @@ def _typed(frame: pd.DataFrame, columns: Mapping[str, str], what: str, extra: bo
     unknown = [] if extra else [str(name) for name in frame if name not in columns]
     if unknown:
         raise SaeInputError(f"The {what} has no place for {name_some(unknown)}.", column=unknown[0])
-    frame = frame[list(frame) if extra else list(columns)].reset_index(drop=True)
-    return frame.assign(**{name: typed(frame[name], kind) for name, kind in columns.items()})
+    arranged = {
+        name: typed(frame[name], columns[name]).array if name in columns else frame[name].array
+        for name in (frame.columns if extra else columns)
+    }
+    return pd.DataFrame(arranged, index=pd.RangeIndex(len(frame)))

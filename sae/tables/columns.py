@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeError, SaeInputError, name_some
-from sae.tables.labels import labels
+from sae.tables.labels import label_text, text_of
+from sae.tables.texts import Texts, constant_texts, text_column
 
 __all__ = [
     "DIRECT_COLUMNS",
@@ -106,9 +108,9 @@ def pandas_frame(data: object, what: str) -> pd.DataFrame:
     sae.errors.SaeInputError: The records are a list, not a pandas DataFrame.
     """
     if isinstance(data, pd.DataFrame):
-        names = pd.Series([str(name) for name in data.columns], dtype="object")  # 1 and "1" are one name
-        repeated = list(dict.fromkeys(names[names.duplicated()]))
-        if repeated:
+        names = list(map(str, data.columns))  # 1 and "1" are one name
+        if len(set(names)) < len(names):
+            repeated = [name for name, times in Counter(names).items() if times > 1]
             raise SaeInputError(
                 f"{what} repeat the columns {name_some(repeated)}.",
                 hint="Rename or drop one of each.",
@@ -281,32 +283,59 @@ def cv_of(se: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 
 def typed(column: pd.Series, kind: str) -> pd.Series:
     """Return a column in the dtype of a fixed one: text by the rule for labels, a missing one being ""."""
+    values = _typed(column, kind, str(column.name), len(column))
+    return pd.Series(values, index=column.index, name=column.name)
+
+
+def _typed(values: Any, kind: str, name: str, size: int) -> Any:
+    """Return the values of a column, or the one value of all its rows, in the dtype of a fixed column."""
+    if isinstance(values, Texts):
+        return text_column(values.values)
+    if isinstance(values, str):
+        return constant_texts(label_text(values), size)
+    if kind == "float" and getattr(values, "dtype", None) == np.float64:
+        return np.asarray(values)
+    if not isinstance(values, pd.Series):
+        values = values if getattr(values, "ndim", 0) else np.full(size, values)
+        if kind == "bool" and values.dtype == np.bool_:
+            return pd.arrays.BooleanArray(values, np.zeros(size, dtype=bool))
+        if kind == "int" and values.dtype == np.float64:
+            return _counts(values, name)
+        values = pd.Series(values, name=name, copy=False)
     if kind == "str":
-        return labels(column, keep_missing=True).fillna("")
-    if kind == "int" and not pd.api.types.is_integer_dtype(column.dtype):
-        _refuse_fractions(column)
-    return (pd.to_numeric(column) if kind == "float" else column).astype(DTYPES.get(kind, kind))
+        return text_column(text_of(values, keep_missing=True).values)
+    if kind == "int" and not pd.api.types.is_integer_dtype(values.dtype):
+        numbers = to_numbers(values.to_frame(), str(values.name))
+        counts = _counts(numbers, str(values.name))
+        if pd.api.types.is_float_dtype(values.dtype):
+            return counts
+    return (pd.to_numeric(values) if kind == "float" else values).astype(DTYPES.get(kind, kind)).array
 
 
-def _refuse_fractions(column: pd.Series) -> None:
-    numbers = to_numbers(column.to_frame(), str(column.name))
-    bad = np.flatnonzero((numbers != np.round(numbers)) & ~np.isnan(numbers) | (np.abs(numbers) >= 2.0**63))
+def _counts(numbers: np.ndarray, name: str) -> Any:
+    """Return whole numbers as such, those that are missing too; refuse fractions."""
+    missing = np.isnan(numbers)
+    bad = np.flatnonzero((numbers != np.round(numbers)) & ~missing | (np.abs(numbers) >= 2.0**63))
     if len(bad):
         shown = [f"{numbers[k]:g} (row {k + 1})" for k in bad]
         raise SaeInputError(
-            f"{column.name} holds numbers that are not whole: {name_some(shown)}.",
+            f"{name} holds numbers that are not whole: {name_some(shown)}.",
             hint="It counts records. A size that is no count is an effective one: n_eff.",
-            column=str(column.name),
+            column=name,
         )
+    return pd.arrays.IntegerArray(np.where(missing, 1.0, numbers).astype(np.int64), missing)
 
 
-def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[str]) -> pd.DataFrame:
+def arrange(
+    frame: pd.DataFrame | Mapping[str, Any], columns: Mapping[str, str], groups: Sequence[str]
+) -> pd.DataFrame:
     """Return `frame` with exactly the fixed columns plus `groups`, in the fixed order and dtypes.
 
     Parameters
     ----------
-    frame : DataFrame
-        One row per domain; a missing fixed column is filled with "" (text) or a missing value.
+    frame : DataFrame or mapping
+        One row per domain; a missing fixed column is filled with "" (text) or a missing value. The values of
+        a mapping are arrays, `Texts`, or one value for all rows; ``domain`` is none of these.
     columns : mapping of str to str
         `DIRECT_COLUMNS` or `ESTIMATE_COLUMNS`.
     groups : sequence of str
@@ -325,20 +354,27 @@ def arrange(frame: pd.DataFrame, columns: Mapping[str, str], groups: Sequence[st
             column=clash[0],
         )
     extra_groups = [name for name in groups if name not in columns]
-    require(frame, extra_groups, "The table has", "(by which its domains are made)")
+    if isinstance(frame, pd.DataFrame):
+        require(frame, extra_groups, "The table has", "(by which its domains are made)")
     unknown = [name for name in frame if name not in columns and name not in extra_groups]
     if unknown:
         raise SaeInputError(
             f"The table has no place for the columns {name_some(unknown)}.", column=str(unknown[0])
         )
-    out: dict[str, pd.Series] = {}
+    size = len(frame) if isinstance(frame, pd.DataFrame) else len(frame["domain"])
+    out: dict[str, Any] = {}
+    empty = constant_texts("", size)
     for name, kind in columns.items():
         if name == "domain":
-            out.update({group: frame[group] for group in extra_groups})
+            out.update({group: _values(frame[group]) for group in extra_groups})
         if name in frame:
-            out[name] = typed(frame[name], kind)
-            continue
-        empty = "" if kind == "str" else np.nan if kind == "float" else pd.NA
-        nothing = pd.array([empty], dtype=DTYPES[kind])
-        out[name] = pd.Series(nothing.take(np.zeros(len(frame), dtype=np.intp)), index=frame.index)
-    return pd.DataFrame(out).reset_index(drop=True)
+            out[name] = _typed(frame[name], kind, name, size)
+        elif kind == "bool":
+            out[name] = pd.arrays.BooleanArray(np.zeros(size, dtype=bool), np.ones(size, dtype=bool))
+        else:
+            out[name] = empty if kind == "str" else _typed(np.nan, kind, name, size)
+    return pd.DataFrame(out, index=pd.RangeIndex(size))
+
+
+def _values(column: Any) -> Any:
+    return column.array if isinstance(column, pd.Series) else column

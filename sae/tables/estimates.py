@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeConvergenceError, SaeInputError, name_some
 from sae.tables.base import Table
-from sae.tables.columns import ESTIMATE_COLUMNS, arrange, cv_of
+from sae.tables.columns import ESTIMATE_COLUMNS, arrange, cv_of, typed
 from sae.tables.files import read_table
+from sae.tables.labels import label_text
+from sae.tables.texts import constant_texts
 
 __all__ = ["EstimateTable"]
 
@@ -44,13 +48,18 @@ class EstimateTable(Table):
 
     @classmethod
     def from_mse(
-        cls, frame: pd.DataFrame, groups: tuple[str, ...] = (), *, se: np.ndarray | None = None
+        cls,
+        frame: pd.DataFrame | Mapping[str, Any],
+        groups: tuple[str, ...] = (),
+        *,
+        se: np.ndarray | None = None,
     ) -> EstimateTable:
         """Make the table of rows with `estimate` and `mse`: adds se, cv and the flag of an estimate.
 
         Parameters
         ----------
-        frame : DataFrame
+        frame : DataFrame or mapping
+            Columns by name, as `arrange` takes them.
         groups : tuple of str
         se : ndarray of float, shape (M,), optional
             Standard errors; √mse by default.
@@ -67,27 +76,51 @@ class EstimateTable(Table):
         >>> sae.EstimateTable.from_mse(frame)[["se", "cv"]].values.tolist()
         [[0.1, 0.2]]
         """
-        estimate, mse = (frame[name].to_numpy(dtype=float) for name in ("estimate", "mse"))
+        estimate, mse = (np.asarray(frame[name], dtype=float) for name in ("estimate", "mse"))
         error = np.sqrt(mse) if se is None else se
         lost = ~np.isfinite(estimate) | np.isinf(mse) | np.isinf(error)
         if lost.any() and {"ci_low", "ci_high"} <= set(frame):
             # a posterior of very few areas has quantiles, but no variance: its fit says so
-            ends = np.isfinite(frame[["ci_low", "ci_high"]].to_numpy(dtype=float)).all(axis=1)
-            lost &= ~(ends & np.isfinite(estimate))
+            low, high = (np.asarray(frame[name], dtype=float) for name in ("ci_low", "ci_high"))
+            lost &= ~(np.isfinite(low) & np.isfinite(high) & np.isfinite(estimate))
         if lost.any():
             domains = frame["domain"][lost]
             raise SaeConvergenceError(
-                f"The estimate or its error is no finite number in {len(domains)} of {len(frame)} domains: "
+                f"The estimate or its error is no finite number in {len(domains)} of {len(lost)} domains: "
                 f"{name_some(domains)}.",
                 hint="Look for covariates of these areas far outside the others, and at their units.",
                 areas=domains,
             )
         cv = cv_of(error, estimate)
-        return cls(frame.assign(se=error, cv=cv, flag="e"), groups)
+        # the mapping becomes the frame as the table is made
+        return cls(cast(pd.DataFrame, {**frame, "se": error, "cv": cv, "flag": "e"}), groups)
 
     def assign(self, **columns: Any) -> EstimateTable:
-        """Return a table of the same rows with some fixed columns replaced."""
-        return replace(self, frame=self.frame.assign(**columns))
+        """Return a table of the same rows with some fixed columns replaced.
+
+        Raises
+        ------
+        SaeInputError
+            If a column is none of the table's, or holds what it cannot.
+
+        Examples
+        --------
+        >>> table = sae.EstimateTable(pd.DataFrame({"domain": ["A"], "estimate": [0.5]}))
+        >>> table.assign(flag="u")["flag"].tolist()
+        ['u']
+        """
+        same = {name: value for name, value in columns.items() if isinstance(value, str)}
+        texts = {name: constant_texts(label_text(value), len(self)) for name, value in same.items()}
+        frame = self.frame.assign(**{**columns, **texts})
+        if not columns.keys() <= ESTIMATE_COLUMNS.keys():
+            return replace(self, frame=frame)
+        for name in columns:  # the others have their dtypes
+            column, kind = frame[name], ESTIMATE_COLUMNS[name]
+            if column.dtype != "float64" or kind != "float":
+                frame[name] = typed(column, kind)
+        table = copy(self)
+        object.__setattr__(table, "frame", frame)
+        return table
 
     @classmethod
     def read(cls, path: str | Path) -> EstimateTable:

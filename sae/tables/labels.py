@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time
 from decimal import Decimal
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sae.errors import SaeInputError, name_some
+from sae.tables.texts import Texts, text_column
 
-__all__ = ["joined_labels", "label_text", "labels"]
+__all__ = ["joined_labels", "label_text", "labels", "text_of"]
 
 _NO_LABELS = (list, dict, set, np.ndarray, bytes, pd.Series, pd.DataFrame)
 
@@ -89,41 +93,21 @@ def labels(
     >>> sae.tables.labels(pd.Series(["01", None]), keep_missing=True).isna().tolist()
     [False, True]
     """
-    if isinstance(column, pd.DataFrame):
-        name = column.columns[0]
-        raise SaeInputError(
-            f"{column.shape[1]} columns bear the name {name!r}.", hint="Rename them.", column=str(name)
-        )
-    series = column if isinstance(column, pd.Series) else pd.Series(column)
-    if isinstance(series.dtype, pd.StringDtype) and _is_ascii(series):
-        text = series.astype("string")  # nothing to compose
-    elif isinstance(series.dtype, pd.CategoricalDtype):
-        text = _spelt(series.cat.categories, series.cat.codes.to_numpy(), series)
-    elif pd.api.types.is_object_dtype(series.dtype):
-        try:
-            values = [
-                pd.NA
-                if not isinstance(value, (str, *_NO_LABELS)) and _is_missing(value)
-                else label_text(value)
-                for value in series.array
-            ]
-        except SaeInputError as error:
-            place = f"Column {series.name!r}: " if series.name is not None else ""
-            raise SaeInputError(f"{place}{error.what}", hint=error.hint, column=str(series.name)) from None
-        text = pd.Series(values, index=series.index, name=series.name, dtype="string")
-    else:
-        codes, levels = pd.factorize(series)
-        text = _spelt(levels, codes, series)
-    if not keep_missing:
-        empty = np.flatnonzero(text.isna().to_numpy())
-        if len(empty):
-            name = "label" if series.name is None else series.name
-            raise SaeInputError(
-                f"{len(empty)} of {len(text)} rows have no {name}: row {name_some(empty + 1)}.",
-                hint="Give every row its label, or take these rows out.",
-                column=str(name),
-            )
-    return text
+    series, values = _checked(column, keep_missing)
+    return pd.Series(text_column(values), index=series.index, name=series.name)
+
+
+def text_of(column: pd.Series, *, keep_missing: bool = False) -> Texts:
+    """Return a column of labels as `labels` spells them, in one block; a missing one that is kept is "".
+
+    Examples
+    --------
+    >>> from sae.tables.labels import text_of
+    >>> list(text_of(pd.Series(["01", None]), keep_missing=True))
+    ['01', '']
+    """
+    _, values = _checked(column, keep_missing)
+    return Texts(values.fill_null("") if values.null_count else values)
 
 
 def joined_labels(frame: pd.DataFrame, columns: Sequence[str], *, separator: str = " / ") -> pd.Series:
@@ -142,25 +126,62 @@ def joined_labels(frame: pd.DataFrame, columns: Sequence[str], *, separator: str
     """
     if not len(columns):
         raise SaeInputError("No column names the rows.")
-    text = labels(frame[columns[0]])
-    for name in columns[1:]:
-        text = text + separator + labels(frame[name])
-    return text.rename(None)
+    text = Texts.rows([text_of(frame[name]) for name in columns], separator)
+    return pd.Series(text_column(text.values), index=frame.index)
 
 
-def _is_ascii(series: pd.Series) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _checked(column: Any, keep_missing: bool) -> tuple[pd.Series, Any]:
+    """Return a column as a Series and its labels as arrow's texts; refuse missing ones, if not kept."""
+    if isinstance(column, pd.DataFrame):
+        name = column.columns[0]
+        raise SaeInputError(
+            f"{column.shape[1]} columns bear the name {name!r}.", hint="Rename them.", column=str(name)
+        )
+    series = column if isinstance(column, pd.Series) else pd.Series(column)
+    values = _spelt(series)
+    if values.null_count and not keep_missing:
+        empty = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
+        name = "label" if series.name is None else str(series.name)
+        raise SaeInputError(
+            f"{len(empty)} of {len(values)} rows have no {name}: row {name_some(empty + 1)}.",
+            hint="Give every row its label, or take these rows out.",
+            column=name,
+        )
+    return series, values
 
-    return bool(
-        pc.all(pc.string_is_ascii(pa.array(series.array, type=pa.large_string()))).as_py() is not False
-    )
+
+def _spelt(series: pd.Series) -> Any:
+    """Return the labels of a column as arrow's texts; a missing one stays missing."""
+    if isinstance(series.dtype, pd.StringDtype):
+        values = Texts.of(series).values
+        if pc.all(pc.string_is_ascii(values)).as_py() is not False:
+            return values  # nothing to compose
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return _levels(series.cat.categories, series.cat.codes.to_numpy())
+    if not pd.api.types.is_object_dtype(series.dtype):
+        codes, levels = pd.factorize(series)
+        return _levels(levels, codes)
+    cells = series.to_numpy()
+    if set(map(type, cells)) == {str}:
+        values = Texts.of(cells).values
+        if pc.all(pc.string_is_ascii(values)).as_py():
+            return values
+    try:
+        texts = [
+            None if not isinstance(value, (str, *_NO_LABELS)) and _is_missing(value) else label_text(value)
+            for value in cells
+        ]
+    except SaeInputError as error:
+        place = f"Column {series.name!r}: " if series.name is not None else ""
+        raise SaeInputError(f"{place}{error.what}", hint=error.hint, column=str(series.name)) from None
+    return Texts.of(texts).values
+
+
+def _levels(levels: pd.Index | np.ndarray, codes: np.ndarray) -> Any:
+    """Return the texts of levels by their codes, of which -1 is a missing one."""
+    texts = Texts.of([label_text(level) for level in levels]).values
+    return texts.take(pa.array(codes, mask=codes < 0, from_pandas=False))
 
 
 def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or bool(value != value)  # not a number, not a time
-
-
-def _spelt(levels: pd.Index | np.ndarray, codes: np.ndarray, series: pd.Series) -> pd.Series:
-    words = pd.array([*(label_text(level) for level in levels), pd.NA], dtype="string")
-    return pd.Series(words.take(codes), index=series.index, name=series.name)  # the code -1 takes the last

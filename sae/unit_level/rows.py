@@ -17,6 +17,7 @@ from sae.survey import Survey
 from sae.tables import join_by_name, labels, pandas_frame, read_columns, require
 
 __all__ = [
+    "RowNames",
     "UnitRows",
     "constant_columns",
     "formula_words",
@@ -34,7 +35,7 @@ class UnitRows:
 
     Attributes
     ----------
-    table : DataFrame
+    columns : mapping
         Columns of the estimate table known before the fit.
     covariates : DataFrame
         All that is known of the areas, on the same rows.
@@ -43,10 +44,33 @@ class UnitRows:
     groups : tuple of str
     """
 
-    table: pd.DataFrame
+    columns: Mapping[str, Any]
     covariates: pd.DataFrame
     provenance: Mapping[str, Any]
     groups: tuple[str, ...] = ()
+
+
+class RowNames(Sequence[str]):
+    """Names of units for messages: each is made when it is read.
+
+    Examples
+    --------
+    >>> list(RowNames(2))
+    ['row 1', 'row 2']
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [f"row {k + 1}" for k in range(*row.indices(self.size))]
+        if not 0 <= row < self.size:
+            raise IndexError(row)
+        return f"row {row + 1}"
 
 
 def read_units(data: pd.DataFrame | Survey) -> pd.DataFrame:
@@ -136,15 +160,33 @@ def match_areas(units: pd.Series, areas: pd.Series, domain: str) -> tuple[np.nda
     SaeInputError
         If a label is missing, or the population lacks an area of the units.
     """
-    text, other = labels(units.rename(domain)), labels(areas.rename(domain))
-    ours, theirs = (side.rename(domain).drop_duplicates().to_frame() for side in (units, areas))
-    join_by_name(ours, theirs, domain, names=("the units", "the areas"))
-    names = pd.Index(other.to_numpy(dtype=object)).unique()
-    return (
-        names.to_numpy(dtype=object),
-        names.get_indexer(text.to_numpy(dtype=object)),
-        names.get_indexer(other.to_numpy(dtype=object)),
-    )
+    unit, ours, units_plain = _coded(units.rename(domain))
+    row, theirs, areas_plain = _coded(areas.rename(domain))
+    names = pd.Index(theirs)
+    place = names.get_indexer(ours)
+    alike = "" not in (units_plain, areas_plain) and units_plain == areas_plain
+    if not alike or (place < 0).any():  # named by the join, if they are at fault
+        left, right = (side.rename(domain).drop_duplicates().to_frame() for side in (units, areas))
+        join_by_name(left, right, domain, names=("the units", "the areas"))
+    return names.to_numpy(dtype=object), place[unit], row
+
+
+def _coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the code of every row's label, the labels, and "text" or "number" where all rows are that.
+
+    Each distinct value is spelt once. Where values are of several kinds or spelt alike, the kind is "".
+    """
+    kind = "number" if pd.api.types.is_numeric_dtype(column.dtype) else ""
+    if isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(column) == "string":
+        kind = "text"
+    if not kind:
+        codes, names = pd.factorize(labels(column).to_numpy(dtype=object))
+        return codes, names, ""
+    codes, levels = pd.factorize(column)
+    if len(codes) and codes.min() < 0:
+        labels(column)  # names the rows without one
+    spelt, names = pd.factorize(labels(pd.Series(levels, name=column.name)).to_numpy(dtype=object))
+    return spelt[codes], names, kind if len(names) == len(levels) else ""
 
 
 def constant_columns(frame: pd.DataFrame, row: np.ndarray) -> pd.DataFrame:
@@ -162,18 +204,24 @@ def constant_columns(frame: pd.DataFrame, row: np.ndarray) -> pd.DataFrame:
     >>> constant_columns(frame, np.array([0, 0, 1])).to_dict("list")
     {'area': ['A', 'B'], 'north': [1, 0]}
     """
-    first = frame[~pd.Series(row).duplicated().to_numpy()].reset_index(drop=True)
-    if len(first) == len(frame):
-        return first
-    same = (frame.groupby(row).nunique(dropna=False) == 1).all()
-    return first.loc[:, same.to_numpy()]
+    _, first = np.unique(row, return_index=True)
+    one = frame.iloc[first].reset_index(drop=True)
+    if len(one) == len(frame):
+        return one
+    codes = [pd.factorize(frame.iloc[:, k])[0] for k in range(frame.shape[1])]
+    return one.loc[:, [bool((code == code[first][row]).all()) for code in codes]]
 
 
 def refuse_missing(frame: pd.DataFrame, column: str, what: str = "units") -> None:
     """Refuse missing values of a column, counting them."""
     values = frame[column]
-    empty = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip())
-    rows = np.flatnonzero(empty.to_numpy(dtype=bool))
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        empty = values.isna().to_numpy()
+    else:
+        codes, levels = pd.factorize(values)
+        blank = [isinstance(level, str) and not level.strip() for level in levels]
+        empty = np.array([*blank, True])[codes]  # the code -1, missing, takes the last
+    rows = np.flatnonzero(empty)
     if len(rows):
         raise SaeInputError(
             f"{column} is missing in {len(rows)} of {len(frame)} {what}: row {name_some(rows + 1)}.",

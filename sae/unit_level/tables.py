@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sae.results import Message, collinearity, extrapolation
 from sae.tables import cv_of
+from sae.tables.texts import Texts
 
 __all__ = ["area_table", "population_messages"]
 
@@ -22,8 +23,8 @@ def area_table(
     *,
     n: np.ndarray | float,
     n_eff: np.ndarray | float = np.nan,
-) -> pd.DataFrame:
-    """Return the columns of the estimate table known before the fit.
+) -> dict[str, Any]:
+    """Return the columns of the estimate table known before the fit, as `EstimateTable.from_mse` takes them.
 
     Parameters
     ----------
@@ -37,22 +38,20 @@ def area_table(
     n, n_eff : ndarray, shape (M,)
     """
     se = np.where(direct_se > 0.0, direct_se, np.nan)
-    cv = cv_of(se, direct)
-    return pd.DataFrame(
-        {
-            "indicator": indicator,
-            "definition": "",
-            "unit": unit,
-            "geo": names,
-            "time": "",
-            "domain": names,
-            "n": n,
-            "n_eff": n_eff,
-            "direct": direct,
-            "direct_se": se,
-            "direct_cv": cv,
-        }
-    )
+    cv, domains = cv_of(se, direct), Texts.of(names)
+    return {
+        "indicator": indicator,
+        "definition": "",
+        "unit": unit,
+        "geo": domains,
+        "time": "",
+        "domain": domains,
+        "n": n,
+        "n_eff": n_eff,
+        "direct": direct,
+        "direct_se": se,
+        "direct_cv": cv,
+    }
 
 
 def population_messages(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.area_level.glmm import inflated_beta_nuts
+from sae.area_level.glmm import inflated_beta_fit
 
 # sums run in another order, and stopping rules of the climbs may end one step elsewhere
 CLOSE = 1e-5  # standard errors
@@ -64,7 +64,7 @@ def test_chains_of_inflated_shares_do_not_see_the_order_of_the_rows(monkeypatch)
         seen.append(panel)
         raise StopIteration
 
-    monkeypatch.setattr(inflated_beta_nuts, "sample_inflated", catch)
+    monkeypatch.setattr(inflated_beta_fit, "sample_inflated", catch)
     frame = pd.concat([data().assign(year=year) for year in (1, 2)], ignore_index=True)
     model = sae.InflatedBetaFayHerriot(
         "y ~ x", spatial=sae.BYM2(sae.auxiliary.neighbours(ring())), temporal=sae.AR1("year")

@@ -6,15 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sae import area_level
 from sae.area_level import FayHerriot, MultivariateFayHerriot, TwoFoldFayHerriot
 from sae.batch.demo import country_areas
 from sae.batch.estimate import estimator
-from sae.batch.kinds import KINDS, options
+from sae.batch.kinds import KINDS, model_class, options
 from sae.batch.models import find_spec
 from sae.batch.runner import run
 from sae.batch.spec import parse_spec, title_of
 from sae.datasets import country
 from sae.errors import SaeSpecError
+from sae.results import AreaModel
 from sae.tables import write_table
 
 GAP = "employment_gap_by_birth"
@@ -87,8 +89,10 @@ def test_a_two_fold_model_runs(inputs, areas):
 
 
 def test_the_table_of_kinds_holds_every_public_specification():
-    assert KINDS["fay_herriot"] is FayHerriot and KINDS["multivariate_fay_herriot"] is MultivariateFayHerriot
-    assert all(kind == found.kind for kind, found in KINDS.items())
+    public = [getattr(area_level, name) for name in area_level.__all__]
+    models = [model for model in public if isinstance(model, type) and issubclass(model, AreaModel)]
+    assert {model.kind: model for model in models} == {kind: model_class(kind) for kind in KINDS}
+    assert model_class("fay_herriot") is FayHerriot
     assert "domain" not in options("fay_herriot") and "components" in options("multivariate_fay_herriot")
 
 

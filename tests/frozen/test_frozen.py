@@ -25,7 +25,6 @@ CHANGELOG says so, and ``--write tests/frozen/frozen.json.gz --only NAME`` repla
 
 import copy
 import gzip
-import importlib.util
 import json
 import re
 import sys
@@ -48,7 +47,6 @@ LOOSE = 0.6
 FREE = {"two_fold_few": "fit.draws"}
 NUMBER = re.compile(r"-?\d+(?:[.,]\d+)+(?:e[-+]?\d+)?|-?\d+e[-+]?\d+|\d+ ?%")
 PLAIN = Case("", dict)
-NEEDS = {"inflated_beta": "pymc", "multinomial": "pymc"}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +63,6 @@ def same_machine(stored):
 def parameters():
     for name, case in CASES.items():
         marks = [pytest.mark.slow] if case.slow else []
-        if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
-            marks.append(pytest.mark.skip(reason=f"needs {NEEDS[name]}"))
         yield pytest.param(case, id=name, marks=marks)
 
 

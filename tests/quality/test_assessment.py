@@ -157,6 +157,25 @@ def test_a_bootstrap_verdict_that_another_seed_may_turn_says_so():
     assert not assess(stated, "statcan")["reason"].str.contains(note, regex=False).any()
 
 
+def test_verdicts_that_turn_with_the_seed_are_marked(rng):
+    m = 60
+    x, vardir = rng.normal(size=m), rng.uniform(1.5, 4.0, m)
+    y = 10.0 + 0.3 * x + rng.normal(size=m) * np.sqrt(1.0 + vardir)
+    frame = pd.DataFrame({"domain": [f"d{k}" for k in range(m)], "x": x, "y": y, "vardir": vardir, "n": 50})
+    policy = {"name": "limit", "rules": [{"measure": "cv", "flag_above": 0.0, "suppress_above": 0.5}]}
+    spec = sae.FayHerriot("y ~ x", mse="bootstrap", replicates=20)
+    cv = np.mean([spec.fit(frame, seed=seed).estimates["cv"].to_numpy(float) for seed in range(5)], axis=0)
+    policy["rules"][0]["flag_above"] = float(np.median(cv))  # in the midst of the areas
+    judged = [spec.fit(frame, seed=seed).flag(policy).estimates for seed in range(5)]
+    answers = np.array([table["reliability"].astype(str) for table in judged])
+    noted = np.array([table["reason"].str.contains("another seed may judge otherwise") for table in judged])
+    turned = (answers != answers[0]).any(axis=0)
+    assert turned.sum() > 3 and noted[:, turned].mean() > 0.9 and not noted.all(axis=0).all()
+    # by default the errors are so small that few areas lie so near the limit
+    sure = sae.FayHerriot("y ~ x", mse="bootstrap").fit(frame, seed=1).flag(policy).estimates
+    assert sure["reason"].str.contains("another seed may judge otherwise").sum() < noted.sum(axis=1).min() / 2
+
+
 # cells that contradict each other
 
 

@@ -1,5 +1,6 @@
 """What every result shares: draws, benchmark, aggregate, flag, summary."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -447,6 +448,17 @@ def test_summary_of_many_fits_shows_the_range_of_each_coefficient(rng):
     assert "2020 / x" not in text
     (line,) = [line for line in text.splitlines() if line.startswith("x ")]
     assert line.split()[1:] == [f"{value:.5g}" for value in (slopes.min(), slopes.median(), slopes.max())]
+
+
+def test_summary_of_many_areas_says_that_its_p_value_is_approximate_and_warns_of_nothing(rng):
+    x, vardir = rng.normal(size=6000), rng.uniform(0.1, 1.0, 6000)
+    y = x + 0.5 * rng.normal(size=6000) + np.sqrt(vardir) * rng.normal(size=6000)
+    frame = pd.DataFrame({"domain": np.arange(6000), "x": x, "y": y, "vardir": vardir})
+    fit = FayHerriot("y ~ x").fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = fit.summary()
+    assert "(p about 0." in text and "(p about" not in FayHerriot("y ~ x").fit(frame[:200]).summary()
 
 
 def test_summary_says_what_an_office_looks_for(fit):

@@ -13,7 +13,7 @@ from sae.samplers.cells import CellsPosterior, Population
 AREAS, SAMPLED = 8, 7
 DRAWS = 39
 SCALE, BETA_SD = 0.8, 1.0
-MOMENT = 0.05  # deviations: 4096 stratified draws beside quadrature at 512 points
+INVERSE = 1e-3  # in probability: curves through 65 levels, one for each direction
 
 
 def ranks_of(replicates, seed, points):
@@ -74,7 +74,10 @@ def test_moments_quantiles_and_draws_agree(posterior):
     sample = posterior.draw(4000, 1)
     assert np.abs((sample.values.mean(axis=0) - mean) / sd).max() < 4 / np.sqrt(4000)
     np.testing.assert_allclose(sample.values.std(axis=0), sd, rtol=4 / np.sqrt(8000))
-    assert np.abs((posterior.reference.mean(axis=0) - mean) / sd).max() < MOMENT
+    for p in (0.025, 0.3, 0.95):
+        below = (sample.values < posterior.quantiles(p)[0]).mean(axis=0)
+        assert np.abs(below - p).max() < 4 * np.sqrt(p * (1 - p) / 4000)
+        np.testing.assert_allclose(posterior.exceedance(posterior.quantiles(p)[0]), 1 - p, atol=INVERSE)
     median = posterior.quantiles(0.5)[0]
     assert np.abs(posterior.exceedance(median) - 0.5).max() < 1e-3
     assert sample.log_likelihood.shape == sample.replicated.shape == (4000, SAMPLED)

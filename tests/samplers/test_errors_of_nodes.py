@@ -10,7 +10,7 @@ from sae.numerics.inference.priors import HALF_NORMAL
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
 from sae.numerics.nested_error.profile import area_sums
-from sae.numerics.spacetime.posterior import area_field
+from sae.numerics.spacetime.area_field import area_field
 from sae.numerics.spacetime.precision import independent
 from sae.samplers import gaussian_field as fields
 from sae.samplers import nested_error

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from sae.numerics.inference.priors import HALF_NORMAL
-from sae.numerics.spacetime.posterior import area_field
+from sae.numerics.spacetime.area_field import area_field
 from sae.numerics.spacetime.precision import independent, map_structure
 from sae.samplers.gaussian_field import gaussian_field
 

@@ -116,6 +116,23 @@ def test_more_coefficients_than_areas(frame):
         check_rank(X, design.columns, " in 2024")
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_the_check_of_the_rank_leaves_the_design_as_it_is(p):
+    X = np.full((5, p), 3.0) + np.eye(5)[:, :p]
+    before = X.copy()
+    check_rank(X, ["a", "b"][:p])
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-6, 1e-8])
+def test_nearly_alike_is_not_alike(gap):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 1)) + gap * rng.normal(size=(40, 2))
+    check_rank(X, ["a", "b"])
+    with pytest.raises(SaeInputError, match="linear combination"):
+        check_rank(np.column_stack([X, X.sum(axis=1)]), ["a", "b", "c"])
+
+
 def test_large_offsets_are_not_taken_for_collinear():
     year = np.arange(2015.0, 2025.0)
     design, X = Design.learn("year + I(year ** 2)", pd.DataFrame({"year": year}), list(year))
@@ -143,3 +160,43 @@ def test_rows_outside_the_range_of_the_fit(frame):
     outside = design.outside(new)
     assert outside.any(axis=1).tolist() == [True, False, False, True]
     assert [design.columns[j] for j in np.flatnonzero(outside.any(axis=0))] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "formula", ["x + g", "g + x + C(code)", 'C(g, Treatment("b")) + I(x**2) + x:z', "g + flag", "0 + x + z"]
+)
+def test_plain_designs_are_those_of_formulaic(monkeypatch, formula):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=30),
+            "z": rng.normal(size=30),
+            "g": pd.Categorical(rng.choice(["b", "a", "c"], 30), categories=["c", "a", "b", "d"]),
+            "code": rng.integers(1, 4, 30),
+            "flag": rng.random(30) < 0.5,
+        }
+    )
+    names = [f"A{k}" for k in range(30)]
+    ours, X = Design.learn(formula, frame, names)
+    again = ours.rebuild(frame.iloc[::-1], names)
+    monkeypatch.setattr("sae.specs.design._plain", lambda terms, coded: False)
+    theirs, expected = Design.learn(formula, frame, names)
+    assert ours._model_spec is None and theirs._model_spec is not None
+    assert ours.columns == theirs.columns and ours.levels == theirs.levels
+    np.testing.assert_array_equal(X, expected)
+    np.testing.assert_array_equal(again, expected[::-1])
+
+
+@pytest.mark.parametrize("formula", ["x + log(z)", "scale(x) + z", "g + x", "poly(x, 2)"])
+def test_a_design_learnt_on_some_rows_has_the_others_too(formula):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.normal(size=20), "z": rng.uniform(1, 2, 20), "g": ["a", "b"] * 10})
+    names, rows = [f"A{k}" for k in range(20)], np.arange(20) % 3 > 0
+    design, X = Design.learn(formula, frame, names, rows)
+    alone, some = Design.learn(
+        formula, frame[rows], [name for name, on in zip(names, rows, strict=True) if on]
+    )
+    np.testing.assert_allclose(X[rows], some, rtol=1e-14)
+    np.testing.assert_array_equal(X, alone.rebuild(frame, names))
+    np.testing.assert_array_equal(design.low, alone.low)
+    np.testing.assert_array_equal(design.high, alone.high)

@@ -15,7 +15,7 @@ from sae.errors import (
     SmallSampleWarning,
 )
 from sae.samplers.pymc import Chains
-from sae.unit_level.glmm import multinomial_nuts
+from sae.unit_level.glmm import multinomial_fit
 
 CATEGORIES = ("employed", "unemployed", "inactive")
 NAMES = [f"A{k:02d}" for k in range(14)]
@@ -44,7 +44,7 @@ def chains_at_once(monkeypatch):
             }
         )
 
-    monkeypatch.setattr(multinomial_nuts, "sample_multinomial", sample)
+    monkeypatch.setattr(multinomial_fit, "sample_multinomial", sample)
 
 
 @pytest.fixture

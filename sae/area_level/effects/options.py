@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux, SpatialEffect
-from sae.area_level.effects.temporal import AR1, RW1, RW2, TemporalEffect
 from sae.errors import SaeSpecError
 from sae.specs import split_formula
 from sae.specs.priors import Prior, prior_of
+
+if TYPE_CHECKING:
+    from sae.area_level.effects.spatial import SpatialEffect
+    from sae.area_level.effects.temporal import TemporalEffect
 
 __all__ = ["BOOTSTRAPS", "check_structure", "free_parameters", "read_component", "structure_description"]
 
 _METHODS = ("reml", "ml")
 BOOTSTRAPS = ("bootstrap", "bootstrap-corrected", "nonparametric", "nonparametric-corrected")
-_SPATIAL: dict[str, Any] = {"sar": SAR, "bym2": BYM2, "leroux": Leroux, "car": CAR}
-_TEMPORAL: dict[str, Any] = {"ar1": AR1, "rw1": RW1, "rw2": RW2}
 
 
 def free_parameters(spatial: SpatialEffect | None, temporal: TemporalEffect | None) -> tuple[str, ...]:
     """Parameters that a combination of components estimates, in the order of the kernel."""
+    from sae.area_level.effects.temporal import AR1
+
     names = ["sigma2_u", *(["rho_u"] if spatial else [])]
     if temporal:
         names += ["sigma2_v", *(["rho_v"] if isinstance(temporal, AR1) and temporal.rho is None else [])]
@@ -57,22 +59,34 @@ def read_component(option: str, value: Any, *, bayes: bool) -> Any:
     SaeSpecError
         If it is no component of this kind, or one for Bayes only.
     """
-    kinds = _SPATIAL if option == "spatial" else _TEMPORAL
-    if isinstance(value, str):
-        kind = value.partition(":")[0].strip().lower()
-        value = kinds.get(kind, next(iter(kinds.values()))).of_text(value)
     if value is None:
         return None
+    kinds = _kinds(option)
+    by_likelihood = next(iter(kinds.values()))
+    if isinstance(value, str):
+        kind = value.partition(":")[0].strip().lower()
+        value = kinds.get(kind, by_likelihood).of_text(value)
     if not isinstance(value, tuple(kinds.values())):
         names = ", ".join(f"{option}=sae.{known.__name__}(...)" for known in kinds.values())
         raise SaeSpecError(f"{option} = {value!r} is no component.", hint=f"Give one of {names}.")
-    if not isinstance(value, SAR | AR1) and not bayes:
+    if not isinstance(value, by_likelihood) and not bayes:
         raise SaeSpecError(
             f"{option}={value!r} is estimated by Bayes only.",
             hint='Use sae.FayHerriot(..., method="bayes"), or sae.SAR and sae.AR1, which have a '
             "likelihood estimate too.",
         )
     return value
+
+
+def _kinds(option: str) -> dict[str, Any]:
+    """Return the components of an option by the name in their text; the first has a likelihood estimate."""
+    if option == "spatial":
+        from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux
+
+        return {"sar": SAR, "bym2": BYM2, "leroux": Leroux, "car": CAR}
+    from sae.area_level.effects.temporal import AR1, RW1, RW2
+
+    return {"ar1": AR1, "rw1": RW1, "rw2": RW2}
 
 
 def check_structure(

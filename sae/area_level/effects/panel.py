@@ -6,19 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from sae.area_level.arrays import AreaArrays, model_scale
-from sae.area_level.effects.spatial import SpatialEffect
+from sae.area_level.arrays import AreaArrays, design_of, model_scale
+from sae.area_level.effects.spatial import SpatialEffect, row_standardised
 from sae.area_level.effects.temporal import TemporalEffect
-from sae.area_level.rows import AreaRows
+from sae.area_level.rows import ONE_FIT, AreaRows
 from sae.errors import SaeInputError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.numerics.spacetime.fit import SpaceTimeProblem, spacetime_problem
 from sae.results import Message, boundary_all, residual_table
-from sae.specs import Design
 from sae.specs.design import check_rank
-from sae.tables import label_text, labels, require, to_numbers
+from sae.tables import label_text, require, to_numbers
+from sae.tables.labels import text_of
 
 __all__ = ["Panel", "build_panel"]
 
@@ -43,6 +44,8 @@ class Panel:
     area, period : ndarray of int, shape (M,)
         Place of each row on the grid.
     areas : list of str
+    adjacency : sparse array, shape (D, D), or None
+        Of the map.
     islands : list of str
         Areas without a neighbour; empty without a map.
     gaps : list of Message
@@ -58,6 +61,7 @@ class Panel:
     area: np.ndarray
     period: np.ndarray
     areas: list[str]
+    adjacency: sparse.csr_matrix | None
     islands: list[str]
     gaps: list[Message]
 
@@ -132,10 +136,9 @@ def build_panel(
         sampling covariances are not positive definite, or the map and the areas do not match.
     """
     y, D = model_scale(rows, TRANSFORMS["identity"])
-    design, _ = Design.learn(covariates, rows.covariates[rows.sampled], list(rows.names[rows.sampled]))
-    X = design.rebuild(rows.covariates, list(rows.names))
+    design, X = design_of(rows, covariates)
     check_rank(X[rows.sampled], design.columns, "")
-    names = rows.table["domain"].to_numpy(dtype=object)
+    names = rows.columns["domain"]
     areas = list(dict.fromkeys(names))
     place = {area: k for k, area in enumerate(areas)}
     area = np.array([place[name] for name in names], dtype=np.int64)
@@ -144,7 +147,7 @@ def build_panel(
         periods = rows.fits.iloc[:, 0]
         axis = temporal.axis(periods)
         period, gaps = axis.place[rows.fit], axis.messages
-        rows = replace(rows, table=rows.table.assign(time=labels(periods).to_numpy(dtype=object)[rows.fit]))
+        rows = replace(rows, columns={**rows.columns, "time": text_of(periods)[rows.fit]})
     _refuse_twice(area, period, areas, temporal)
     n_areas, n_times = len(areas), int(period.max()) + 1
     basis = orthonormal_basis(X[rows.sampled], y[rows.sampled])
@@ -156,9 +159,10 @@ def build_panel(
     if temporal is not None:
         _covary(psi, rows, temporal, area, period)
         _refuse_indefinite(psi, np.isfinite(grid_y), areas)
-    W = None if spatial is None else spatial.weights(areas)
+    adjacency = None if spatial is None else spatial.adjacency(areas)
+    W = None if adjacency is None else row_standardised(adjacency)
     islands = [] if W is None else [areas[k] for k in np.flatnonzero(np.diff(W.indptr) == 0)]
-    rows = replace(rows, fit=np.zeros(len(names), dtype=np.int64), fits=pd.DataFrame(index=range(1)))
+    rows = replace(rows, fit=np.zeros(len(names), dtype=np.int64), fits=ONE_FIT)
     arrays = AreaArrays(
         rows,
         np.arange(len(names)),
@@ -171,7 +175,7 @@ def build_panel(
         "identity",
     )
     problem = spacetime_problem(grid_y, grid_X, psi, W)
-    return Panel(rows, problem, arrays, basis, Q, level, area, period, areas, islands, gaps)
+    return Panel(rows, problem, arrays, basis, Q, level, area, period, areas, adjacency, islands, gaps)
 
 
 def _refuse_twice(area: np.ndarray, period: np.ndarray, areas: list[str], temporal: object) -> None:

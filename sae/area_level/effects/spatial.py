@@ -16,7 +16,7 @@ from sae.auxiliary.neighbours import Neighbours, neighbours, read_neighbours
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import labels
 
-__all__ = ["BYM2", "CAR", "SAR", "Leroux", "SpatialEffect"]
+__all__ = ["BYM2", "CAR", "SAR", "Leroux", "SpatialEffect", "row_standardised"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,9 +55,7 @@ class SpatialEffect:
 
     def weights(self, areas: list[str]) -> sparse.csr_matrix:
         """Return W, the weights with rows that sum to 1, for the areas in their order, shape (D, D)."""
-        matrix = self.adjacency(areas)
-        sums = np.asarray(matrix.sum(axis=1)).ravel()
-        return sparse.csr_matrix(sparse.diags(1.0 / np.where(sums > 0, sums, 1.0)) @ matrix)
+        return row_standardised(self.adjacency(areas))
 
     @cached_property
     def text(self) -> str:
@@ -211,6 +209,12 @@ class CAR(SpatialEffect):
         fixed = text.strip().endswith(", rho 1")
         found = super().of_text(text.strip().removesuffix(", rho 1"))
         return cls(found.map, rho=1.0) if fixed else found
+
+
+def row_standardised(adjacency: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return weights with rows that sum to 1; a row of zeros stays."""
+    sums = np.asarray(adjacency.sum(axis=1)).ravel()
+    return sparse.csr_matrix(sparse.diags(1.0 / np.where(sums > 0, sums, 1.0)) @ adjacency)
 
 
 def _is_square(given: object) -> bool:

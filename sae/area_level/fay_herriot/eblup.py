@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sae.area_level.arrays import AreaArrays
+from sae.area_level.arrays import AreaArrays, joined
 from sae.area_level.fay_herriot.mse import reported_mse
 from sae.area_level.fay_herriot.tables import eblup_tables
-from sae.area_level.finite_population import FinitePopulation
 from sae.numerics.fay_herriot.fit import FayHerriotFits
 from sae.numerics.fay_herriot.mse import Predictions, predict
 from sae.numerics.inference.joint_error import JointError
@@ -25,6 +24,9 @@ from sae.results import (
     no_interval,
     same_source,
 )
+
+if TYPE_CHECKING:
+    from sae.area_level.finite_population import FinitePopulation
 
 __all__ = ["METHOD_NAMES", "fit_eblup"]
 
@@ -49,7 +51,7 @@ def fit_eblup(
     mse: str,
     back: str,
     level: float,
-    replicates: int,
+    replicates: int | None,
     seed: int | None,
     finite: FinitePopulation | None = None,
 ) -> Eblup:
@@ -79,45 +81,49 @@ def fit_eblup(
     Eblup
         In the order of the table.
     """
-    rows, order = arrays.rows, arrays.in_order
+    rows = arrays.rows
     fits = arrays.fit(method)
     rest = np.zeros(len(arrays.y))
     if finite is not None:
-        rest = finite.rest_variance(arrays.D[order], rows.sampled, rows.fit)[arrays.order]
+        rest = finite.rest_variance(arrays.unplaced(arrays.D), rows.sampled, rows.fit)
     parts = [_predict(arrays, fits, k, method) for k in range(len(rows.fits))]
+    rest = arrays.placed(rest)
     ends = [
         _interval(arrays, fits, k, part, level, rest[areas])
         for k, (part, areas) in enumerate(zip(parts, arrays.blocks, strict=True))
     ]
     estimate, error, gamma, left = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("estimate", "mse", "gamma", "g1")
+        joined([getattr(part, name) for part in parts]) for name in ("estimate", "mse", "gamma", "g1")
     )
-    joint = JointError.of_fits(error, [part.factor for part in parts])
     reported = reported_mse(
         arrays, fits, parts, transform, way=mse, method=method, back=back, replicates=replicates, seed=seed
     )
+    joint, reported_joint = _joint_errors(arrays, parts, transform, (estimate, left), error, reported.mse)
     sizes = np.diff(arrays.offsets)
-    missing = np.repeat([part.kind is IntervalKind.NONE for part in ends], sizes)
     columns: dict[str, Any] = {
         "estimate": transform.mean(estimate, error if back == "crude" else left),
         "mse": reported.mse,
-        "low": transform.inverse(np.clip(np.concatenate([part.low for part in ends]), *transform.bounds)),
-        "high": transform.inverse(np.clip(np.concatenate([part.high for part in ends]), *transform.bounds)),
-        "interval": np.repeat(np.array([part.text for part in ends], dtype=object), sizes),
+        "low": transform.inverse(np.clip(joined([part.low for part in ends]), *transform.bounds)),
+        "high": transform.inverse(np.clip(joined([part.high for part in ends]), *transform.bounds)),
+        "interval": _of_areas([part.text for part in ends], sizes),
         "gamma": gamma,
         "mse_method": reported.name,
-        "prior": np.repeat(np.array([part.prior for part in ends], dtype=object), sizes),
+        "prior": _of_areas([part.prior for part in ends], sizes),
     }
-    columns = {name: values[order] for name, values in columns.items()}
-    reported_joint = joint.scaled(transform.slope(estimate, left), reported.mse).reordered(order)
-    source = NormalDraws(
-        estimate[order], joint.reordered(order), transform, rows.labels, arrays.coefficient_labels
-    )
+    if len(parts) > 1:
+        order = arrays.in_order
+        columns = {
+            name: values if isinstance(values, str) else values[order] for name, values in columns.items()
+        }
+        estimate = estimate[order]
+    source = NormalDraws(estimate, joint, transform, rows.labels, arrays.coefficient_labels)
     known = None
     if finite is not None:
-        columns, reported_joint, source = finite.figures(columns, reported_joint, source, rest[order])
-        known = 1.0 - finite.fraction, finite.of(np.zeros(len(rest)))
-    joint, draws = same_source(
+        columns, reported_joint, source = finite.figures(
+            columns, reported_joint, source, arrays.unplaced(rest)
+        )
+        known = 1.0 - finite.fraction, finite.of(np.zeros(len(estimate)))
+    reported_joint, draws = same_source(
         ends,
         [arrays.order[areas] for areas in arrays.blocks],
         columns["estimate"],
@@ -125,9 +131,10 @@ def fit_eblup(
         source,
         known,
     )
+    missing = np.repeat([part.kind is IntervalKind.NONE for part in ends], sizes)
     return Eblup(
         **columns,
-        joint=joint,
+        joint=reported_joint,
         source=draws,
         tables=eblup_tables(arrays, fits, parts, method),
         messages=(
@@ -139,6 +146,36 @@ def fit_eblup(
     )
 
 
+def _joint_errors(
+    arrays: AreaArrays,
+    parts: list[Predictions],
+    transform: Transform,
+    moments: tuple[np.ndarray, np.ndarray],
+    error: np.ndarray,
+    reported: np.ndarray,
+) -> tuple[JointError, JointError]:
+    """Return the joint errors on the model's scale, with the MSE `error`, and of the reported figures.
+
+    In the order of the table, and made when they are read. `moments` are the mean and variance of each area
+    on the model's scale.
+    """
+    fitted = JointError.later(lambda: JointError.of_fits(error, [part.factor for part in parts]))
+    scaled = fitted
+    if transform.name != "identity" or reported is not error:
+        scaled = JointError.later(lambda: fitted.scaled(transform.slope(*moments), reported))
+    if len(parts) == 1:
+        return fitted, scaled
+    order = arrays.in_order
+    return JointError.later(lambda: fitted.reordered(order)), JointError.later(
+        lambda: scaled.reordered(order)
+    )
+
+
+def _of_areas(texts: list[str], sizes: np.ndarray) -> str | np.ndarray:
+    """Return the text of each area's fit; one text where all fits have the same."""
+    return texts[0] if len(set(texts)) == 1 else np.repeat(np.array(texts, dtype=object), sizes)
+
+
 def _predict(arrays: AreaArrays, fits: FayHerriotFits, k: int, method: str) -> Predictions:
     areas = arrays.blocks[k]
     return predict(
@@ -147,14 +184,19 @@ def _predict(arrays: AreaArrays, fits: FayHerriotFits, k: int, method: str) -> P
         fits.root[0, k],
         arrays.y[areas],
         arrays.D[areas],
-        np.ascontiguousarray(arrays.X[areas].T),
+        arrays.columns(areas),
         arrays.sampled[areas],
         method,
     )
 
 
 def _interval(
-    arrays: AreaArrays, fits: FayHerriotFits, k: int, part: Predictions, level: float, rest: np.ndarray
+    arrays: AreaArrays,
+    fits: FayHerriotFits,
+    k: int,
+    part: Predictions,
+    level: float,
+    rest: np.ndarray,
 ) -> Interval:
     areas = arrays.blocks[k]
     ends = area_intervals(
@@ -163,7 +205,7 @@ def _interval(
         part.mse,
         arrays.y[areas],
         arrays.D[areas],
-        np.ascontiguousarray(arrays.X[areas].T),
+        arrays.columns(areas),
         arrays.sampled[areas],
         level,
         rest,

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.area_level.arrays import AreaArrays
+from sae.area_level.arrays import AreaArrays, joined
 from sae.area_level.rows import each_fit
 from sae.errors import SaeInputError, SaeSpecError
-from sae.numerics.fay_herriot.bootstrap import bootstrap_mse
 from sae.numerics.fay_herriot.fit import FayHerriotFits
-from sae.numerics.fay_herriot.jackknife import jackknife_mse
 from sae.numerics.fay_herriot.mse import Predictions
-from sae.numerics.fay_herriot.mse_log import log_mse
 from sae.numerics.inference.transforms import Transform, normal_mean
 from sae.results import Message
 
@@ -71,7 +68,7 @@ class Reported:
     """Mean squared errors, squared units of the reported scale, the name of each, and what is to be said."""
 
     mse: np.ndarray
-    name: np.ndarray
+    name: str | np.ndarray
     messages: tuple[Message, ...] = ()
 
 
@@ -84,7 +81,7 @@ def reported_mse(
     way: str,
     method: str,
     back: str,
-    replicates: int,
+    replicates: int | None,
     seed: int | None,
 ) -> Reported:
     """Measure the error of the reported estimates of all areas.
@@ -101,10 +98,8 @@ def reported_mse(
     method, back, replicates, seed
         As of `fit_eblup`.
     """
-    mse, corrected = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("mse", "corrected")
-    )
-    estimate, left = (np.concatenate([getattr(part, name) for part in parts]) for name in ("estimate", "g1"))
+    mse, corrected = (joined([getattr(part, name) for part in parts]) for name in ("mse", "corrected"))
+    estimate, left = (joined([getattr(part, name) for part in parts]) for name in ("estimate", "g1"))
     slope = transform.slope(estimate, left)
     messages: tuple[Message, ...] = ()
     if way == "analytical":
@@ -112,6 +107,8 @@ def reported_mse(
         if back == "crude":
             mse, name = mse * transform.mean(estimate, mse) ** 2, f"{name}, delta method"
         elif transform.name == "log":
+            from sae.numerics.fay_herriot.mse_log import log_mse
+
             each = [
                 log_mse(
                     part,
@@ -127,8 +124,10 @@ def reported_mse(
             mse, corrected = (np.concatenate(values) for values in zip(*each, strict=True))
             name = f"analytical, Slud–Maiti, {method.upper()}"
     elif way.startswith("bootstrap"):
+        from sae.numerics.fay_herriot.bootstrap import bootstrap_mse
+
         assert seed is not None
-        mse, error, corrected = bootstrap_mse(
+        boot = bootstrap_mse(
             fits,
             arrays.D,
             np.ascontiguousarray(arrays.X.T),
@@ -141,24 +140,33 @@ def reported_mse(
             seed=seed,
             slope=slope if way == "bootstrap-corrected" else None,
         )
-        share = 0.5 * error / np.where(mse > 0, mse, 1.0)  # of a root
-        name = f"parametric bootstrap, {replicates} replicates, se to {share.max():.1%}"
-        messages = (_monte_carlo(share, replicates),)
+        mse, corrected, share = boot.mse, boot.corrected, 0.5 * boot.share  # of a root
+        texts = [
+            f"parametric bootstrap, {count} replicates, se to {share[areas].max():.1%}"
+            for count, areas in zip(boot.replicates.tolist(), arrays.blocks, strict=True)
+        ]
+        names = np.repeat(np.array(texts, dtype=object), np.diff(arrays.offsets))
+        messages = (_monte_carlo(share, boot.replicates),)
         if way == "bootstrap":
-            return Reported(mse, np.full(len(mse), name), messages)
-        name = f"{name}, bias-corrected"
+            return Reported(mse, names, messages)
+        names = names + ", bias-corrected"
+        return Reported(mse, np.where(corrected, names, names + ", bias term left out"), messages)
     else:
         mse, corrected = _jackknife(arrays, fits, method, weighted=way == "weighted-jackknife")
         name = way.replace("-", " ")
         if transform.name != "identity":
             mse, name = _back_transformed(transform, estimate, left, mse), f"{name}, quadrature"
+    if corrected.all():
+        return Reported(mse, name, messages)
     return Reported(mse, np.where(corrected, name, f"{name}, bias term left out"), messages)
 
 
-def _monte_carlo(share: np.ndarray, replicates: int) -> Message:
+def _monte_carlo(share: np.ndarray, replicates: np.ndarray) -> Message:
     """Say how far standard errors of the bootstrap move with the seed, as shares of them."""
+    few, many = int(replicates.min()), int(replicates.max())
+    count = f"{many}" if few == many else f"{few} to {many}"
     return Message(
-        f"The standard errors come from {replicates} bootstrap replicates: their Monte Carlo error is "
+        f"The standard errors come from {count} bootstrap replicates: their Monte Carlo error is "
         f"{np.median(share):.1%} of them in the median and at most {share.max():.1%}."
     )
 
@@ -174,6 +182,8 @@ def _back_transformed(
 def _jackknife(
     arrays: AreaArrays, fits: FayHerriotFits, method: str, *, weighted: bool
 ) -> tuple[np.ndarray, np.ndarray]:
+    from sae.numerics.fay_herriot.jackknife import jackknife_mse
+
     each: list[tuple[np.ndarray, np.ndarray]] = []
 
     def one(k: int) -> None:

@@ -56,7 +56,7 @@ class _Options(NamedTuple):
     free: tuple[str, ...]
     method: str
     mse: str
-    replicates: int
+    replicates: int | None
     seed: int | None
 
 
@@ -79,7 +79,7 @@ def fit_structured(
     method: str,
     mse: str,
     level: float,
-    replicates: int,
+    replicates: int | None,
     seed: int | None,
 ) -> Eblup:
     """Fit a panel whose area effects are spatial or go over time.
@@ -159,11 +159,12 @@ def _error(panel: Panel, fit: SpaceTimeFit, at: SpaceTimePrediction, options: _O
             kind=drawn,
         )
         errors = panel.of_rows(boot.errors)
-        mse, name = panel.of_rows(boot.mse), f"{drawn} bootstrap, {replicates} replicates"
+        mse, name = panel.of_rows(boot.tally.mean), f"{drawn} bootstrap, {boot.tally.text}"
         if mse_option.endswith("-corrected"):
             corrected, name = panel.of_rows(boot.corrected), f"{name}, bias-corrected"
             mse = np.where(corrected > 0, corrected, mse)  # the difference of two estimates can be negative
-        scale = np.sqrt(mse / (errors**2).mean(axis=0))
+        square = (errors**2).mean(axis=0)
+        scale = np.sqrt(mse / np.where(square > 0.0, square, 1.0))
         root = sparse.csr_array((errors * scale / np.sqrt(len(errors))).T)
         streams = tuple(f"replicate {b}" for b in range(len(errors)))
         return _Error(mse, name, JointError.of_root(root, mse), streams)

@@ -11,7 +11,9 @@ from sae.area_level.effects.spatial import SpatialEffect
 from sae.area_level.effects.temporal import AR1, TemporalEffect
 from sae.area_level.priors import check_proper, resolved_prior
 from sae.errors import SaeInputError, name_some
-from sae.numerics.spacetime.posterior import AreaField, area_field, prior_variance
+from sae.numerics.inference.joint_error import JointError
+from sae.numerics.spacetime.area_field import AreaField, area_field
+from sae.numerics.spacetime.posterior import prior_variance
 from sae.numerics.spacetime.precision import independent, map_structure
 from sae.results import (
     FitTables,
@@ -66,7 +68,7 @@ def fit_structured_bayes(
     gamma = np.where(rows.sampled, within / np.where(rows.sampled, arrays.D, 1.0), 0.0)
     return PosteriorFit(
         posterior,
-        posterior_joint(sd**2, posterior.shared()),
+        JointError.later(lambda: posterior_joint(sd**2, posterior.shared())),
         _prior_text(posterior.field, resolved),
         _tables(panel, posterior, gamma, level),
         gamma,
@@ -82,10 +84,10 @@ def field_of(
     prior: tuple[int, float],
 ) -> AreaField:
     """Lay the panel out as arrays with the structure of its effects; `prior` is of every deviation."""
-    if spatial is None:
+    if spatial is None or panel.adjacency is None:
         structure = independent(len(panel.areas))
     else:
-        structure = map_structure(spatial.structure, spatial.adjacency(panel.areas))
+        structure = map_structure(spatial.structure, panel.adjacency)
     name = None
     if temporal is not None:
         periods = panel.problem.seen.shape[1]
@@ -113,9 +115,9 @@ def field_of(
 
 def _tables(panel: Panel, posterior: GaussianField, gamma: np.ndarray, level: float) -> FitTables:
     sampled = panel.rows.sampled
-    residuals = _residuals(panel, posterior)
-    explained = float(np.var(residuals["fitted"], ddof=1))
-    effect = float(posterior.weights @ prior_variance(posterior.field, posterior.phi).mean(axis=1))
+    effects = posterior.weights @ prior_variance(posterior.field, posterior.phi)
+    residuals = _residuals(panel, posterior, effects)
+    explained, effect = float(np.var(residuals["fitted"], ddof=1)), float(effects.mean())
     diagnostics = {
         "areas": len(sampled),
         "sampled": int(sampled.sum()),
@@ -139,7 +141,7 @@ def _endless(panel: Panel, spatial: SpatialEffect | None) -> list[Message]:
     """Name the parts of the map without a sample where ρ near its end leaves their level without a limit."""
     if spatial is None or spatial.structure in ("bym2", "icar"):
         return []
-    _, part = connected_components(spatial.adjacency(panel.areas), directed=False)
+    _, part = connected_components(panel.adjacency, directed=False)
     seen = np.isin(part, part[panel.area[panel.rows.sampled]])
     if seen.all():
         return []
@@ -171,10 +173,9 @@ def _prior_text(model: AreaField, prior: Prior) -> str:
     )
 
 
-def _residuals(panel: Panel, posterior: GaussianField) -> pd.DataFrame:
+def _residuals(panel: Panel, posterior: GaussianField, effects: np.ndarray) -> pd.DataFrame:
     """Regression residuals of the sampled rows, each over its standard deviation; they are correlated."""
     weights, at, basis = posterior.weights, posterior.at, posterior.field.basis
-    effects = weights @ prior_variance(posterior.field, posterior.phi)
     roots = basis.root(at.beta_root)
     off = basis.root((at.beta - weights @ at.beta)[..., None])
     roots = np.sqrt(weights)[:, None, None] * np.concatenate([roots, off], axis=2)

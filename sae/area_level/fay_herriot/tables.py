@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sae.area_level.arrays import AreaArrays
+from sae.area_level.arrays import AreaArrays, joined
 from sae.numerics.fay_herriot.fit import FayHerriotFits
 from sae.numerics.fay_herriot.mse import Predictions, variance_error
 from sae.results import FitTables, coefficient_index, coefficient_table, explained_share, residual_table
@@ -31,8 +31,9 @@ def eblup_tables(
 
 def one_or_many(arrays: AreaArrays, columns: dict[str, np.ndarray]) -> pd.Series | pd.DataFrame:
     """Return a Series of one fit, a row per fit of several."""
-    frame = pd.DataFrame(columns, index=arrays.index)
-    return frame if arrays.index is not None else frame.iloc[0].rename(None)
+    if arrays.index is None:
+        return pd.Series({name: values[0] for name, values in columns.items()})
+    return pd.DataFrame(columns, index=arrays.index)
 
 
 def _variances(arrays: AreaArrays, fits: FayHerriotFits, method: str) -> pd.Series | pd.DataFrame:
@@ -41,11 +42,11 @@ def _variances(arrays: AreaArrays, fits: FayHerriotFits, method: str) -> pd.Seri
         variance_error(
             float(fits.variance[0, k]),
             arrays.D[areas],
-            np.ascontiguousarray(arrays.X[areas].T),
+            arrays.columns(areas),
             fits.root[0, k],
             method,
         )
-        for k, areas in enumerate(arrays.inside)
+        for k, areas in enumerate(arrays.sampled_areas)
     ]
     return one_or_many(arrays, {"sigma2_u": fits.variance[0], "sigma2_u_se": np.array(errors)})
 
@@ -76,17 +77,17 @@ def _diagnostics(arrays: AreaArrays, fits: FayHerriotFits, parts: list[Predictio
 
 def _residuals(arrays: AreaArrays, fits: FayHerriotFits, parts: list[Predictions]) -> pd.DataFrame:
     """Residuals divided by √(A + D - x'Qx), the standard deviation of the residual."""
-    fitted = np.concatenate([part.fitted for part in parts])
+    fitted = joined([part.fitted for part in parts])
     left, total = np.empty(len(fitted)), np.ones(len(fitted))
-    for k, areas in enumerate(arrays.inside):
-        half = fits.root[0, k].T @ np.ascontiguousarray(arrays.X[areas].T)
+    for k, areas in enumerate(arrays.sampled_areas):
+        half = fits.root[0, k].T @ arrays.columns(areas)
         total[areas] = fits.variance[0, k] + arrays.D[areas]
         left[areas] = np.maximum(total[areas] - (half * half).sum(axis=0), 1e-12 * total[areas])
-    on = np.concatenate(arrays.inside)
+    on = slice(None) if arrays.all_sampled else joined(arrays.inside)
     residual = arrays.y[on] - fitted[on]
     return residual_table(
         arrays.order[on],
-        arrays.names[on],
+        arrays.names if arrays.all_sampled else arrays.names[on],
         fitted[on],
         residual,
         residual / np.sqrt(left[on]),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sae.area_level.arrays import design_of
 from sae.area_level.glmm.bayes import fit_area_effects
 from sae.area_level.rows import AreaRows, read_rows
 from sae.errors import SaeInputError, name_some
@@ -16,10 +17,11 @@ from sae.numerics.glmm.likelihoods import Likelihood
 from sae.numerics.inference.transforms import Transform
 from sae.results import AreaModel, FittedData, Result, RunRecord, posterior_result, run_id
 from sae.samplers.grid import GridPosterior
-from sae.specs import Design, split_formula
+from sae.specs import split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior, prior_of
 from sae.tables.columns import cv_of, require
+from sae.tables.texts import Texts
 
 __all__ = ["AreaEffects", "Observed", "refuse_values"]
 
@@ -54,7 +56,7 @@ class Observed(NamedTuple):
     coefficient_sd: float = np.inf
     more: tuple[str, ...] = ()
 
-    def data(self, X: np.ndarray, columns: tuple[str, ...], names: np.ndarray) -> FittedData:
+    def data(self, X: np.ndarray, columns: tuple[str, ...], names: Texts) -> FittedData:
         """Return what is fitted, with the designs of all rows, shape (n_rows, p)."""
         vardir = np.broadcast_to(self.vardir, self.direct.shape)
         return FittedData.of_areas(self.direct, vardir, X, columns, self.sampled, names)
@@ -114,11 +116,11 @@ class AreaEffects(AreaModel[Result]):
         )
         observed = self._observed(rows)
         sampled, names = observed.sampled, rows.names
-        design, X = Design.learn(covariates, rows.covariates[sampled], list(names[sampled]))
-        check_rank(X, design.columns)
-        fitted = observed.data(design.rebuild(rows.covariates, list(names)), design.columns, names)
+        design, X = design_of(replace(rows, sampled=sampled), covariates)
+        check_rank(X[sampled], design.columns)
+        fitted = observed.data(X, design.columns, names)
         figures = [value for value in vars(observed.likelihood).values() if isinstance(value, np.ndarray)]
-        texts = (*design.columns, *rows.labels)
+        texts: tuple[str | Texts, ...] = (*design.columns, rows.labels)
         run = run_id(self, seed, texts, (fitted.X, sampled, *figures))
         posterior = fit_area_effects(
             observed.likelihood,
@@ -132,8 +134,8 @@ class AreaEffects(AreaModel[Result]):
             level=self.level,
             posterior_class=self._posterior,
         )
-        cv = cv_of(rows.table["direct_se"].to_numpy(dtype=float), observed.direct)
-        rows = replace(rows, table=rows.table.assign(direct=observed.direct, direct_cv=cv))
+        cv = cv_of(rows.columns["direct_se"], observed.direct)
+        rows = replace(rows, columns={**rows.columns, "direct": observed.direct, "direct_cv": cv})
         record = RunRecord(f"{self._title} (Bayes)", "posterior mean", run, seed)
         return posterior_result(self, rows, fitted, posterior, record)
 

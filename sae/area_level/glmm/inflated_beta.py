@@ -10,18 +10,19 @@ import pandas as pd
 from sae.area_level.effects.options import read_component
 from sae.area_level.effects.spatial import BYM2, CAR
 from sae.area_level.effects.temporal import AR1, RW1
-from sae.area_level.glmm.inflated_beta_nuts import fit_inflated, read_shares
+from sae.area_level.glmm.inflated_beta_fit import fit_inflated, read_shares
 from sae.errors import SaeSpecError
 from sae.results import AreaModel, Result, RunRecord, posterior_result, run_id
 from sae.samplers.chains import check_draws
 from sae.specs.priors import Prior, prior_of
+from sae.tables.texts import Texts
 
 __all__ = ["InflatedBetaFayHerriot"]
 
 
 @dataclass(frozen=True, repr=False)
 class InflatedBetaFayHerriot(AreaModel[Result]):
-    """Zero/one-inflated beta model of direct shares: logit θ = x'β + effects; Bayes by NUTS.
+    """Zero/one-inflated beta model of direct shares: logit θ = x'β + effects; Bayes by Monte Carlo.
 
     Given θ and the effective sample size n, the direct share y is 0 with probability (1 - θ)^n and 1 with
     θ^n, as a share of n persons is; in between it is beta with the mean and the variance that leave E y = θ
@@ -42,7 +43,7 @@ class InflatedBetaFayHerriot(AreaModel[Result]):
         default; a proper one. Coefficients of standardised covariates are normal(0, 10); ρ is uniform.
     level : float
     draws : int
-        Kept draws of four chains together.
+        Kept draws of all chains together.
 
     References
     ----------
@@ -103,7 +104,7 @@ class InflatedBetaFayHerriot(AreaModel[Result]):
 
     def _description(self) -> str:
         effects = ", ".join(self._effects) or "independent"
-        return f"{self.formula}, zero/one-inflated beta, {effects} effects, NUTS"
+        return f"{self.formula}, zero/one-inflated beta, {effects} effects, Hamiltonian Monte Carlo"
 
     @property
     def _random_step(self) -> str:
@@ -122,7 +123,7 @@ class InflatedBetaFayHerriot(AreaModel[Result]):
         )
         posterior = fit_inflated(shares, prior=self.prior, level=self.level, draws=self.draws, seed=seed)
         rows, panel = shares.rows, shares.panel
-        texts = (*shares.data.columns, *rows.labels)
+        texts: tuple[str | Texts, ...] = (*shares.data.columns, rows.labels)
         run = run_id(self, seed, texts, (rows.direct, rows.n_eff, shares.data.X, panel.root))
         record = RunRecord(self._title, "posterior mean", run, seed)
         return posterior_result(self, rows, shares.data, posterior, record)

@@ -81,7 +81,7 @@ def _position(name: str, arrays: AreaArrays) -> int:
             hint=f"The columns of the design are {name_some(columns, 15)}.",
         )
     frame, X = arrays.rows.covariates, arrays.X[arrays.in_order]
-    stretched = arrays.design.rebuild(frame.assign(**{name: 1.001 * frame[name]}), list(arrays.rows.names))
+    stretched = arrays.design.rebuild(frame.assign(**{name: 1.001 * frame[name]}), arrays.rows.names)
     moved = [columns[k] for k in np.flatnonzero((stretched != X).any(axis=0)) if columns[k] != name]
     if moved:
         raise SaeSpecError(

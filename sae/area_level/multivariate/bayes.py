@@ -26,6 +26,8 @@ from sae.specs.priors import Prior
 
 __all__ = ["MultivariatePosterior", "effect_posterior", "fit_multivariate_bayes"]
 
+_NUMBERS = 1_000_000  # in memory at once
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultivariatePosterior:
@@ -218,9 +220,13 @@ def _joint(posterior: BlockMixture, sd: np.ndarray) -> JointError:
 
 def _gamma(posterior: BlockMixture) -> np.ndarray:
     """Posterior mean of the weight of its own direct estimate in each estimate, shape (D, R)."""
-    mean = np.zeros(posterior.areas.y.shape)
-    for weight, V in zip(posterior.nodes.weights, posterior.nodes.covariances, strict=True):
-        mean += weight * np.einsum("rs,dsr->dr", V, posterior.areas.inverse(V))
+    mean, nodes = np.zeros(posterior.areas.y.shape), posterior.nodes
+    step = max(1, _NUMBERS // posterior.areas.psi.size)
+    for start in range(0, len(nodes.weights), step):
+        some = slice(start, start + step)
+        V = nodes.covariances[some]
+        weighted = nodes.weights[some, None, None] * V
+        mean += np.einsum("kdrs,krs->dr", posterior.areas.inverse(V), weighted, optimize=True)
     return mean
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 from sae.area_level.multivariate.rows import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import DirectEstimates, label_text, require, to_numbers
+from sae.tables.labels import text_of
+from sae.tables.texts import Texts
 
 __all__ = ["as_columns", "from_columns", "from_matrix", "named_columns", "with_covariance"]
 
@@ -109,7 +111,9 @@ def from_matrix(rows: ComponentRows, data: DirectEstimates) -> np.ndarray:
             "The direct estimates bring no covariances between their rows.",
             hint="Ask for them: sae.direct(..., covariance=True).",
         )
-    wanted = pd.MultiIndex.from_frame(rows.table[["indicator", "domain", "time"]].astype("object"))
+    size = rows.direct.size
+    keys = [rows.columns[name] for name in ("indicator", "domain", "time")]
+    wanted = pd.MultiIndex.from_arrays([[key] * size if isinstance(key, str) else list(key) for key in keys])
     index, columns = (
         pd.MultiIndex.from_tuples([_label(key) for key in axis.tolist()])
         for axis in (matrix.index, matrix.columns)
@@ -122,7 +126,7 @@ def from_matrix(rows: ComponentRows, data: DirectEstimates) -> np.ndarray:
     place = index.get_indexer(wanted).reshape(rows.direct.shape)
     lost = rows.sampled & (place < 0)
     if lost.any():
-        areas = rows.names.reshape(lost.shape)[lost]
+        areas = rows.names[lost.ravel()]
         raise SaeInputError(
             f"The covariance matrix has no row for {len(areas)} direct estimates: {name_some(areas)}.",
             areas=areas,
@@ -143,8 +147,8 @@ def from_columns(
 ) -> np.ndarray:
     """Read covariances from named columns of a plain frame."""
     psi = np.zeros_like(rows.psi)
-    labels = [_label(key) for key in data[list(keys)].itertuples(index=False, name=None)]
-    wanted = [_label(key) for key in rows.areas[["domain", *keys[1:]]].itertuples(index=False, name=None)]
+    labels = Texts.rows([text_of(data[key]) for key in keys], "\x1f")
+    wanted = Texts.rows([text_of(rows.areas[key]) for key in ("domain", *keys[1:])], "\x1f")
     for i, j in combinations(range(len(rows.components)), 2):
         column = pairs[tuple(sorted((rows.components[i], rows.components[j])))]
         if not isinstance(column, str):

@@ -75,6 +75,7 @@ class _Part:
     errors: BlockMse
     mse: np.ndarray
     rule: IntervalRule
+    mse_name: str = ""
 
 
 def fit_multivariate(
@@ -87,7 +88,7 @@ def fit_multivariate(
     bootstrap: bool,
     mse_name: str,
     level: float,
-    replicates: int,
+    replicates: int | None,
     seed: int | None,
     finite: FinitePopulation | None = None,
 ) -> MultivariateEblup:
@@ -114,7 +115,7 @@ def fit_multivariate(
     finite : FinitePopulation, optional
         Sizes of the populations whose figures are predicted.
     """
-    size = len(rows.components)
+    size, finite_text = len(rows.components), "" if finite is None else ", finite population"
     parts = []
     for k in range(len(rows.fits)):
         areas, own = rows.of_fit(k)
@@ -122,12 +123,19 @@ def fit_multivariate(
         if finite is not None:
             population = finite.take(np.arange(rows.direct.size).reshape(rows.direct.shape)[areas].ravel())
             own = replace(own, psi=population.superpopulation_matrix(own.psi))
-        part = _fit(own, X[areas], areas, terms, structure, method)
+        part = replace(_fit(own, X[areas], areas, terms, structure, method), mse_name=mse_name)
         if bootstrap and seed is not None:
-            mse = bootstrap_blocks(
-                part.fit, own.direct, part.X, own.psi, own.labels, replicates=replicates, seed=seed
+            mse, tally = bootstrap_blocks(
+                part.fit,
+                part.errors,
+                own.direct,
+                part.X,
+                own.psi,
+                own.labels,
+                replicates=replicates,
+                seed=seed,
             )
-            part = replace(part, mse=mse)
+            part = replace(part, mse=mse, mse_name=f"parametric bootstrap, {tally.text}{finite_text}")
         parts.append(part if population is None else _of_population(part, population))
     order = np.argsort(np.concatenate([part.rule.areas for part in parts]), kind="stable")
 
@@ -174,7 +182,7 @@ def fit_multivariate(
         by_row(lambda part: part.rule.text),
         by_row(lambda part: part.rule.prior),
         joined([np.einsum("drr->dr", part.errors.weights) for part in parts]).ravel(),
-        mse_name,
+        by_row(lambda part: part.mse_name),
         error,
         source,
         tables,

@@ -19,6 +19,7 @@ from sae.area_level.priors import check_bayes
 from sae.area_level.rows import checked, fit_kept
 from sae.errors import SaeError, SaeSpecError, name_some
 from sae.literals import EffectStructure, LikelihoodMethod, MomentMse
+from sae.numerics.inference.tally import replicates_text
 from sae.results import AreaModel, RunRecord, eblup_result, posterior_result, run_id
 from sae.specs import Design, one_of, split_formula
 from sae.specs.design import check_rank
@@ -74,8 +75,9 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         Of the intervals: Student's t on the MSE with 50 sampled areas or more in every component and effects
         of positive variance that are not perfectly correlated; else quantiles of the posterior with a flat
         prior on the covariance of the effects.
-    replicates : int
-        Of the bootstrap.
+    replicates : int, optional
+        Of the bootstrap; by default as many, from 200 to 12,800, as bring the Monte Carlo error of every MSE
+        to 2 %, which is 1 % of its root.
     per : sequence of str
         Columns whose values, such as periods, get a fit of their own.
     prior : Prior or str, optional
@@ -112,7 +114,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
     structure: EffectStructure = "unstructured"
     method: LikelihoodMethod = "reml"
     mse: MomentMse = "auto"
-    replicates: int = 200
+    replicates: int | None = None
     per: str | Sequence[str] = ()
     population: str = ""
     prior: Prior | str | None = None
@@ -157,7 +159,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         }
         hint = 'It takes structure="unstructured" or "diagonal", one fit at a time.'
         check_bayes(self.method, self.prior, refused, hint=hint)
-        if self.replicates < 2:
+        if self.replicates is not None and self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
 
     @property
@@ -186,10 +188,10 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         """Where the MSE comes from, as it stands in the estimate table."""
         if self.method == "bayes":
             return "posterior variance"
-        words = "analytical, Benavent–Morales"
+        text = "analytical, Benavent–Morales"
         if self.mse == "bootstrap":
-            words = f"parametric bootstrap, {self.replicates} replicates"
-        return f"{words}, finite population" if self.population else words
+            text = f"parametric bootstrap, {replicates_text(self.replicates)}"
+        return f"{text}, finite population" if self.population else text
 
     def fit(
         self,
@@ -289,7 +291,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
             posterior = fit_multivariate_bayes(
                 rows, X, terms, structure=self.structure, prior=self.prior, level=self.level
             )
-            run = run_id(self, seed, rows.labels, arrays)
+            run = run_id(self, seed, [rows.labels], arrays)
             title = f"Multivariate Fay–Herriot ({self.effects}, Bayes)"
             record = RunRecord(title, "posterior mean", run, seed)
             result = posterior_result(self, rows, fitted, posterior.fit, record)
@@ -310,7 +312,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
                 finite=finite,
             )
             sizes = [] if finite is None else [finite.sample_size, finite.size]
-            run = run_id(self, seed, rows.labels, [*arrays, *sizes])
+            run = run_id(self, seed, [rows.labels], [*arrays, *sizes])
             title = f"Multivariate Fay–Herriot ({self.effects}, {self.method.upper()})"
             record = RunRecord(title, f"multivariate EBLUP, {self.method.upper()}", run, seed)
             result = eblup_result(self, rows, fitted, eblup.eblup, record)
@@ -332,10 +334,10 @@ def _designs(rows: ComponentRows, covariates: Sequence[str]) -> tuple[np.ndarray
     for r, (component, formula) in enumerate(zip(rows.components, covariates, strict=True)):
         frame, names = rows.covariates.iloc[r::size], rows.names[r::size]
         on = rows.sampled[:, r]
-        design, sample = Design.learn(formula, frame[on], list(names[on]))
+        design, every = Design.learn(formula, frame, names, on)
         for k in range(len(rows.fits)):
-            check_rank(sample[rows.fit[on] == k], design.columns, f" of {component}{rows.where(k)}")
-        parts.append(design.rebuild(frame, list(names)))
+            check_rank(every[on & (rows.fit == k)], design.columns, f" of {component}{rows.where(k)}")
+        parts.append(every)
         terms += [(component, column) for column in design.columns]
     X = np.zeros((len(rows.direct), size, len(terms)))
     start = 0

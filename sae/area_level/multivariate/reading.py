@@ -17,10 +17,11 @@ from sae.area_level.multivariate.covariances import (
     with_covariance,
 )
 from sae.area_level.multivariate.rows import ComponentRows
-from sae.area_level.rows import AreaRows, read_rows
+from sae.area_level.rows import AreaRows, plain, read_rows, taken
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.tables import DirectEstimates, joined_labels, label_text, labels
+from sae.tables.texts import Texts
 
 __all__ = ["read_components"]
 
@@ -103,7 +104,7 @@ def read_components(
 
 def _stack(parts: list[AreaRows], outcomes: Sequence[str], by: Sequence[str]) -> ComponentRows:
     """Put the rows of several indicators side by side, the areas matched by name."""
-    keys = [_keys(part.table, by) for part in parts]
+    keys = [_keys(part, by) for part in parts]
     place = [{key: row for row, key in enumerate(column)} for column in keys]
     areas = list(dict.fromkeys(key for column in keys for key in column))
     absent = [
@@ -113,7 +114,7 @@ def _stack(parts: list[AreaRows], outcomes: Sequence[str], by: Sequence[str]) ->
         if area not in found
     ]
     _refuse_holes(absent)
-    starts = np.concatenate([[0], np.cumsum([len(part.table) for part in parts])])
+    starts = np.concatenate([[0], np.cumsum([len(part.direct) for part in parts])])
     order = np.array([starts[r] + found[area] for area in areas for r, found in enumerate(place)])
     return _ordered(parts, order, tuple(outcomes), "", tuple(by))
 
@@ -126,12 +127,13 @@ def _split(part: AreaRows, split: str, by: Sequence[str]) -> ComponentRows:
             hint=f"They are {name_some(by)}.",
         )
     rest = [name for name in by if name != split]
-    levels = labels(part.table[split]).to_numpy(dtype=object)
-    if isinstance(part.table[split].dtype, pd.CategoricalDtype):
-        components = [level for level in map(label_text, part.table[split].cat.categories) if level in levels]
+    column = pd.Series(plain(part.columns[split]), name=split)
+    levels = labels(column).to_numpy(dtype=object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        components = [level for level in map(label_text, column.cat.categories) if level in levels]
     else:
         components = list(dict.fromkeys(levels))
-    keys = _keys(part.table, rest)
+    keys = _keys(part, rest)
     place = {(key, level): row for row, (key, level) in enumerate(zip(keys, levels, strict=True))}
     areas = list(dict.fromkeys(keys))
     _refuse_holes(
@@ -146,11 +148,16 @@ def _split(part: AreaRows, split: str, by: Sequence[str]) -> ComponentRows:
     return _ordered([part], order, tuple(components), split, tuple(by))
 
 
-def _keys(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[object, ...]]:
-    if not len(by):
-        by = ["domain"]
-    columns = [table[name].astype("object") for name in dict.fromkeys([*by, "time"])]
+def _keys(part: AreaRows, by: Sequence[str]) -> list[tuple[object, ...]]:
+    columns = [_cells(part, name) for name in dict.fromkeys([*(by or ["domain"]), "time"])]
     return list(zip(*columns, strict=True))
+
+
+def _cells(part: AreaRows, name: str) -> np.ndarray:
+    """Return a column of the table as Python's objects."""
+    values = part.columns[name]
+    cells = np.asarray(values, dtype=object)
+    return cells if cells.ndim else np.full(len(part.direct), values, dtype=object)
 
 
 def _refuse_holes(absent: list[str]) -> None:
@@ -170,32 +177,29 @@ def _ordered(
         raise SaeSpecError(f"The components {name_some(components)} are not all different.")
     for part in parts:  # refuses variances that are not positive, by name
         model_scale(part, TRANSFORMS["identity"])
-    table = pd.concat([part.table for part in parts], ignore_index=True).iloc[order].reset_index(drop=True)
+    columns = {name: _stacked(parts, name, order) for name in parts[0].columns}
     covariates = pd.concat([part.covariates for part in parts], ignore_index=True).iloc[order]
     direct, vardir = (
         np.concatenate([getattr(part, name) for part in parts])[order].reshape(-1, size)
         for name in ("direct", "vardir")
     )
     kept = list(dict.fromkeys(["geo", "time", *(name for name in by if name != split)]))
-    areas = table.loc[::size, kept].reset_index(drop=True)
-    areas["domain"] = table.loc[::size, "domain"].to_numpy()
+    first = {name: taken(values, slice(None, None, size)) for name, values in columns.items()}
+    areas = pd.DataFrame({name: plain(first[name]) for name in [*kept, "domain"]}, index=range(len(direct)))
     if split:
-        parted = [name for name in by if name not in (split, "time") and not _is_time(table, name)]
-        areas["domain"] = joined_labels(table.loc[::size], parted).to_numpy() if parted else "all"
+        parted = [name for name in by if name not in (split, "time") and not _is_time(columns, name)]
+        areas["domain"] = joined_labels(areas, parted).to_numpy() if parted else "all"
     psi = np.full((*direct.shape, size), np.nan)
     psi[:, np.arange(size), np.arange(size)] = np.where(np.isfinite(direct), vardir, np.nan)
-    streams = [label for part in parts for label in part.labels]
     fit = np.concatenate([part.fit for part in parts])[order].reshape(-1, size)[:, 0]
-    names = np.concatenate([part.names for part in parts])
+    names = Texts.stacked([part.names for part in parts])
     if not split:
-        named = np.repeat(components, [len(part.table) for part in parts])
-        names = np.array(
-            [f"{name} ({component})" for name, component in zip(names, named, strict=True)], dtype=object
-        )
+        named = np.repeat(np.array(components, dtype=object), [len(part.direct) for part in parts])
+        names = Texts.rows([names, Texts.of(named)], " (").joined(")", "")
     return ComponentRows(
         components,
         split,
-        table,
+        columns,
         covariates.reset_index(drop=True),
         areas,
         direct,
@@ -203,11 +207,28 @@ def _ordered(
         fit,
         parts[0].fits,
         names[order],
-        tuple(streams[row] for row in order),
+        Texts.stacked([part.labels for part in parts])[order],
         parts[0].groups,
         parts[0].provenance,
     )
 
 
-def _is_time(table: pd.DataFrame, name: str) -> bool:
-    return bool((labels(table[name]) == table["time"]).all())
+def _stacked(parts: Sequence[AreaRows], name: str, order: np.ndarray) -> Any:
+    """Return a column of all parts in an order."""
+    values = [part.columns[name] for part in parts]
+    if all(isinstance(one, str) and one == values[0] for one in values):
+        return values[0]
+    if isinstance(values[0], Texts | str):
+        sizes = [len(part.direct) for part in parts]
+        texts = [
+            Texts.same(one, size) if isinstance(one, str) else one
+            for one, size in zip(values, sizes, strict=True)
+        ]
+        return Texts.stacked(texts)[order]
+    if isinstance(values[0], np.ndarray):
+        return np.concatenate(values)[order]
+    return pd.concat([pd.Series(one) for one in values], ignore_index=True).array[order]
+
+
+def _is_time(columns: Mapping[str, Any], name: str) -> bool:
+    return bool((labels(pd.Series(plain(columns[name]))) == plain(columns["time"])).all())

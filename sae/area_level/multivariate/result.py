@@ -13,10 +13,9 @@ from scipy.special import stdtrit
 
 from sae.area_level.multivariate.rows import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.literals import BenchmarkMethod
+from sae.literals import PLAUSIBLE, BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.multivariate.importance import BlockPosterior
-from sae.quality.benchmark import PLAUSIBLE
 from sae.results import IntervalKind, Result, interval_name
 from sae.results.benchmarking import column_names
 from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_text
@@ -364,28 +363,29 @@ class MultivariateResult(Result):
         counts = to_numbers(frame, "n").reshape(rows.direct.shape)
         n = counts[:, used].sum(axis=1) if rows.split else counts[:, used].max(axis=1)
         direct_se = np.sqrt(direct_mse)
-        first = frame.iloc[0]
+        first = {name: frame[name].iloc[0] for name in ("indicator", "method", "model", "run")}
         what = first["indicator"] if rows.split else ", ".join(rows.components)
-        table = rows.areas.assign(
-            indicator=name,
-            definition=f"{name} of {what}",
-            unit=unit,
-            n=pd.array(n).astype("Int64"),
-            direct=direct,
-            direct_se=direct_se,
-            direct_cv=cv_of(direct_se, direct),
-            estimate=estimate,
-            mse=mse,
-            ci_low=low,
-            ci_high=high,
-            interval=interval,
-            in_sample=np.asarray(rows.sampled[:, used].all(axis=1)),
-            mse_method=mse_method,
-            prior=self._by_area("prior"),
-            method=first["method"],
-            model=first["model"],
-            run=first["run"],
-        )
+        table = {
+            **{str(known): rows.areas[known] for known in rows.areas},
+            "indicator": name,
+            "definition": f"{name} of {what}",
+            "unit": unit,
+            "n": n,
+            "direct": direct,
+            "direct_se": direct_se,
+            "direct_cv": cv_of(direct_se, direct),
+            "estimate": estimate,
+            "mse": mse,
+            "ci_low": low,
+            "ci_high": high,
+            "interval": interval,
+            "in_sample": np.asarray(rows.sampled[:, used].all(axis=1)),
+            "mse_method": mse_method,
+            "prior": self._by_area("prior"),
+            "method": first["method"],
+            "model": first["model"],
+            "run": first["run"],
+        }
         groups = tuple(group for group in self.estimates.groups if group != rows.split)
         return EstimateTable.from_mse(table, groups)
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sae.area_level.rows import taken
 from sae.results import FittedData
 from sae.tables import label_text
+from sae.tables.texts import Texts
 
 __all__ = ["ComponentRows"]
 
@@ -25,7 +27,7 @@ class ComponentRows:
         Names of the components: indicators, or levels of the column `split`.
     split : str
         The grouping column whose levels are the components; empty where they are indicators.
-    table, covariates : DataFrame
+    columns, covariates
         As in `AreaRows`.
     areas : DataFrame, one row per area
         geo, time, domain and the grouping columns of each area, without the component.
@@ -46,15 +48,15 @@ class ComponentRows:
 
     components: tuple[str, ...]
     split: str
-    table: pd.DataFrame
+    columns: Mapping[str, Any]
     covariates: pd.DataFrame
     areas: pd.DataFrame
     direct: np.ndarray
     psi: np.ndarray
     fit: np.ndarray
     fits: pd.DataFrame
-    names: np.ndarray
-    labels: tuple[str, ...]
+    names: Texts
+    labels: Texts
     groups: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,6 +67,8 @@ class ComponentRows:
 
     def where(self, fit: int) -> str:
         """Name a fit for a message, such as " in 2024Q1"; empty where there is only one."""
+        if not len(self.fits.columns):
+            return ""
         values = [label_text(value) for value in self.fits.iloc[fit]]
         return f" in {' / '.join(values)}" if values else ""
 
@@ -89,7 +93,7 @@ class ComponentRows:
         place[sorted(fits)] = np.arange(len(fits))
         return replace(
             self,
-            table=self.table.iloc[flat].reset_index(drop=True),
+            columns={name: taken(values, flat) for name, values in self.columns.items()},
             covariates=self.covariates.iloc[flat].reset_index(drop=True),
             areas=self.areas.iloc[kept].reset_index(drop=True),
             direct=self.direct[kept],
@@ -97,7 +101,7 @@ class ComponentRows:
             fit=place[self.fit[kept]],
             fits=self.fits.iloc[sorted(fits)].reset_index(drop=True),
             names=self.names[flat],
-            labels=tuple(self.labels[row] for row in flat),
+            labels=self.labels[flat],
         )
 
     def of_fit(self, fit: int) -> tuple[np.ndarray, ComponentRows]:
@@ -109,12 +113,12 @@ class ComponentRows:
         flat = (areas[:, None] * size + np.arange(size)).ravel()
         return areas, replace(
             self,
-            table=self.table.iloc[flat],
+            columns={name: taken(values, flat) for name, values in self.columns.items()},
             covariates=self.covariates.iloc[flat],
             areas=self.areas.iloc[areas],
             direct=self.direct[areas],
             psi=self.psi[areas],
             fit=self.fit[areas],
             names=self.names[flat],
-            labels=tuple(self.labels[row] for row in flat),
+            labels=self.labels[flat],
         )

@@ -45,7 +45,8 @@ def degenerate(fit: BlockFit) -> bool:
 
 def component_index(terms: list[tuple[str, str]]) -> pd.Index:
     """Label the coefficients by component and term."""
-    return pd.MultiIndex.from_tuples(terms, names=["component", "term"])
+    components, columns = map(list, zip(*terms, strict=True))
+    return pd.MultiIndex.from_arrays([components, columns], names=["component", "term"])
 
 
 def variance_table(fit: BlockFit, components: pd.Index) -> pd.DataFrame:

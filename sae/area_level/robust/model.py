@@ -16,6 +16,7 @@ from sae.area_level.robust.reblup import RobustOptions, fit_areas, fit_panel
 from sae.area_level.rows import read_rows
 from sae.errors import SaeSpecError
 from sae.literals import RobustMse, RobustPredictor
+from sae.numerics.inference.tally import replicates_text
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.robust.fit import HUBER_K
 from sae.results import AreaModel, Result, RunRecord, eblup_result, no_seed
@@ -48,8 +49,9 @@ class RobustFayHerriot(AreaModel[Result]):
     level : float
         Of the intervals: quantiles of the exact posterior with normal effects and flat priors, in which
         residuals beyond 3 standard deviations are clipped; widened to hold the robust estimate.
-    replicates : int
-        Of the bootstrap.
+    replicates : int, optional
+        Of the bootstrap; by default as many, from 200 to 12,800, as bring the Monte Carlo error of every MSE
+        to 2 %, which is 1 % of its root (200 with `spatial` or `temporal`).
     spatial : SAR, optional
         Area effects that neighbours share.
     temporal : AR1, optional
@@ -79,7 +81,7 @@ class RobustFayHerriot(AreaModel[Result]):
     k: float = HUBER_K
     c: float = 1.0
     mse: RobustMse = "pseudo"
-    replicates: int = 200
+    replicates: int | None = None
     spatial: SAR | None = None
     temporal: AR1 | None = None
 
@@ -87,7 +89,7 @@ class RobustFayHerriot(AreaModel[Result]):
         super().__post_init__()
         one_of("predictor", self.predictor, RobustPredictor)
         one_of("mse", self.mse, RobustMse)
-        if self.replicates < 2:
+        if self.replicates is not None and self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
         for name in ("k", "c"):
             if not getattr(self, name) > 0.0:
@@ -123,7 +125,7 @@ class RobustFayHerriot(AreaModel[Result]):
     def mse_name(self) -> str:
         """The MSE as it stands in the estimate table."""
         if self.mse == "bootstrap":
-            return f"parametric bootstrap, {self.replicates} replicates"
+            return f"parametric bootstrap, {replicates_text(self.replicates)}"
         return "pseudo-linear, Chambers–Chandra–Tzavidis"
 
     def _description(self) -> str:

@@ -74,7 +74,7 @@ class RobustOptions:
     bootstrap: bool
     mse_name: str
     level: float
-    replicates: int
+    replicates: int | None
     seed: int | None
 
 
@@ -91,6 +91,7 @@ class _Solved:
     components: dict[str, float]
     residuals: pd.DataFrame
     solutions: int
+    mse_name: str
     notes: list[Message] = field(default_factory=list)
 
     @property
@@ -118,11 +119,21 @@ def fit_areas(arrays: AreaArrays, options: RobustOptions) -> Eblup:
     share[on] = synthetic_share(fit, y[on], D[on], X[on], options.c)[predictor]
     estimate[on] = reblup(y[on], D[on], estimate[on], fit.variance, options.k, options.c)[predictor]
     if options.bootstrap and options.seed is not None:
-        errors = bootstrap_robust(
-            fit, D, X, on, arrays.rows.labels, replicates=options.replicates, seed=options.seed, c=options.c
+        tally, errors = bootstrap_robust(
+            fit,
+            D,
+            X,
+            on,
+            arrays.rows.labels,
+            replicates=options.replicates,
+            seed=options.seed,
+            c=options.c,
+            corrected=options.corrected,
         )
-        joint, streams = _joint_of_errors(errors[predictor])
+        joint, streams = _joint_of_errors(errors, tally.mean)
+        mse_name = f"parametric bootstrap, {tally.text}"
     else:
+        mse_name = options.mse_name
         joint, streams = pseudo_joint(fit, share, D, X, on), arrays.coefficient_labels
     components = {
         "sigma2_u": fit.variance,
@@ -138,6 +149,7 @@ def fit_areas(arrays: AreaArrays, options: RobustOptions) -> Eblup:
         components=components,
         residuals=_residuals(replace(arrays, y=y, X=X), fit, level[on]),
         solutions=fit.solutions,
+        mse_name=mse_name,
     )
     X_rows = np.ascontiguousarray(arrays.X.T)
 
@@ -163,7 +175,7 @@ def fit_panel(panel: Panel, spatial: SAR | None, temporal: AR1 | None, options: 
     components = {name: float(fit.parameters[PARAMETERS.index(name)]) for name in free}
     notes = []
     if options.bootstrap and options.seed is not None:
-        drawn, unfinished = bootstrap_robust_spacetime(
+        tally, errors, unfinished = bootstrap_robust_spacetime(
             problem,
             fit,
             free,
@@ -171,15 +183,15 @@ def fit_panel(panel: Panel, spatial: SAR | None, temporal: AR1 | None, options: 
             cells=panel.cells,
             replicates=options.replicates,
             seed=options.seed,
+            corrected=corrected,
         )
-        joint, streams = _joint_of_errors(panel.of_rows(drawn[int(corrected)]))
+        joint, streams = _joint_of_errors(panel.of_rows(errors), panel.of_rows(tally.mean))
+        mse_name = f"parametric bootstrap, {tally.text}"
         if unfinished:
-            text = (
-                f"{unfinished} of {options.replicates} bootstrap replicates ended near no solution; "
-                "they count."
-            )
+            text = f"{unfinished} of {tally.count} bootstrap replicates ended near no solution; they count."
             notes.append(Message(text))
     else:
+        mse_name = options.mse_name
         joint, streams = _pseudo_panel(panel, fit, corrected)
     solved = _Solved(
         estimate=panel.estimates(fit.reblupbc if corrected else fit.reblup),
@@ -191,6 +203,7 @@ def fit_panel(panel: Panel, spatial: SAR | None, temporal: AR1 | None, options: 
         components=components,
         residuals=residuals_of(panel, fit.parameters, fit.beta_cov, panel.fitted(fit.beta)),
         solutions=len(fit.solutions),
+        mse_name=mse_name,
         notes=notes,
     )
     arrays = panel.arrays
@@ -217,10 +230,12 @@ def _check(status: str, residual: float) -> None:
         )
 
 
-def _joint_of_errors(errors: np.ndarray) -> tuple[JointError, tuple[str, ...]]:
-    root = sparse.csr_array(errors.T / np.sqrt(len(errors)))
+def _joint_of_errors(errors: np.ndarray, mse: np.ndarray) -> tuple[JointError, tuple[str, ...]]:
+    drawn = (errors**2).mean(axis=0)
+    scale = np.sqrt(mse / np.where(drawn > 0.0, drawn, 1.0))
+    root = sparse.csr_array((errors * scale / np.sqrt(len(errors))).T)
     streams = tuple(f"replicate {b}" for b in range(len(errors)))
-    return JointError.of_root(root, (errors**2).mean(axis=0)), streams
+    return JointError.of_root(root, mse), streams
 
 
 def _pseudo_panel(
@@ -323,7 +338,7 @@ def _eblup(
         mse,
         ends,
         solved.gamma,
-        options.mse_name,
+        solved.mse_name,
         joint,
         draws,
         tables,

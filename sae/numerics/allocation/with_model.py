@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sae.errors import SaeConvergenceError
+from sae.numerics.allocation.crossing import crossing
 
 __all__ = [
     "PlannedModel",
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 _BISECTIONS = 60
-_HALVINGS = 44  # of log ψ: to 1e-12 over the range below
 _RANGE = 1e9  # the sampling variance that is looked for lies within this factor of the target and of A
 _EDGE = 1e-9  # by which a target may be missed; the search for sizes leaves that and as much again
 _ROUNDS = 200
@@ -189,6 +189,19 @@ class PlannedModel:
             return np.asarray(self.weights @ mse <= bound)
         return np.asarray(self.weights @ (mse <= bound) >= self.assurance - _EDGE)
 
+    def excess(self, mse: np.ndarray, bound: np.ndarray) -> np.ndarray:
+        """Return by how much errors, shape (K, D), exceed their targets: on average, or at the quantile."""
+        if self.assurance is None:
+            return np.asarray(self.weights @ mse - bound)
+        nodes, wanted = len(self.weights), self.assurance - _EDGE
+        if np.ptp(self.weights) <= 1e-15:
+            place = max(int(np.ceil(nodes * wanted)), 1) - 1
+            return np.asarray(np.partition(mse, place, axis=0)[place] - bound)
+        order = np.argsort(mse, axis=0)
+        reached = np.cumsum(self.weights[order], axis=0) >= wanted
+        places = np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0)
+        return np.asarray(np.take_along_axis(mse, places, axis=0)[0] - bound)
+
     def met(self, psi: np.ndarray, bound: np.ndarray) -> np.ndarray:
         """Whether the areas meet their targets with sampling variances ψ, shape (D,)."""
         return self.meets(self.mse(psi), bound * (1.0 + _EDGE))
@@ -207,22 +220,21 @@ def needed_variance(model: PlannedModel, bound: np.ndarray, psi: np.ndarray) -> 
     others = np.maximum(1.0 / leverage - weight, 0.0)  # 1 / x'Qx without the area's own sample
     others2 = np.maximum(2.0 / spread - weight * weight, 0.0)
 
-    def fits(own: np.ndarray) -> np.ndarray:
+    def error(own: np.ndarray) -> np.ndarray:
         w = 1.0 / (model.variance[:, None] + own)
         with np.errstate(divide="ignore"):
-            error = model.error(own, 1.0 / (others + w), 2.0 / (others2 + w * w))
-        return model.meets(error, bound)
+            return model.error(own, 1.0 / (others + w), 2.0 / (others2 + w * w))
+
+    def fits(own: np.ndarray) -> np.ndarray:
+        return model.meets(error(own), bound)
 
     now = fits(psi)
     low = np.log(bound)
     high = np.log(np.maximum(bound, model.variance.max()) * _RANGE)
     with np.errstate(divide="ignore"):
         high = np.where(now, high, np.maximum(np.minimum(high, np.log(psi)), low))
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        inside = fits(np.exp(middle))
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return np.where(now & fits(np.full(len(bound), np.inf)), np.inf, np.exp(low))
+    largest = np.exp(crossing(lambda own: model.excess(error(np.exp(own)), bound), low, high))
+    return np.where(now & fits(np.full(len(bound), np.inf)), np.inf, largest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,12 +143,9 @@ def design_levels(stages: Sequence[SampledStage]) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-@compiled
-def _first_record(psu, n_units):
-    first = np.full(n_units, -1, np.int64)
-    for i in range(psu.size):
-        if first[psu[i]] < 0:
-            first[psu[i]] = i
+def _first_record(psu: np.ndarray, n_units: int) -> np.ndarray:
+    first = np.full(n_units, -1)
+    first[psu[::-1]] = np.arange(len(psu))[::-1]  # the last that is written stays
     return first
 
 
@@ -165,33 +162,31 @@ def domain_cells(level: Level, domain: np.ndarray, n_domains: int) -> Cells:
         Domain of each record, -1 for none.
     n_domains : int
     """
-    record, starts, cell_domain = _cells(level.unit, domain, level.n_units, n_domains)
-    return Cells(record, starts, cell_domain)
+    n, units = len(level.unit), level.n_units
+    end, starts = np.zeros(units + 1, np.int64), np.zeros(units + 1, np.int64)
+    order, record, cell_domain = np.empty(n, np.int32), np.full(n, -1, np.int32), np.empty(n, np.int32)
+    seen = np.full(n_domains, -1)
+    n_cells = _cells(level.unit, domain, end, order, record, cell_domain, starts, seen)
+    return Cells(record, starts, cell_domain[:n_cells].copy())
 
 
 @compiled
-def _cells(unit, domain, n_units, n_domains):
-    begin = np.zeros(n_units + 1, np.int64)
-    for i in range(unit.size):
+def _cells(unit, domain, end, order, record, cell_domain, starts, seen):
+    """Fill the cells; return their number. `seen` holds the last cell of each domain, -1 to begin with."""
+    n_units = len(end) - 1
+    for i in range(len(unit)):
         if domain[i] >= 0:
-            begin[unit[i] + 1] += 1
+            end[unit[i] + 1] += 1
     for u in range(n_units):
-        begin[u + 1] += begin[u]
-    n_used = begin[n_units]
-    order = np.empty(n_used, np.int32)
-    at = begin[:-1].copy()
-    for i in range(unit.size):
+        end[u + 1] += end[u]
+    for i in range(len(unit)):  # `end` of a unit is where its next record goes, and so moves to its end
         if domain[i] >= 0:
-            order[at[unit[i]]] = i
-            at[unit[i]] += 1
-    record = np.full(unit.size, -1, np.int32)
-    cell_domain = np.empty(n_used, np.int32)
-    starts = np.zeros(n_units + 1, np.int64)
-    seen = np.full(n_domains, -1, np.int64)  # last cell of each domain
-    n_cells = 0
+            order[end[unit[i]]] = i
+            end[unit[i]] += 1
+    begin = n_cells = 0
     for u in range(n_units):
         first = n_cells
-        for k in range(begin[u], begin[u + 1]):
+        for k in range(begin, end[u]):
             i = order[k]
             d = domain[i]
             if seen[d] < first:
@@ -199,12 +194,20 @@ def _cells(unit, domain, n_units, n_domains):
                 cell_domain[n_cells] = d
                 n_cells += 1
             record[i] = seen[d]
+        begin = end[u]
         starts[u + 1] = n_cells
-    return record, starts, cell_domain[:n_cells].copy()
+    return n_cells
 
 
-@compiled
-def domain_moments(cell, cell_domain, n_domains, weights, y, x, inside):
+def domain_moments(
+    cell: np.ndarray,
+    cell_domain: np.ndarray,
+    n_domains: int,
+    weights: np.ndarray,
+    y: np.ndarray,
+    x: np.ndarray,
+    inside: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum what an indicator needs, in one pass over the records.
 
     Parameters
@@ -225,9 +228,14 @@ def domain_moments(cell, cell_domain, n_domains, weights, y, x, inside):
     moments : ndarray, shape (n_domains, 8)
         n, Σw, Σw², Σwy, Σwx, Σwyy, Σwxy, Σwxx of each domain.
     """
-    cell_sums = np.zeros((cell_domain.size, 3))
-    moments = np.zeros((n_domains, 8))
-    for i in range(cell.size):
+    cell_sums, moments = np.zeros((len(cell_domain), 3)), np.zeros((n_domains, 8))
+    _add_moments(cell, cell_domain, weights, y, x, inside, cell_sums, moments)
+    return cell_sums, moments
+
+
+@compiled
+def _add_moments(cell, cell_domain, weights, y, x, inside, cell_sums, moments):
+    for i in range(len(cell)):
         c = cell[i]
         if c < 0 or not inside[i]:
             continue
@@ -246,8 +254,7 @@ def domain_moments(cell, cell_domain, n_domains, weights, y, x, inside):
         m[6] += wy * x[i]
         m[7] += wx * x[i]
     # the totals are summed over cells: fewer and larger terms, so less rounding
-    for c in range(cell_domain.size):
+    for c in range(len(cell_domain)):
         m = moments[cell_domain[c]]
         m[3] += cell_sums[c, 0]
         m[4] += cell_sums[c, 1]
-    return cell_sums, moments

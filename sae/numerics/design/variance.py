@@ -48,31 +48,23 @@ def cell_variance(
     units, strata : ndarray of int64, shape (n_domains,)
         Number of units and of strata where the domain has records.
     """
-    return _cell_variance(
-        level.starts,
-        level.factor,
-        level.lonely,
-        cells.starts,
-        cells.domain,
-        totals,
-        counts,
-        n_domains,
-        average,
+    sums, numbers = tuple(np.zeros((5, n_domains))), tuple(np.zeros((5, n_domains), np.int64))
+    _cell_variance(
+        level.starts, level.factor, level.lonely, cells.starts, cells.domain, totals, counts, sums, numbers
     )
+    variance, known, unknown = sums[:3]
+    if average:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(known > 0, variance * (known + unknown) / known, np.nan)
+        variance = np.where(unknown > 0, share, variance)
+    return variance, numbers[0], numbers[1]
 
 
 @compiled
-def _cell_variance(starts, factor, lonely, cell_starts, domain, totals, counts, n_domains, average):
-    variance = np.zeros(n_domains)
-    units = np.zeros(n_domains, np.int64)
-    strata = np.zeros(n_domains, np.int64)
-    known = np.zeros(n_domains, np.int64)
-    unknown = np.zeros(n_domains, np.int64)
-    mean = np.zeros(n_domains)
-    spread = np.zeros(n_domains)
-    filled = np.zeros(n_domains, np.int64)
-    present = np.zeros(n_domains, np.int64)
-    touched = np.empty(n_domains, np.int64)
+def _cell_variance(starts, factor, lonely, cell_starts, domain, totals, counts, sums, numbers):
+    """Fill rows of one entry a domain: variance, known and lonely strata; numbers of units and of strata."""
+    variance, known, unknown, mean, spread = sums
+    units, strata, filled, present, touched = numbers
     for h in range(starts.size - 1):
         n_touched = 0
         for c in range(cell_starts[starts[h]], cell_starts[starts[h + 1]]):
@@ -101,11 +93,6 @@ def _cell_variance(starts, factor, lonely, cell_starts, domain, totals, counts, 
             spread[d] = 0.0
             filled[d] = 0
             present[d] = 0
-    if average:
-        for d in range(n_domains):
-            if unknown[d] > 0:
-                variance[d] = variance[d] * (known[d] + unknown[d]) / known[d] if known[d] > 0 else np.nan
-    return variance, units, strata
 
 
 def unit_totals(level: Level, weights: np.ndarray, Z: np.ndarray) -> np.ndarray:

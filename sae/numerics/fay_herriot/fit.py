@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sae.numerics.compile import compiled, inlined
-from sae.numerics.linalg.contrasts import SPREAD, contrast_sums, contrast_width
+from sae.numerics.compile import call_at, compiled, inlined
+from sae.numerics.linalg.contrasts import SPREAD, contrast_address, contrast_width
 from sae.numerics.linalg.gram import (
     BLOCK,
     back_solve,
@@ -81,10 +81,12 @@ class _Workspace(NamedTuple):
     points: np.ndarray
     wide: np.ndarray
     grams: np.ndarray
+    sums: np.ndarray
+    contrasts: int
 
     @classmethod
-    def of(cls, most: int, p: int) -> _Workspace:
-        """Make room for up to `most` areas and p coefficients."""
+    def of(cls, most: int, p: int, contrasts: int) -> _Workspace:
+        """Make room for up to `most` areas and p coefficients; `contrasts` is an address or 0."""
         blocks, length, pairs = -(-most // BLOCK), min(most, BLOCK), (p + 1) * (p + 2) // 2
         return cls(
             np.empty((blocks, p + 2, length)),
@@ -99,6 +101,8 @@ class _Workspace(NamedTuple):
             np.empty((64, 2)),
             np.empty((p + 3, contrast_width(most, p))),
             np.empty((2, pairs)),
+            np.empty(5),
+            contrasts,
         )
 
 
@@ -106,22 +110,25 @@ class _Workspace(NamedTuple):
 def _sum_log(A, vardir, start, n, smallest, largest):
     """Sum log(A + D) with one logarithm per eight areas where no product of eight can underflow."""
     scale = A + largest
-    step = 8 if (A + smallest) / scale > 1e-35 else 1
     over = 1.0 / scale
-    total = n * math.log(scale)
-    for i in range(0, n, step):
-        product = 1.0
-        for value in vardir[0, start + i : start + min(i + step, n)]:
-            product *= (A + value) * over
-        total += math.log(product)
-    return total
+    step = 1
+    if (A + smallest) * over > 1e-35:
+        step = 8
+    total, product, count = n * math.log(scale), 1.0, 0
+    for i in range(start, start + n):
+        product *= (A + vardir[0, i]) * over
+        count += 1
+        if count == step:
+            total += math.log(product)
+            product, count = 1.0, 0
+    return total + math.log(product)
 
 
 @inlined
-def _profile(A, Z, products, n, smallest, largest, restricted, work):
+def _profile(A, n, smallest, largest, restricted, work):
     """Evaluate the profile at A.
 
-    The columns of Z are the orthonormal design, the residuals of y on it, and D. `delta` receives the
+    The columns of `work.Z` are the orthonormal design, the residuals of y on it, and D. `delta` receives the
     coefficients of the residuals at A, `inverse` the Cholesky factor of X'WX and its inverse. Differences of
     Gram sums serve while the weights are alike.
 
@@ -130,12 +137,13 @@ def _profile(A, Z, products, n, smallest, largest, restricted, work):
     tuple of float
         tr P (tr V^-1 where not `restricted`), y'P²y, y'Py, sum of the weights and of their squares.
     """
-    _, _, _, inverse, first, second, delta, _, scratch, _, wide, grams = work
+    inverse, first, second, delta = work.inverse, work.first, work.second, work.delta
     p = len(delta)
     if A + largest > SPREAD * (A + smallest):
-        trace, squared, quadratic, s1, s2 = contrast_sums(A, Z, n, wide, grams, inverse, delta)
-        return trace if restricted else s1, squared, quadratic, s1, s2
-    s1, s2 = gram_sums(A, Z, products, n, scratch, first, second)
+        sums = work.sums
+        call_at(work.contrasts, (A, n, work.Z, work.wide, work.grams, inverse, delta, sums))
+        return sums[0] if restricted else sums[3], sums[1], sums[2], sums[3], sums[4]
+    s1, s2 = gram_sums(A, work.Z, work.products, n, work.scratch, first, second)
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
     quadratic = first[last + p]
@@ -150,20 +158,20 @@ def _profile(A, Z, products, n, smallest, largest, restricted, work):
         for k in range(j, p):
             total += inverse[0, k, j] * delta[k]
         delta[j] = total
-    trace, squared = s1, second[last + p]
-    row = 0
+    taken, squared, row = 0.0, second[last + p], 0
     for j in range(p):
         squared -= 2.0 * delta[j] * second[last + j]
         for k in range(j + 1):
-            entry = second[row] if j == k else 2.0 * second[row]
-            squared += delta[j] * delta[k] * entry
-            if restricted:
-                q = 0.0
-                for s in range(j, p):
-                    q += inverse[0, s, j] * inverse[0, s, k]
-                trace -= q * entry
+            entry = 2.0 * second[row]
+            if j == k:
+                entry = second[row]
             row += 1
-    return trace, squared, quadratic, s1, s2
+            squared += delta[j] * delta[k] * entry
+            for s in range(j, p):
+                taken += inverse[0, s, j] * inverse[0, s, k] * entry
+    if restricted:
+        return s1 - taken, squared, quadratic, s1, s2
+    return s1, squared, quadratic, s1, s2
 
 
 @inlined
@@ -229,19 +237,21 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
     tuple
         A, number of maxima, y'Py at A.
     """
-    Z, products, _, inverse, _, _, delta, _, _, points, _, _ = work
-    p = len(delta)
+    inverse, points, p = work.inverse, work.points, len(work.delta)
     adjusted = kind >= _LI_LAHIRI
+    moment = kind in (_FH, _PR)
     spread = largest - smallest
     A, bottom, top, ratio = _scan_range(kind, restricted, n, p, smallest, largest, rss, len(points))
-    phase, row, highest, falls, proven = _SCAN, 1, 0, False, False
-    points[0, 0], points[0, 1] = 0.0, 1.0
-    best, best_value, found = 0.0, 0.0, 0
-    low, high, now, now_step, before, before_step = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    width, count, closing = 0.0, 0, False
-    if kind in (_FH, _PR):
-        phase = _MOMENT
-        A = max((rss - expected) / (n - p), 0.0) if kind == _PR else 0.0
+    phase, row = _SCAN, 1
+    highest = found = count = 0
+    falls = proven = closing = False
+    points[0, 0] = 0.0
+    points[0, 1] = 1.0
+    best = best_value = width = low = high = now = now_step = before = before_step = 0.0
+    if moment:
+        phase, A = _MOMENT, 0.0
+        if kind == _PR and rss > expected:
+            A = (rss - expected) / (n - p)
     elif not top > 0.0:
         phase, A = _LAST, 0.0
     while True:
@@ -258,7 +268,7 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
             # the error after a secant step is of the order of the product of the last two steps
             closing = secant and abs((A - now) * (now - before)) <= _TOLERANCE * now * now
             before, before_step = now, now_step
-        trace, squared, quadratic, s1, s2 = _profile(A, Z, products, n, smallest, largest, restricted, work)
+        trace, squared, quadratic, s1, s2 = _profile(A, n, smallest, largest, restricted, work)
         if phase == _LAST:
             return A, max(found, 1), quadratic
         if phase == _MOMENT:
@@ -290,7 +300,8 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
                 continue
             phase, row = _POLISH, -1
         else:
-            now, now_step = A, step
+            now = A
+            now_step = step
             if now_step > 0.0:
                 low = now
             else:
@@ -307,7 +318,8 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
                 value += math.log(math.atan(now * s1)) / n
             found += 1
             if found == 1 or value > best_value:
-                best, best_value = now, value
+                best = now
+                best_value = value
         # the next maximum, or the end
         row += 1
         while row <= highest and not (points[row, 1] <= 0.0 and (row == 0 or points[row - 1, 1] > 0.0)):
@@ -317,30 +329,35 @@ def _variance(kind, restricted, vardir, start, n, smallest, largest, rss, expect
                 return best, found, quadratic
             phase, A = _LAST, best
             continue
-        high, before, before_step = points[row, 0], points[row, 0], points[row, 1]
         closing = row == 0
-        low, now_step = points[max(row - 1, 0), 0], points[max(row - 1, 0), 1]
-        now = low
+        previous = max(row - 1, 0)
+        high = before = points[row, 0]
+        before_step = points[row, 1]
+        low = now = A = points[previous, 0]
+        now_step = points[previous, 1]
         if abs(before_step) < abs(now_step):
-            now, now_step, before, before_step = before, before_step, now, now_step
-        A, width, count = low, high - low, 0
+            now, before = before, now
+            now_step, before_step = before_step, now_step
+        width = high - low
+        count = 0
 
 
 @compiled
 def _fit(y, vardir, X, offsets, ends, kind, restricted, work, out):
     """Fill `out`; return -1, or the problem × p + column at fault where a design is deficient.
 
-    `ends` holds the smallest and the largest sampling variance of each problem; `out` the arrays of
-    `FayHerriotFits`, the roots transposed.
+    `ends` holds the smallest, the largest and the sum of the sampling variances of each problem; `out` the
+    arrays of `FayHerriotFits`, the roots transposed.
     """
-    Z, products, square, inverse, first, _, delta, initial, _, _, _, _ = work
+    Z, products, square, initial = work.Z, work.products, work.square, work.initial
+    inverse, delta = work.inverse, work.delta
     variance, coefficients, root, loglik, maxima = out
     p = X.shape[0]
     for problem in range(len(offsets) - 1):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
-        smallest, largest = ends[0, problem], ends[1, problem]
+        smallest, largest, total = ends[0, problem], ends[1, problem], ends[2, problem]
         fill_column(vardir[0], start, n, Z, p + 1)
-        fault, expected = orthonormalise(X, start, n, Z, square, initial)
+        fault, taken = orthonormalise(X, start, n, Z, square, initial)
         if fault >= 0:
             return problem * p + fault
         known = np.int64(0)  # columns whose products are there
@@ -352,7 +369,7 @@ def _fit(y, vardir, X, offsets, ends, kind, restricted, work, out):
             fill_products(Z, n, known, p + 1, products)
             known = p
             A, found, quadratic = _variance(
-                kind, restricted, vardir, start, n, smallest, largest, rss, expected, work
+                kind, restricted, vardir, start, n, smallest, largest, rss, total - taken, work
             )
             variance[replicate, problem] = A
             maxima[replicate, problem] = found
@@ -360,16 +377,14 @@ def _fit(y, vardir, X, offsets, ends, kind, restricted, work, out):
                 logs = _sum_log(A, vardir, start, n, smallest, largest)
                 loglik[replicate, problem] = -0.5 * (n * math.log(2.0 * math.pi) + logs + quadratic)
                 for j in range(p):  # Q = root root' with root = R^-1 (L^-1)'
+                    row = root[replicate, problem, j]
                     for k in range(p):
-                        first[k] = inverse[0, j, k]
-                    back_solve(square, p, first)
-                    for k in range(p):
-                        root[replicate, problem, j, k] = first[k]
+                        row[k] = inverse[0, j, k]
+                    back_solve(square, p, row)
+            beta = coefficients[replicate, problem]
             for j in range(p):
-                delta[j] += initial[j]
-            back_solve(square, p, delta)
-            for j in range(p):
-                coefficients[replicate, problem, j] = delta[j]
+                beta[j] = delta[j] + initial[j]
+            back_solve(square, p, beta)
     return -1
 
 
@@ -438,11 +453,12 @@ def fit_batch(
     variance, maxima = np.empty(shape), np.empty(shape, dtype=np.int64)
     coefficients, root, loglik = np.empty((*shape, p)), np.empty((*kept, p, p)), np.empty(kept)
     most = int(counts.max(initial=1))
-    ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum)])
-    unit = units(ends)
+    ends = np.vstack([ends.reduceat(vardir[0], offsets[:-1]) for ends in (np.minimum, np.maximum, np.add)])
+    unit = units(ends[:2])
     if unit is not None:
         areas = np.repeat(unit, counts)
         y, vardir, ends = y / areas, vardir / areas / areas, ends / unit / unit
+    wide = ends[1] >= 0.5 * SPREAD * ends[0]  # of those the kernel asks for contrasts
     fault = _fit(
         y,
         vardir,
@@ -451,7 +467,7 @@ def fit_batch(
         ends,
         _KINDS.get(method.partition("-")[0], _LIKELIHOOD),
         method.endswith("reml"),
-        _Workspace.of(most, p),
+        _Workspace.of(most, p, contrast_address() if wide.any() else 0),
         (variance, coefficients, root, loglik, maxima),
     )
     if fault >= 0:

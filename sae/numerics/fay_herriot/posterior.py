@@ -7,10 +7,13 @@ then of the coefficients, then of the areas. Problem k owns the areas offsets[k]
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -30,7 +33,9 @@ from sae.numerics.fay_herriot.posterior_nodes import (
     NodeWorkspace,
     posterior_nodes,
 )
-from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, SPARE
+from sae.numerics.fay_herriot.variance_sums import most_points
+from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, SPARE
+from sae.numerics.linalg.contrasts import SPREAD, contrast_address
 
 __all__ = [
     "Areas",
@@ -41,8 +46,20 @@ __all__ = [
     "draw_areas",
     "draw_hyper",
     "place_nodes",
+    "reduced_draws",
     "tiles_of",
 ]
+
+
+_CODES = (FLAT_VARIANCE, FLAT_SD, HALF_NORMAL, HALF_CAUCHY, PC)
+_SPARE = np.array([SPARE[code] for code in _CODES])
+# areas beyond the coefficients that must be exceeded for the posterior mean of σ² to exist
+_NEEDED = np.array([{FLAT_VARIANCE: 4, FLAT_SD: 3, HALF_CAUCHY: 1}.get(code, -1) for code in _CODES])
+
+
+_PER_NODE = ("t", "log_density", "sd", "weights", "coefficients", "roots")
+_PER_PROBLEM = ("unit", "spacing", "error", "finite")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +102,16 @@ class Areas:
             np.ascontiguousarray(offsets, dtype=np.int64),
         )
 
-    @property
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every area has a sample."""
+        return bool(self.sampled.all())
+
+    @cached_property
     def counts(self) -> np.ndarray:
         """Number of areas with a sample in every problem, shape (P,)."""
+        if self.complete:
+            return self.offsets[1:] - self.offsets[:-1]
         running = np.concatenate([[0], np.cumsum(self.sampled)])
         return np.diff(running[self.offsets])
 
@@ -108,7 +132,8 @@ class Nodes:
     roots : ndarray, shape (K, p, p)
         Upper triangular root of the covariance of the coefficients: Q = root root'.
     unit, spacing, error : ndarray, shape (P,)
-        `error` is what leaving out every second node changes in the weight γ of a direct estimate.
+        `error` is what leaving out every second node changes in the weight γ of a direct estimate; of fine
+        nodes, what it changes before their spacing is halved for interpolation.
     finite : ndarray of bool, shape (P,)
         Whether the posterior mean of σ² exists.
     """
@@ -128,6 +153,23 @@ class Nodes:
     def of(self, problem: int) -> slice:
         """Positions of the nodes of one problem."""
         return slice(self.offsets[problem], self.offsets[problem + 1])
+
+    def only(self, problem: int) -> Nodes:
+        """Return the nodes of one problem."""
+        k, part = slice(problem, problem + 1), self.of(problem)
+        rows = {name: getattr(self, name)[part] for name in _PER_NODE}
+        ends = np.array([0, part.stop - part.start])
+        return replace(self, offsets=ends, **rows, **{name: getattr(self, name)[k] for name in _PER_PROBLEM})
+
+    def halved(self) -> Nodes:
+        """Leave out every second node: of fine nodes, the ones that are placed where not `fine`."""
+        sizes = np.diff(self.offsets)
+        kept = (np.arange(len(self.t)) - np.repeat(self.offsets[:-1], sizes)) % 2 == 0
+        offsets = np.concatenate([[0], np.cumsum((sizes + 1) // 2)])
+        weights = self.weights[kept]
+        weights /= np.repeat(np.add.reduceat(weights, offsets[:-1]), np.diff(offsets))
+        rows = {name: getattr(self, name)[kept] for name in _PER_NODE} | {"weights": weights}
+        return replace(self, offsets=offsets, spacing=2.0 * self.spacing, **rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,43 +223,43 @@ def place_nodes(
     >>> round(float(nodes.weights @ nodes.sd), 6)
     0.812951
     """
-    counts, p = areas.counts, len(areas.X)
     codes = np.array([code for code, _ in priors], dtype=np.int64)
     scales = np.array([scale for _, scale in priors], dtype=np.float64)
+    counts, p = areas.counts, len(areas.X)
     spare = counts - p
-    improper = np.flatnonzero(spare < [SPARE[code] for code, _ in priors])
-    if len(improper):
-        raise ValueError("the posterior is improper: too few areas", int(improper[0]), -1)
-    needs = np.select([codes == FLAT_VARIANCE, codes == FLAT_SD, codes == HALF_CAUCHY], [4, 3, 1], -1)
-    finite = spare > needs
-    kept = areas.sampled
-    inside = np.concatenate([[0], np.cumsum(counts)])
-    y, vardir = areas.y[kept], areas.vardir[kept]
-    X = areas.X if kept.all() else np.ascontiguousarray(areas.X[:, kept])
-    starts = inside[:-1]
-    ends = np.array(
-        [
-            np.minimum.reduceat(vardir, starts),
-            np.add.reduceat(vardir, starts) / counts,
-            np.maximum.reduceat(vardir, starts),
-        ]
-    )
+    improper = spare < _SPARE[codes]
+    if improper.any():
+        raise ValueError("the posterior is improper: too few areas", int(improper.argmax()), -1)
+    finite = spare > _NEEDED[codes]
+    y, vardir, X, offsets = areas.y, areas.vardir, areas.X, areas.offsets
+    if not areas.complete:
+        kept = areas.sampled
+        y, vardir, X = y[kept], vardir[kept], np.ascontiguousarray(X[:, kept])
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+    smallest, largest = np.minimum.reduceat(vardir, offsets[:-1]), np.maximum.reduceat(vardir, offsets[:-1])
+    ends = np.array([smallest, np.add.reduceat(vardir, offsets[:-1]) / counts, largest])
+    spread = float((np.log(largest) - np.log(smallest)).max())
+    contrasts = contrast_address() if spread >= math.log(0.5 * SPREAD) else 0
+    sizes, spacing, unit, error = np.empty(len(codes), dtype=np.int64), *np.empty((3, len(codes)))
 
-    def run(bounds: tuple[int, int]) -> list[np.ndarray]:
+    def run(bounds: tuple[int, int]) -> list[list[np.ndarray]]:
         first, last = bounds
+        part = slice(first, last)
         data = NodeData(
             y,
             vardir,
             X,
-            inside[first : last + 1],
-            ends[:, first:last].copy(),
-            codes[first:last],
-            scales[first:last],
-            finite[first:last],
+            offsets[first : last + 1],
+            np.ascontiguousarray(ends[:, part]),
+            codes[part],
+            scales[part],
+            finite[part],
         )
-        work = NodeWorkspace.of(int(counts.max()), p)
-        out = NodeOutput.of(last - first, MOST_NODES + 64 * min(last - first, 1024), p)
-        kept, done = [], 0
+        most = int(counts[part].max())
+        work = NodeWorkspace.of(most, most_points(most, spread), p, contrasts)
+        room = MOST_NODES + 64 * min(last - first, 1024)
+        out = NodeOutput.of(sizes[part], spacing[part], unit[part], error[part], room, p)
+        parts, done = [], 0
         while done < last - first:
             done, used, fault = posterior_nodes(done, fine, data, work, out)
             if fault == -2:
@@ -228,18 +270,19 @@ def place_nodes(
                 )
             if fault >= 0:
                 raise ValueError("a design is rank deficient", first + done, fault)
-            kept.append([rows[:used].copy() for rows in out[4:]])
-        return [*out[:4], *(np.concatenate(parts) for parts in zip(*kept, strict=True))]
+            parts.append([rows[:used].copy() for rows in out[4:]])
+        return parts
 
-    found = _spread(run, _chunks(len(codes), threads), threads)
-    sizes, spacing, unit, error, t, height, coefficients, roots = (
-        np.concatenate(parts) for parts in zip(*found, strict=True)
+    parts = [part for parts in _spread(run, _chunks(len(codes), threads), threads) for part in parts]
+    t, height, coefficients, roots = (
+        parts[0] if len(parts) == 1 else (np.concatenate(rows) for rows in zip(*parts, strict=True))
     )
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    node_offsets = np.zeros(len(codes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=node_offsets[1:])
     weights = np.exp(height)
-    weights /= np.repeat(np.add.reduceat(weights, offsets[:-1]), sizes)
+    weights /= np.repeat(np.add.reduceat(weights, node_offsets[:-1]), sizes)
     sd = np.repeat(unit, sizes) * np.exp(t - np.exp(-t))
-    return Nodes(offsets, t, height, sd, weights, coefficients, roots, unit, spacing, error, finite)
+    return Nodes(node_offsets, t, height, sd, weights, coefficients, roots, unit, spacing, error, finite)
 
 
 def area_moments(
@@ -270,7 +313,14 @@ def area_moments(
         part = slice(bounds[0], bounds[1] + 1)
         work = [
             np.empty(shape)
-            for shape in [(most, AREA_BLOCK), (most, AREA_BLOCK), most, (4, AREA_BLOCK), (6, AREA_BLOCK)]
+            for shape in [
+                (most, AREA_BLOCK),
+                (most, AREA_BLOCK),
+                most,
+                (4, AREA_BLOCK),
+                (6, AREA_BLOCK),
+                (len(areas.X) + 2, AREA_BLOCK),
+            ]
         ]
         moments_kernel(
             nodes.offsets[part],
@@ -291,8 +341,9 @@ def area_moments(
         )
 
     _spread(run, _chunks(len(nodes.unit), threads), threads)
-    endless = np.repeat(~nodes.finite, np.diff(areas.offsets)) & ~areas.sampled
-    return mean, np.where(endless, np.inf, sd), quantiles
+    if not (areas.complete or nodes.finite.all()):
+        sd[np.repeat(~nodes.finite, np.diff(areas.offsets)) & ~areas.sampled] = np.inf
+    return mean, sd, quantiles
 
 
 def area_exceedance(nodes: Nodes, areas: Areas, threshold: np.ndarray | float) -> np.ndarray:
@@ -310,7 +361,8 @@ def area_exceedance(nodes: Nodes, areas: Areas, threshold: np.ndarray | float) -
         areas.X,
         areas.offsets,
         limits,
-        np.empty((4, AREA_BLOCK)),
+        np.empty((9, AREA_BLOCK)),
+        np.empty((len(areas.X) + 2, AREA_BLOCK)),
         out,
     )
     return out
@@ -387,11 +439,68 @@ def draw_areas(hyper: HyperDraws, areas: Areas, keys: np.ndarray, *, threads: in
             first,
             last,
             bounds,
-            out[:, first:last],
+            out.reshape(-1),
+            out.shape[1],
+            first,
         )
 
     _spread(run, tasks, threads)
     return out
+
+
+def reduced_draws(
+    fine: Nodes,
+    areas: Areas,
+    hyper_keys: np.ndarray,
+    keys: np.ndarray,
+    n: int,
+    reduce: Callable[[np.ndarray], Result],
+    *,
+    threads: int = 1,
+) -> list[Result]:
+    """Return what `reduce` makes of the joint draws of every problem, shape (n, m), which are held no longer.
+
+    Parameters
+    ----------
+    fine : Nodes
+        From ``place_nodes(..., fine=True)``.
+    areas : Areas
+    hyper_keys, keys : ndarray of uint64, shapes (P,) and (T,)
+        One stream per problem and one per tile: the draws are those of `draw_hyper` and `draw_areas`.
+    n : int
+    reduce : callable
+        Must copy what it keeps of the draws: the next problem overwrites them.
+    threads : int
+        Each holds the draws of one problem.
+    """
+    sizes = np.diff(areas.offsets)
+    tiles = np.concatenate([[0], np.cumsum(-(-sizes // TILE))]).tolist()
+    starts = areas.offsets.tolist()
+
+    def run(bounds: tuple[int, int]) -> list[Result]:
+        room, results = np.empty(n * int(sizes[bounds[0] : bounds[1]].max())), []
+        for k in range(*bounds):
+            hyper = draw_hyper(fine.only(k), hyper_keys[k : k + 1], n)
+            first, last = starts[k], starts[k + 1]
+            out = room[: n * (last - first)]
+            areas_kernel(
+                keys[tiles[k] : tiles[k + 1]],
+                hyper.sd[0],
+                hyper.coefficients[0],
+                areas.y,
+                areas.vardir,
+                areas.X,
+                first,
+                last,
+                (0, tiles[k + 1] - tiles[k]),
+                out,
+                last - first,
+                0,
+            )
+            results.append(reduce(out.reshape(n, last - first)))
+        return results
+
+    return [one for part in _spread(run, _chunks(len(sizes), threads), threads) for one in part]
 
 
 def _pairs(offsets: np.ndarray) -> list[tuple[int, int]]:
@@ -400,7 +509,9 @@ def _pairs(offsets: np.ndarray) -> list[tuple[int, int]]:
 
 def _chunks(size: int, threads: int) -> list[tuple[int, int]]:
     """Cut 0 .. size into as many ranges as there are threads."""
-    edges = np.linspace(0, size, max(min(threads, size), 1) + 1).astype(int).tolist()
+    if threads <= 1 or size <= 1:
+        return [(0, size)]
+    edges = np.linspace(0, size, min(threads, size) + 1).astype(int).tolist()
     return list(pairwise(edges))
 
 

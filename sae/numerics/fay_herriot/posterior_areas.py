@@ -23,87 +23,82 @@ _TOLERANCE = 1e-4  # of a third-order step, relative to how the density bends: t
 _WEIGHTLESS = 1e-17
 
 
-@inlined
-def _normal(z):
-    """Return Φ(z) and its density φ(z)."""
-    z = min(max(z, -_REACH), _REACH)
-    k = int(z * _STEPS + (_REACH * _STEPS + 0.5))
-    a = (k - _REACH * _STEPS) * (1.0 / _STEPS)
-    d = z - a
-    a2 = a * a
-    h2, h3, h4 = a2 - 1.0, a * (a2 - 3.0), (a2 - 6.0) * a2 + 3.0  # Hermite polynomials
-    pdf = _PDF[k]
-    series = 1.0 + d * (-a / 2.0 + d * (h2 / 6.0 + d * (-h3 / 24.0 + d * (h4 / 120.0))))
-    slope = 1.0 + d * (-a + d * (h2 / 2.0 + d * (-h3 / 6.0 + d * (h4 / 24.0))))
-    return _CDF[k] + pdf * d * series, pdf * slope
+@inlined_sums
+def _fill_block(y, vardir, X, start, m, block):
+    """Fill estimates, sampling variances and designs of m areas: one row each, as each column of X."""
+    for i in range(m):
+        block[0, i], block[1, i] = y[start + i], vardir[start + i]
+    for j in range(len(X)):
+        for i in range(m):
+            block[2 + j, i] = X[j, start + i]
 
 
 @inlined_sums
-def _conditional(A, coefficients, root, y, vardir, X, start, m, mean, sd, work):
-    """Fill mean and standard deviation of m areas from `start` on, given the model variance."""
-    p = X.shape[0]
-    quad, part = work[0, :m], work[1, :m]
-    direct, D = y[start : start + m], vardir[start : start + m]
-    mean, sd = mean[:m], sd[:m]
+def _conditional(A, coefficients, roots, k, block, m, row, mean, sd, work):
+    """Fill mean and standard deviation of m areas given the model variance of node k, into a row of each."""
+    p = coefficients.shape[1]
     for i in range(m):
-        mean[i] = 0.0
-        quad[i] = 0.0
-    for c in range(p):
-        x, b = X[c, start : start + m], coefficients[c]
+        work[0, i] = 0.0
+        work[1, i] = 0.0
+    for c in range(p):  # the root is upper triangular: column c ends at row c
+        b, r = coefficients[k, c], roots[k, c, c]
         for i in range(m):
-            mean[i] += b * x[i]
-    for c in range(p):  # the root is upper triangular
-        j = 0
-        x, r = X[0, start : start + m], root[0, c]
+            work[0, i] += b * block[2 + c, i]
+            work[2, i] = r * block[2 + c, i]
+        for j in range(c % 2, c, 2):
+            r, r1 = roots[k, j, c], roots[k, j + 1, c]
+            for i in range(m):
+                work[2, i] += r * block[2 + j, i] + r1 * block[3 + j, i]
         if c % 2 == 1:
-            x1, r1 = X[1, start : start + m], root[1, c]
+            r = roots[k, 0, c]
             for i in range(m):
-                part[i] = r * x[i] + r1 * x1[i]
-            j = 2
-        else:
-            for i in range(m):
-                part[i] = r * x[i]
-            j = 1
-        while j < c:
-            x, r = X[j, start : start + m], root[j, c]
-            x1, r1 = X[j + 1, start : start + m], root[j + 1, c]
-            for i in range(m):
-                part[i] += r * x[i] + r1 * x1[i]
-            j += 2
+                work[2, i] += r * block[2, i]
         for i in range(m):
-            quad[i] += part[i] * part[i]
+            work[1, i] += work[2, i] * work[2, i]
     for i in range(m):
-        w = 1.0 / (A + D[i])
-        shrink = D[i] * w
-        mean[i] += A * w * (direct[i] - mean[i])
-        sd[i] = math.sqrt(shrink * (A + shrink * quad[i]))
+        w = 1.0 / (A + block[1, i])
+        shrink = block[1, i] * w
+        mean[row, i] = work[0, i] + A * w * (block[0, i] - work[0, i])
+        sd[row, i] = math.sqrt(shrink * (A + shrink * work[1, i]))
 
 
 @inlined_sums
-def _mean_and_spread(weights, count, means, sds, m, mean, variance, third, fourth):
-    """Fill mean, variance and the two next central moments of m mixtures."""
+def _moments(weights, count, means, sds, m, moments):
+    """Fill mean and variance of m mixtures."""
     for i in range(m):
-        mean[i] = 0.0
-        variance[i] = 0.0
-        third[i] = 0.0
-        fourth[i] = 0.0
+        moments[0, i], moments[1, i] = 0.0, 0.0
     for k in range(count):
-        w, row = weights[k], means[k, :m]
+        w = weights[k]
         for i in range(m):
-            mean[i] += w * row[i]
+            moments[0, i] += w * means[k, i]
     for k in range(count):
-        w, row, spread = weights[k], means[k, :m], sds[k, :m]
+        w = weights[k]
         for i in range(m):
-            d = row[i] - mean[i]
-            d2, s2 = d * d, spread[i] * spread[i]
-            variance[i] += w * (s2 + d2)
-            third[i] += w * d * (d2 + 3.0 * s2)
-            fourth[i] += w * (d2 * (d2 + 6.0 * s2) + 3.0 * s2 * s2)
+            d = means[k, i] - moments[0, i]
+            moments[1, i] += w * (sds[k, i] * sds[k, i] + d * d)
+
+
+@inlined_sums
+def _higher_moments(weights, count, means, sds, m, moments):
+    """Fill the two next central moments, and turn the standard deviations into their inverses."""
+    for i in range(m):
+        moments[2, i], moments[3, i] = 0.0, 0.0
+    for k in range(count):
+        w = weights[k]
+        for i in range(m):
+            d = means[k, i] - moments[0, i]
+            d2, s2 = d * d, sds[k, i] * sds[k, i]
+            moments[2, i] += w * d * (d2 + 3.0 * s2)
+            moments[3, i] += w * (d2 * (d2 + 6.0 * s2) + 3.0 * s2 * s2)
+            sds[k, i] = 1.0 / sds[k, i]
 
 
 @inlined_sums
 def _mixture(weights, count, means, precisions, m, now, cdf, pdf, bend):
-    """Fill distribution function, density and its slope of m mixtures at `now`."""
+    """Fill distribution function, density and its slope of m mixtures at `now`.
+
+    Φ and φ come from their tables by a Taylor series, with Hermite polynomials h.
+    """
     for i in range(m):
         cdf[i] = 0.0
         pdf[i] = 0.0
@@ -111,12 +106,17 @@ def _mixture(weights, count, means, precisions, m, now, cdf, pdf, bend):
     for k in range(count):
         w, row, inverse = weights[k], means[k, :m], precisions[k, :m]
         for i in range(m):
-            z = (now[i] - row[i]) * inverse[i]
-            c, d = _normal(z)
-            d *= w * inverse[i]
-            cdf[i] += w * c
-            pdf[i] += d
-            bend[i] -= d * z * inverse[i]
+            z = min(max((now[i] - row[i]) * inverse[i], -_REACH), _REACH)
+            cell = int(z * _STEPS + (_REACH * _STEPS + 0.5))
+            a = (cell - _REACH * _STEPS) * (1.0 / _STEPS)
+            d, a2, height = z - a, a * a, _PDF[cell]
+            h2, h3, h4 = a2 - 1.0, a * (a2 - 3.0), (a2 - 6.0) * a2 + 3.0
+            series = 1.0 + d * (-a / 2.0 + d * (h2 / 6.0 + d * (-h3 / 24.0 + d * (h4 / 120.0))))
+            slope = 1.0 + d * (-a + d * (h2 / 2.0 + d * (-h3 / 6.0 + d * (h4 / 24.0))))
+            density = w * inverse[i] * height * slope
+            cdf[i] += w * (_CDF[cell] + height * d * series)
+            pdf[i] += density
+            bend[i] -= density * z * inverse[i]
 
 
 @inlined
@@ -180,41 +180,31 @@ def moments_kernel(
     kept,
     moments,
     work,
+    block,
 ):
     """Fill posterior mean, standard deviation and quantiles of every area of every problem.
 
-    `means` and `spreads`, shape (most nodes, AREA_BLOCK), `kept` (most nodes,), `moments` (4, AREA_BLOCK) and
-    `work` (6, AREA_BLOCK) are work space.
+    `means` and `spreads`, shape (most nodes, AREA_BLOCK), `kept` (most nodes,), `moments` (4, AREA_BLOCK),
+    `work` (6, AREA_BLOCK) and `block` (p + 2, AREA_BLOCK) are work space.
     """
     now = work[5]
     for problem in range(len(offsets) - 1):
         for start in range(offsets[problem], offsets[problem + 1], AREA_BLOCK):
             m = min(AREA_BLOCK, offsets[problem + 1] - start)
+            _fill_block(y, vardir, X, start, m, block)
             count = np.int64(0)  # typed: a bare 0 would have what it is passed to compiled twice
             for k in range(node_offsets[problem], node_offsets[problem + 1]):
                 if weights[k] > _WEIGHTLESS:
                     kept[count] = weights[k]
                     _conditional(
-                        sds[k] * sds[k],
-                        coefficients[k],
-                        roots[k],
-                        y,
-                        vardir,
-                        X,
-                        start,
-                        m,
-                        means[count],
-                        spreads[count],
-                        work,
+                        sds[k] * sds[k], coefficients, roots, k, block, m, count, means, spreads, work
                     )
                     count += 1
-            _mean_and_spread(kept, count, means, spreads, m, moments[0], moments[1], moments[2], moments[3])
+            _moments(kept, count, means, spreads, m, moments)
             for i in range(m):
                 mean[start + i], sd[start + i] = moments[0, i], math.sqrt(moments[1, i])
             if len(probabilities):
-                for k in range(count):
-                    for i in range(m):
-                        spreads[k, i] = 1.0 / spreads[k, i]
+                _higher_moments(kept, count, means, spreads, m, moments)
             for q in range(len(probabilities)):
                 _quantile(
                     probabilities[q], normal_quantiles[q], kept, count, means, spreads, m, moments, work, now
@@ -225,21 +215,23 @@ def moments_kernel(
 
 @compiled
 def exceedance_kernel(
-    node_offsets, sds, weights, coefficients, roots, y, vardir, X, offsets, threshold, work, out
+    node_offsets, sds, weights, coefficients, roots, y, vardir, X, offsets, threshold, work, block, out
 ):
     """Fill the posterior probability of every area that it lies above its threshold.
 
-    `work` is work space, shape (4, AREA_BLOCK).
+    `work`, shape (9, AREA_BLOCK), and `block` (p + 2, AREA_BLOCK) are work space.
     """
-    mean, spread = work[2], work[3]
+    means, precisions, limits, share = work[3:4], work[4:5], work[5:6], np.ones(1)
     for problem in range(len(offsets) - 1):
         for start in range(offsets[problem], offsets[problem + 1], AREA_BLOCK):
             m = min(AREA_BLOCK, offsets[problem + 1] - start)
+            _fill_block(y, vardir, X, start, m, block)
             for i in range(m):
-                out[start + i] = 0.0
+                out[start + i], limits[0, i] = 0.0, threshold[start + i]
             for k in range(node_offsets[problem], node_offsets[problem + 1]):
-                _conditional(
-                    sds[k] * sds[k], coefficients[k], roots[k], y, vardir, X, start, m, mean, spread, work
-                )
+                _conditional(sds[k] * sds[k], coefficients, roots, k, block, m, 0, means, precisions, work)
                 for i in range(m):
-                    out[start + i] += weights[k] * _normal((mean[i] - threshold[start + i]) / spread[i])[0]
+                    precisions[0, i] = 1.0 / precisions[0, i]
+                _mixture(share, 1, limits, precisions, m, means[0], work[6], work[7], work[8])
+                for i in range(m):
+                    out[start + i] += weights[k] * work[6, i]

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sae.numerics.compile import compiled, inlined, inlined_sums
+from sae.numerics.compile import call_at, compiled, inlined
+from sae.numerics.fay_herriot.variance_sums import fill_sums, sums_at
 from sae.numerics.inference.priors import FLAT_SD, log_prior_sd
-from sae.numerics.linalg.contrasts import SPREAD, contrast_sums, contrast_width
+from sae.numerics.linalg.contrasts import SPREAD, contrast_width
 from sae.numerics.linalg.gram import (
     BLOCK,
     back_solve,
@@ -76,36 +77,47 @@ class NodeWorkspace(NamedTuple):
     first: np.ndarray
     delta: np.ndarray
     initial: np.ndarray
-    scratch: np.ndarray
+    products: np.ndarray
+    moments: np.ndarray
+    sums: np.ndarray
+    weights: np.ndarray
     scan: np.ndarray
     order: np.ndarray
-    t: np.ndarray
-    value: np.ndarray
+    rows: np.ndarray
     row_delta: np.ndarray
     row_inverse: np.ndarray
+    back: np.ndarray
     wide: np.ndarray
     grams: np.ndarray
+    parts: np.ndarray
+    contrasts: int
 
     @classmethod
-    def of(cls, most: int, p: int) -> NodeWorkspace:
-        """Make room for up to `most` areas and p coefficients."""
+    def of(cls, most: int, points: int, p: int, contrasts: int) -> NodeWorkspace:
+        """Make room for areas, points and p coefficients; `contrasts` is an address, 0 if not needed."""
         pairs = (p + 1) * (p + 2) // 2
+        length = min(most, BLOCK)
         return cls(
-            np.empty((-(-most // BLOCK), p + 2, min(most, BLOCK))),
+            np.empty((-(-most // BLOCK), p + 2, length)),
             np.zeros((p, p)),
             np.zeros((2, p, p)),
             np.empty(pairs),
             np.empty(p),
             np.empty(p),
-            np.empty((3, BLOCK)),
+            np.empty((pairs + 5, length)),
+            np.empty((pairs + 6, points)),
+            np.empty((pairs + 2, points)),
+            np.empty(points),
             np.empty((256, 2)),
             np.empty(MOST_NODES, dtype=np.int64),
-            np.empty(MOST_NODES),
-            np.empty(MOST_NODES),
+            np.empty((4, MOST_NODES)),
             np.empty((MOST_NODES, p)),
             np.empty((MOST_NODES, p, p)),
-            np.empty((p + 3, contrast_width(most, p))),
+            np.empty((p, p)),
+            np.empty((p + 3, contrast_width(most, p) if contrasts else 0)),
             np.empty((2, pairs)),
+            np.empty(5),
+            contrasts,
         )
 
 
@@ -130,94 +142,38 @@ class NodeOutput(NamedTuple):
     roots: np.ndarray
 
     @classmethod
-    def of(cls, problems: int, nodes: int, p: int) -> NodeOutput:
-        """Make room for so many problems and nodes."""
+    def of(
+        cls,
+        counts: np.ndarray,
+        spacings: np.ndarray,
+        units: np.ndarray,
+        errors: np.ndarray,
+        nodes: int,
+        p: int,
+    ) -> NodeOutput:
+        """Make room for so many nodes."""
+        places, heights = np.empty((2, nodes))
         return cls(
-            np.empty(problems, dtype=np.int64),
-            np.empty(problems),
-            np.empty(problems),
-            np.empty(problems),
-            np.empty(nodes),
-            np.empty(nodes),
-            np.empty((nodes, p)),
-            np.empty((nodes, p, p)),
+            counts, spacings, units, errors, places, heights, np.empty((nodes, p)), np.empty((nodes, p, p))
         )
 
 
-@inlined_sums
-def _gram_and_logs(A, Z, n, smallest, largest, scratch, first):
-    """Fill the packed Gram matrix Z W Z', W = diag(1 / (A + D)); return the sum of log(A + D).
-
-    `Z`, shape (blocks, q + 1, length), holds the columns and D in the last; one logarithm serves eight areas
-    where no product of eight can underflow.
-    """
-    length = Z.shape[2]
-    q = Z.shape[1] - 1
-    inverse = 1.0 / (A + largest)
-    groups = 8 if (A + smallest) * inverse > 1e-35 else 1
-    logs = -n * math.log(inverse)
-    for row in range(q * (q + 1) // 2):
-        first[row] = 0.0
-    for c in range((n + length - 1) // length):
-        m = min(length, n - c * length)
-        weights, product, half = scratch[0, :m], scratch[1, :m], scratch[2, :m]
-        D = Z[c, q, :m]
-        for i in range(m):
-            weights[i] = 1.0 / (A + D[i])
-        width = (m + groups - 1) // groups
-        for i in range(width):
-            product[i] = (A + D[i]) * inverse
-        for g in range(1, groups):
-            part = D[g * width : m]
-            for i in range(min(width, len(part))):
-                product[i] *= (A + part[i]) * inverse
-        for i in range(width):
-            logs += math.log(product[i])
-        row = 0
-        for j in range(q):
-            column = Z[c, j, :m]
-            for i in range(m):
-                half[i] = weights[i] * column[i]
-            k = 0
-            while k + 2 < j:  # three columns at a time share the loads
-                u, v, w = Z[c, k, :m], Z[c, k + 1, :m], Z[c, k + 2, :m]
-                a, b, d = 0.0, 0.0, 0.0
-                for i in range(m):
-                    a += half[i] * u[i]
-                    b += half[i] * v[i]
-                    d += half[i] * w[i]
-                first[row] += a
-                first[row + 1] += b
-                first[row + 2] += d
-                row += 3
-                k += 3
-            while k <= j:
-                u = Z[c, k, :m]
-                a = 0.0
-                for i in range(m):
-                    a += half[i] * u[i]
-                first[row] += a
-                row += 1
-                k += 1
-    return logs
-
-
 @inlined
-def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta, wide, grams):
-    """Return the log posterior density of u = log σ up to a constant.
+def _log_likelihood(
+    A, Z, n, sums, size, smallest, largest, weights, first, inverse, delta, wide, grams, parts, contrasts
+):
+    """Return the log likelihood of the model variance A, coefficients integrated out, up to a constant.
 
     `delta` receives the coefficients of the residuals, `inverse` the inverse of the Cholesky factor of the
     Gram matrix, both for the orthonormal design in Z.
     """
     p = len(delta)
-    sd = math.exp(u)
-    A = sd * sd
-    logs = _gram_and_logs(A, Z, n, smallest, largest, scratch, first)
+    logs = sums_at(A, sums, size, weights, first)
     if A + largest > SPREAD * (A + smallest):
-        _, _, rss, _, _ = contrast_sums(A, Z, n, wide, grams, inverse, delta)
+        call_at(contrasts, (A, n, Z, wide, grams, inverse, delta, parts))
         for j in range(p):
             logs += 2.0 * math.log(inverse[1, j, j])
-        return -0.5 * (logs + rss) + log_prior_sd(code, scale, sd) + u
+        return -0.5 * (logs + parts[2])
     cholesky_inverse(first, inverse)
     last = p * (p + 1) // 2
     rss, half_log = first[last + p], 0.0
@@ -233,7 +189,7 @@ def _log_density(u, code, scale, Z, n, smallest, largest, scratch, first, invers
         for k in range(j, p):
             total += inverse[0, k, j] * delta[k]
         delta[j] = total
-    return half_log - 0.5 * (logs + rss) + log_prior_sd(code, scale, sd) + u
+    return half_log - 0.5 * (logs + rss)
 
 
 @inlined
@@ -259,20 +215,20 @@ def _climb(a, fa, b, fb, c, fc):
 
 
 @inlined
-def _error(t, heights, highest, order, count, log_unit, smallest, middle, largest):
+def _error(rows, order, count, smallest, middle, largest):
     """Compare all nodes with every second one: the largest change of the weight of a direct estimate."""
     error = 0.0
     for D in (smallest, middle, largest):
         whole, half, every, second = 0.0, 0.0, 0.0, 0.0
         for place in range(count):
             k = order[place]
-            value = math.exp(heights[k] - highest)
-            A = math.exp(2.0 * (log_unit + t[k] - math.exp(-t[k])))
-            whole += value
-            every += value * A / (A + D)
+            mass, A = rows[2, k], rows[3, k]
+            share = mass * (A / (A + D))
+            whole += mass
+            every += share
             if place % 2 == 0:
-                half += value
-                second += value * A / (A + D)
+                half += mass
+                second += share
         error = max(error, abs(2.0 * half - whole) / whole, abs(second / half - every / whole))
     return error
 
@@ -311,30 +267,19 @@ def _reach(scan, scanned, top):
 
 
 @inlined
-def _keep(count, place, height, delta, inverse, t, value, row_delta, row_inverse):
-    """Keep a node with what gives its coefficients."""
-    t[count], value[count] = place, height
-    for j in range(len(delta)):
-        row_delta[count, j] = delta[j]
-        for k in range(j + 1):
-            row_inverse[count, j, k] = inverse[0, j, k]
-
-
-@inlined
-def _coefficients(position, used, R, first, initial, row_delta, row_inverse, coefficients, roots):
-    """Give out the coefficients of a node and the root of their covariance, R^-1 (L^-1)'."""
+def _coefficients(position, used, back, initial, row_delta, row_inverse, coefficients, roots):
+    """Give out the coefficients of a node and the root of their covariance: `back` turns them into X's."""
     p = len(initial)
-    for j in range(p + 1):  # the coefficients come last
-        for k in range(p):
-            first[k] = initial[k] + row_delta[position, k]
-            if j < p:
-                first[k] = row_inverse[position, j, k] if k <= j else 0.0
-        back_solve(R, p, first)
-        for k in range(p):
-            if j < p:
-                roots[used, k, j] = first[k]
-            else:
-                coefficients[used, k] = first[k]
+    for k in range(p):
+        total = 0.0
+        for c in range(k, p):
+            total += back[k, c] * (initial[c] + row_delta[position, c])
+        coefficients[used, k] = total
+        for j in range(p):
+            total = 0.0
+            for c in range(k, j + 1):
+                total += back[k, c] * row_inverse[position, j, c]
+            roots[used, k, j] = total
 
 
 @compiled
@@ -357,11 +302,11 @@ def posterior_nodes(problem, fine, data, work, out):
         the column of a deficient design, -2 without convergence.
     """
     y, vardir, X, offsets, ends, codes, scales, finite = data
-    Z, R, inverse, first, delta, initial, scratch, scan, order, t, value, row_delta, row_inverse, _, _ = work
-    wide, grams = work.wide, work.grams
+    Z, R, inverse, first, delta, initial, products, moments, sums, weights = work[:10]
+    scan, order, rows, row_delta, row_inverse, back, wide, grams, parts, contrasts = work[10:]
     counts, spacings, units, errors, places, heights, coefficients, roots = out
-    p, used = X.shape[0], 0
-    while problem < len(codes) and used + len(t) <= len(places):
+    p, used = X.shape[0], np.int64(0)  # typed: a bare 0 would have what it is passed to compiled twice
+    while problem < len(codes) and used + MOST_NODES <= len(places):
         start, n = offsets[problem], offsets[problem + 1] - offsets[problem]
         smallest, middle, largest = ends[0, problem], ends[1, problem], ends[2, problem]
         code, scale = codes[problem], scales[problem]
@@ -373,18 +318,37 @@ def posterior_nodes(problem, fine, data, work, out):
         for j in range(p):
             initial[j] = 0.0
         rss = project_out(Z, n, p, p, initial)
+        size = fill_sums(Z, n, smallest, largest, products, moments, sums)
         u, bends, far = _start_scan(n, p, smallest, largest, rss, code, scale)
         # scan for the top, climb it, walk right and left of it, fill in until every second node would do
         phase, scanned, best, tries, count, known, halvings = _SCAN, 0, 0, 0, 0, 0, 0
         now, log_unit, step, error = 0.0, 0.0, 0.0, 0.0
         a, fa, b, fb, c, fc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         low, high, highest, steepest, before = 0.0, 0.0, 0.0, 0.0, 0.0
-        while count < len(t):
+        while count < MOST_NODES:
+            fall = math.exp(-now)
             if phase >= _RIGHT:
-                u = log_unit + now - math.exp(-now)
-            height = _log_density(
-                u, code, scale, Z, n, smallest, largest, scratch, first, inverse, delta, wide, grams
+                u = log_unit + now - fall
+            sd = math.exp(u)
+            A = sd * sd
+            height = _log_likelihood(
+                A,
+                Z,
+                n,
+                sums,
+                size,
+                smallest,
+                largest,
+                weights,
+                first,
+                inverse,
+                delta,
+                wide,
+                grams,
+                parts,
+                contrasts,
             )
+            height += log_prior_sd(code, scale, sd) + u
             if phase == _SCAN:
                 scan[scanned, 0], scan[scanned, 1] = u, height
                 if height > scan[best, 1]:
@@ -409,8 +373,17 @@ def posterior_nodes(problem, fine, data, work, out):
                 low, high = _reach(scan, scanned, fb)
                 phase, now, highest, steepest = _RIGHT, _TOP, -np.inf, -np.inf
                 continue
-            height += math.log1p(math.exp(-now))
-            _keep(count, now, height, delta, inverse, t, value, row_delta, row_inverse)
+            height += math.log1p(fall)
+            rows[0, count], rows[1, count], rows[2, count], rows[3, count] = (
+                now,
+                height,
+                math.exp(height - fb),
+                A,
+            )
+            for j in range(p):
+                row_delta[count, j] = delta[j]
+                for k in range(j + 1):
+                    row_inverse[count, j, k] = inverse[0, j, k]
             count += 1
             highest = max(highest, height)
             if phase == _RIGHT:
@@ -441,21 +414,29 @@ def posterior_nodes(problem, fine, data, work, out):
                     order[2 * k] = order[k]
                     if k < known - 1:
                         order[2 * k + 1] = known + k
+            if phase == _REFINE:
+                break
             known = count
-            error = _error(t, value, highest, order, count, log_unit, smallest, middle, largest)
+            error = _error(rows, order, count, smallest, middle, largest)
             if error < _HALVED or halvings == 8:
-                if phase == _REFINE or not fine:
+                if not fine:
                     break
                 phase = _REFINE  # once more, for interpolation only
             halvings += 1
             step *= 0.5
-            now = t[order[0]] + step
-        if count == len(t):
+            now = rows[0, order[0]] + step
+        if count == MOST_NODES:
             return problem, used, -2
+        for j in range(p):
+            for k in range(p):
+                delta[k] = 1.0 if j == k else 0.0
+            back_solve(R, p, delta)
+            for k in range(p):
+                back[k, j] = delta[k]
         for place in range(count):
             position = order[place]
-            places[used], heights[used] = t[position], value[position] - highest
-            _coefficients(position, used, R, first, initial, row_delta, row_inverse, coefficients, roots)
+            places[used], heights[used] = rows[0, position], rows[1, position] - highest
+            _coefficients(position, used, back, initial, row_delta, row_inverse, coefficients, roots)
             used += 1
         counts[problem], spacings[problem], errors[problem] = count, step, error
         units[problem] = math.exp(log_unit)

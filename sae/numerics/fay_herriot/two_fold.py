@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.numerics.inference.newton import Evaluate, climb, peaks
+from sae.numerics.inference.tally import SLOW, STAGES, Tally
 from sae.numerics.random.streams import normals, stream_keys
 
 __all__ = ["TwoFoldFit", "TwoFoldMse", "TwoFoldProblem", "bootstrap_twofold", "fit_twofold", "mse_twofold"]
@@ -173,9 +174,9 @@ def _maximise(problem: TwoFoldProblem, outcomes: np.ndarray, reml: bool) -> np.n
         for column, values in zip(free, np.meshgrid(*[axis] * len(free), indexing="ij"), strict=True):
             grid[:, column] = values.ravel()
         starts, owners = [], []
+        scanned = _scan(problem, grid[:, [_V, _U]], outcomes, reml)
         for b in range(len(outcomes)):
-            scanned = evaluate(grid, np.full(len(grid), b))[0]
-            found = peaks(scanned.reshape((9,) * len(free)))[:2] if free else np.zeros(1, np.int64)
+            found = peaks(scanned[:, b].reshape((9,) * len(free)))[:2] if free else np.zeros(1, np.int64)
             starts.append(grid[found])
             owners.append(np.full(len(found), b))
         theta, owner = np.concatenate(starts), np.concatenate(owners)
@@ -187,6 +188,34 @@ def _maximise(problem: TwoFoldProblem, outcomes: np.ndarray, reml: bool) -> np.n
             if value[k] > best_value[owner[k]] + 1e-10:
                 best[owner[k]], best_value[owner[k]] = theta[k][[_V, _U]], value[k]
     return best
+
+
+def _scan(problem: TwoFoldProblem, grid: np.ndarray, outcomes: np.ndarray, reml: bool) -> np.ndarray:
+    """Return the profile likelihood of all outcomes at each (s_v, s_u) of a grid, shape (G, B)."""
+    X = problem.X[problem.seen]
+    n, p = X.shape
+    Z, area = np.column_stack([X, outcomes.T]), problem.area[problem.seen]
+    values = np.full((len(grid), len(outcomes)), -np.inf)
+    for row, (s_v, s_u) in zip(values, grid, strict=True):
+        a = 1.0 / (s_u + problem.psi[problem.seen])
+        total = problem.sums(a)
+        mean = (problem.sums((Z * a[:, None]).T) / np.where(total > 0, total, 1.0)).T
+        apart, left = Z - mean[area], total / (1.0 + s_v * total)
+        inner, edge = (
+            (apart[:, :p].T * a) @ apart[:, own] + (mean[:, :p].T * left) @ mean[:, own]
+            for own in (slice(0, p), slice(p, None))
+        )
+        if not np.linalg.cond(inner) < _SINGULAR:
+            continue
+        square = (
+            a @ apart[:, p:] ** 2
+            + left @ mean[:, p:] ** 2
+            - (edge * np.linalg.solve(inner, edge)).sum(axis=0)
+        )
+        row[:] = -0.5 * (n * np.log(2 * np.pi) - np.log(a).sum() + np.log1p(s_v * total).sum() + square)
+        if reml:
+            row += 0.5 * p * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(inner)[1]
+    return values
 
 
 def _climb(
@@ -288,24 +317,57 @@ def bootstrap_twofold(
     *,
     areas: list[str],
     subareas: list[str],
-    replicates: int,
+    replicates: int | None,
     seed: int,
     method: str = "reml",
-) -> np.ndarray:
-    """Prediction minus truth of every sub-area in each replicate of a parametric bootstrap, shape (B, M).
+) -> tuple[Tally, np.ndarray]:
+    """Parametric bootstrap of every sub-area's prediction P.
+
+    Given the direct estimates the truth θ of a replicate is normal: E (P - θ)² = Var θ + E (P - E θ)², of
+    which only the last term is simulated.
 
     Parameters
     ----------
     areas, subareas : list of str
         Names of the random streams.
+    replicates : int or None
+        None takes as many as bring the error of every sub-area to `GOAL`.
+
+    Returns
+    -------
+    tally : Tally
+        Mean squared errors.
+    errors : ndarray, shape (B, M)
+        Prediction minus truth in each replicate, or in the first 200 where their number is not given.
     """
-    v = normals(stream_keys(seed, "area effect", areas), 0, replicates) * np.sqrt(fit.sigma2_v)
-    u = normals(stream_keys(seed, "sub-area effect", subareas), 0, replicates) * np.sqrt(fit.sigma2_u)
-    e = normals(stream_keys(seed, "sampling error", subareas), 0, replicates)
-    truth = problem.X @ fit.beta + v[:, problem.area] + u
-    seen = problem.seen
-    y = truth[:, seen] + e[:, seen] * np.sqrt(problem.psi[seen])
-    errors = np.empty(truth.shape)
-    for b, (s_v, s_u) in enumerate(_maximise(problem, y, method == "reml")):
-        errors[b] = _predict(problem, float(s_v), float(s_u), y[b], 0.0).eblup - truth[b]
-    return errors
+    keys = [
+        stream_keys(seed, what, names)
+        for what, names in (
+            ("area effect", areas),
+            ("sub-area effect", subareas),
+            ("sampling error", subareas),
+        )
+    ]
+    seen, fitted = problem.seen, problem.X @ fit.beta
+    own = np.zeros(len(fitted))
+    own[seen] = fit.sigma2_u / (fit.sigma2_u + problem.psi[seen])
+    a = 1.0 / (fit.sigma2_u + problem.psi[seen])
+    shared = fit.sigma2_v / (1.0 + fit.sigma2_v * problem.sums(a))  # variance of an area's effect, given all
+    tally = Tally((1.0 - own) * fit.sigma2_u + (1.0 - own) ** 2 * shared[problem.area], replicates, SLOW)
+    kept = []
+    for start, stop in tally.blocks(STAGES[0]):
+        v, u, e = (normals(own_keys, start, stop - start) for own_keys in keys)
+        truth = fitted + np.sqrt(fit.sigma2_v) * v[:, problem.area] + np.sqrt(fit.sigma2_u) * u
+        y = truth[:, seen] + e[:, seen] * np.sqrt(problem.psi[seen])
+        predicted = np.stack(
+            [
+                _predict(problem, float(s_v), float(s_u), outcome, 0.0).eblup
+                for outcome, (s_v, s_u) in zip(y, _maximise(problem, y, method == "reml"), strict=True)
+            ]
+        )
+        best = fitted + (shared * problem.sums(a * (y - fitted[seen])))[:, problem.area]
+        best[:, seen] += own[seen] * (y - best[:, seen])
+        tally.add((predicted - best) ** 2)
+        if replicates is not None or start == 0:
+            kept.append(predicted - truth)
+    return tally, np.concatenate(kept)

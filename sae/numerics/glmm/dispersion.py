@@ -238,28 +238,28 @@ class _Line:
         prior: tuple[float, float],
     ) -> None:
         self.problem_at, self.start, self.prior = problem_at, start, prior
-        self.paths: dict[float, tuple[GridProblem, LaplacePath]] = {}
+        self.paths: dict[float, LaplacePath] = {}
         self.values: dict[float, float] = {}
 
     def __call__(self, z: float) -> float:
         if z not in self.values:
-            path = self.at(z)[1]
+            path = self.at(z, rough=True)[1]
             top = path.log_density.max()
             mass = np.trapezoid(np.exp(path.log_density - top), path.t)
             self.values[z] = float(top + np.log(mass)) + self.log_prior(z)
         return self.values[z]
 
-    def at(self, z: float) -> tuple[GridProblem, LaplacePath]:
+    def at(self, z: float, rough: bool = False) -> tuple[GridProblem, LaplacePath]:
         """Return the problem given this z and the path of its coefficients."""
-        if z not in self.paths:
-            start = self.start
-            if self.paths:
-                near = self.paths[min(self.paths, key=lambda other: abs(other - z))][1]
-                top = near.log_density.argmax()
-                start = near.beta[top], float(np.exp(near.t[top]))
-            problem = self.problem_at(float(ndtr(z)))
-            self.paths[z] = problem, laplace_path(problem, start)
-        return self.paths[z]
+        start = self.start
+        if self.paths:
+            near = self.paths[min(self.paths, key=lambda other: abs(other - z))]
+            top = near.log_density.argmax()
+            start = near.beta[top], float(np.exp(near.t[top]))
+        problem = self.problem_at(float(ndtr(z)))
+        path = laplace_path(problem, start, rough)
+        self.paths[z] = path
+        return problem, path
 
     def log_prior(self, z: float) -> float:
         """Return the log density of z before the data, up to a constant."""

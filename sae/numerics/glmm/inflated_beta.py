@@ -10,12 +10,18 @@ Ospina and Ferrari (2010), Statistical Papers 51, 111-126.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FEWEST", "beta_parts", "log_density"]
+import numpy as np
+import scipy
+
+__all__ = ["FEWEST", "Slopes", "beta_parts", "log_density"]
 
 FEWEST = 2.0  # effective persons at which shares strictly between 0 and 1 have no variance left
 _NARROW = 1e-9  # smallest variance between 0 and 1, as a share of the largest possible
+_WIDE, _NODES = 14.0, 512  # standard errors of a share each side of it that are tabulated, and nodes
+_STEEPEST = 30.0  # slope, per standard error, at which tables are cut
 
 
 def beta_parts(eta: Any, n: Any, xp: Any) -> tuple[Any, Any, Any, Any, Any]:
@@ -62,3 +68,57 @@ def log_density(eta: Any, y: Any, n: Any, xp: Any, log_gamma: Any) -> Any:
         + (b - 1.0) * xp.log1p(-inside)
     )
     return xp.where(y <= 0, log_zero, xp.where(y >= 1, log_one, beta))
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Slopes of the log densities of m shares in η, linear between nodes: about what they are.
+
+    Attributes
+    ----------
+    first, step : ndarray, shape (m,)
+        First node, and distance of the nodes.
+    values, change : ndarray, shape (m · (nodes - 1),)
+        Slope at each node but the last, share after share, and its change until the next.
+    """
+
+    first: np.ndarray
+    step: np.ndarray
+    values: np.ndarray
+    change: np.ndarray
+
+    @classmethod
+    def of(cls, y: np.ndarray, n: np.ndarray) -> Slopes:
+        """Tabulate around the share itself, as far as `_WIDE` of its standard errors."""
+        middle = np.clip(y, 0.5 / n, 1.0 - 0.5 / n)
+        size = 1.0 / np.sqrt(n * middle * (1.0 - middle))
+        step = 2.0 * _WIDE / _NODES * size
+        first = np.log(middle / (1.0 - middle)) - _WIDE * size
+        eta = first[:, None] + step[:, None] * (np.arange(_NODES + 2) - 0.5)
+        with np.errstate(all="ignore"):
+            density = log_density(eta, y[:, None], n[:, None], np, scipy.special.gammaln)
+            slope = np.diff(density, axis=1) / step[:, None]
+        most = (_STEEPEST / size)[:, None]
+        slope = np.clip(np.nan_to_num(slope, nan=0.0), -most, most)
+        # far out the density is an edge and its logarithm rounding: slopes never turn back there
+        left, right = slope[:, : _NODES // 2], slope[:, _NODES // 2 :]
+        left[:] = np.maximum.accumulate(left[:, ::-1], axis=1)[:, ::-1]
+        right[:] = np.minimum.accumulate(right, axis=1)
+        return cls(first, step, slope[:, :-1].ravel(), np.diff(slope, axis=1).ravel())
+
+    def at(self, eta: np.ndarray) -> np.ndarray:
+        """Return slopes at points of shape (C, m)."""
+        place, part = self._places(eta)
+        return self.values[place] + part * self.change[place]
+
+    def information(self, eta: np.ndarray) -> np.ndarray:
+        """Return the mean over points, (C, m), of minus the change of the slopes; not below 0."""
+        place, _ = self._places(eta)
+        return np.maximum(-self.change[place].mean(axis=0) / self.step, 0.0)
+
+    def _places(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = np.clip((eta - self.first) / self.step, 0.0, _NODES - 1e-6)
+        place = at.astype(np.int64)
+        part = at - place
+        place += _NODES * np.arange(len(self.first))
+        return place, part

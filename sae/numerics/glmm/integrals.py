@@ -21,6 +21,7 @@ from sae.numerics.glmm.tables import GridTables
 __all__ = [
     "area_marginals",
     "area_moments",
+    "cumulated",
     "draw_effects",
     "expected",
     "holds",
@@ -225,7 +226,7 @@ def uniform_of(key, index):
 
 
 @inlined
-def _cumulated(t, summed, k):
+def cumulated(t, summed, k):
     """Distribution function at node k, over the step: the trapezoid sum with its Euler–Maclaurin terms.
 
     `summed` is the sum up to and with node k.
@@ -257,15 +258,15 @@ def _inverse(t, summed, goal):
     while low > 2 and summed - 0.5 * t[low] >= goal:
         summed -= t[low]
         low -= 1
-    a, b = _cumulated(t, summed, low), _cumulated(t, summed + t[low + 1], low + 1)
+    a, b = cumulated(t, summed, low), cumulated(t, summed + t[low + 1], low + 1)
     if goal < a and low > 2:
         summed -= t[low]
         low -= 1
-        a, b = _cumulated(t, summed, low), a
+        a, b = cumulated(t, summed, low), a
     elif goal > b and low < last:
         low += 1
         summed += t[low]
-        a, b = b, _cumulated(t, summed + t[low + 1], low + 1)
+        a, b = b, cumulated(t, summed + t[low + 1], low + 1)
     left, right, rise = t[low], t[low + 1], b - a
     cube, square = left + right - 2.0 * rise, 3.0 * rise - 2.0 * left - right
     goal -= a

@@ -19,7 +19,7 @@ from scipy.special import chdtri, gammaln, ndtri
 
 from sae.errors import SaeConvergenceError
 from sae.numerics.glmm.integrals import area_moments, holds, marginals
-from sae.numerics.glmm.small_effects import NARROW
+from sae.numerics.glmm.small_effects import NARROW, narrow_posterior
 from sae.numerics.glmm.tables import GridTables, LogLikelihood, build_tables
 from sae.numerics.inference.priors import log_prior
 
@@ -29,12 +29,14 @@ _DEGREES = 10.0  # of freedom of the coefficients' Student proposal
 _CELLS = 4000  # of t
 _DROP = 12.0  # in log density, to which t is followed on both sides: beyond lies less than 1e-4
 _STEP = 0.75  # in deviations of t
+_ROUGH = (1.2, 8.0)  # step and drop for an integral: both leave less than 1e-3 out
 _LAST = 60.0  # of |t|
-_BEYOND = (1.0, 2.5)  # of t beyond the ends of a path, where another hill is looked for
+_BEYOND = (2.5, 1.0)  # of t beyond the ends of a path, where another hill is looked for
 _HILLS = 3
 _FARTHEST = 80  # steps on each side
 _WIDE = 0.1  # share of the proposal with twice the width of t
-_SAME = 0.17  # of log σ: how far tables serve
+_FLAT = -4.5  # of log σ below the narrow: there σ² times the curvature is 1e-6
+_SAME = 0.7  # of log σ: how far tables serve whose every node is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ class LaplacePath:
         return centre + np.einsum("sij,sj->si", root, z), t, log_density
 
 
-def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float]) -> LaplacePath:
+def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float], rough: bool = False) -> LaplacePath:
     """Follow β(t) to both sides of the most likely t, as far as there is any density.
 
     Parameters
@@ -126,30 +128,33 @@ def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float]) -> Lapla
     problem : GridProblem
     start : (ndarray of shape (p,), float)
         First guess of β and σ.
+    rough : bool
+        Take points enough for the integral over t, but not for a proposal.
 
     Raises
     ------
     SaeConvergenceError
         If no mode is found, for β given σ or for σ.
     """
-    return trace(_GridWalk(problem, np.asarray(start[0], dtype=float)), float(np.log(start[1])))
+    walk = _GridWalk(problem, np.asarray(start[0], dtype=float))
+    return trace(walk, float(np.log(start[1])), *(_ROUGH if rough else ()))
 
 
-def trace(walk: Walk, t: float) -> LaplacePath:
+def trace(walk: Walk, t: float, step: float = _STEP, drop: float = _DROP) -> LaplacePath:
     """Follow any family's walk to both sides of its most likely t, from a first guess; see `laplace_path`.
 
     Where the density rises again beyond an end, to what counts, it is followed from that hill as well.
     """
-    path = _followed(walk, t)
+    path = _followed(walk, t, step, drop)
     for _ in range(_HILLS):
         peak, narrow = path.log_density.max(), path.narrow
         beyond = [path.t[-1] + away for away in _BEYOND]
         beyond += [path.t[0] - away for away in _BEYOND if path.t[0] - away > narrow]
         walk.beta = path.beta[path.log_density.argmax()]
-        higher = [float(place) for place in beyond if _probed(walk, float(place)) > peak - _DROP]
+        higher = [float(place) for place in beyond if _probed(walk, float(place)) > peak - drop]
         if not higher:
             return path
-        other = _followed(walk, max(higher, key=walk))
+        other = _followed(walk, max(higher, key=walk), step, drop)
         path = walk.path(sorted({*path.t, *other.t}))
     raise SaeConvergenceError(
         "The posterior of the standard deviation of the area effects has more hills than can be followed.",
@@ -165,15 +170,15 @@ def _probed(walk: Walk, t: float) -> float:
         return -np.inf
 
 
-def _followed(walk: Walk, t: float) -> LaplacePath:
-    """Return the path to both sides of the hill at t."""
+def _followed(walk: Walk, t: float, wide: float, drop: float) -> LaplacePath:
+    """Return the path to both sides of the hill at t, in steps of so many deviations, to such a drop."""
     left, top, right = _bracket(walk, t)
     for _ in range(40):  # successive parabolas, inside the bracket
         falls = [walk(top) - walk(t) for t in (left, right)]
         a, b = top - left, right - top
         step = 0.5 * (a * a * falls[1] - b * b * falls[0]) / -(a * falls[1] + b * falls[0])
         step = np.clip(step, -0.5 * a, 0.5 * b)
-        if max(falls) < 2.0 and abs(step) < 0.1 * min(a, b):
+        if max(falls) < 2.0 * wide / _STEP and abs(step) < 0.1 * (wide / _STEP) ** 3 * min(a, b):
             break
         if abs(step) < 0.05 * max(a, b):
             step = 0.3 * b if b > a else -0.3 * a
@@ -187,12 +192,12 @@ def _followed(walk: Walk, t: float) -> LaplacePath:
     peak, points = walk(top), [top]
     for sign in (1.0, -1.0):
         walk.place(top)
-        t, step, slope = top, _STEP * width, np.inf
+        t, step, slope = top, wide * width, np.inf
         for _ in range(_FARTHEST):
             t += sign * step
             points.append(t)
             fallen, before = peak - walk(t), slope
-            if fallen > _DROP:
+            if fallen > drop:
                 break
             if abs(t) > _LAST:
                 raise SaeConvergenceError(
@@ -202,7 +207,7 @@ def _followed(walk: Walk, t: float) -> LaplacePath:
             slope = (walk(t - sign * step) - walk(t)) / step
             step *= 1.12
             if fallen > 2.0 and abs(slope - before) < 0.003 * slope:  # exponential from here on
-                step = max(step, 0.25 * (_DROP - fallen) / slope + 1e-3)
+                step = max(step, 0.25 * (drop - fallen) / slope + 1e-3)
     return walk.path(points)  # evenly apart: two points close together would bend the curve between them
 
 
@@ -292,25 +297,42 @@ class _GridWalk(Walk):
 
     def derivatives(self, beta: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
         X, precision, sigma = self.problem.X, self.problem.coefficient_sd**-2.0, np.exp(t)
-        first, second = area_moments(self._held(beta, sigma), X, beta, sigma)
+        if self._is_narrow(t):
+            sigma, (_, mean, sd) = self._narrow(beta, t)
+            first, variance = mean - X @ beta, sd**2
+        else:
+            first, second = area_moments(self._held(beta, sigma), X, beta, sigma)
+            variance = second - first**2
         gradient = X.T @ first / sigma**2 - precision * beta
-        variance = second - first**2
         bend = (1.0 - variance / sigma**2) / sigma**2
         self.bend = max(self.bend, float(np.abs(bend * sigma**2 / variance).max()))
         return gradient, (X.T * bend) @ X + precision * np.eye(X.shape[1])
 
     def value(self, beta: np.ndarray, t: float) -> float:
         sigma = np.exp(t)
-        found = marginals(self._held(beta, sigma), self.problem.X, beta[None], np.array([sigma]))
+        if self._is_narrow(t):
+            found = self._narrow(beta, t)[1][0].sum()
+        else:
+            found = marginals(self._held(beta, sigma), self.problem.X, beta[None], np.array([sigma]))
         return float((found + self.problem.log_prior(beta[None], np.array([t])))[0])
 
+    def _is_narrow(self, t: float) -> bool:
+        """Whether it is well below what is narrow; nothing is before any curvature is known."""
+        return self.bend > 0.0 and t < self.narrow - 1.0
+
+    def _narrow(self, beta: np.ndarray, t: float) -> tuple[float, tuple[np.ndarray, ...]]:
+        """Return a σ from which on nothing changes, at most that of t, and `narrow_posterior` there."""
+        sigma = float(np.exp(max(t, self.narrow + _FLAT)))
+        found = narrow_posterior(self.problem.log_likelihood, self.problem.X, beta[None], np.array([sigma]))
+        return sigma, tuple(part[0] for part in found)
+
     def _held(self, beta: np.ndarray, sigma: float) -> GridTables:
-        """Return the last tables while they hold this point, else new ones."""
+        """Return the last tables while they hold this point, else new ones; every node is taken."""
         last, X = self.tables, self.problem.X
         near = last is not None and abs(np.log(sigma / last.sigma)) < _SAME
         if last is not None and near and holds(last, X, beta[None], np.array([sigma]))[0]:
             return last
-        self.tables = build_tables(self.problem.log_likelihood, X @ beta, sigma, near=last)
+        self.tables = build_tables(self.problem.log_likelihood, X @ beta, sigma, near=last).every_node()
         return self.tables
 
 

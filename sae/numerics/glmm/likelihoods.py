@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from sae.numerics.random.streams import generator
 __all__ = ["Beta", "BetaBinomial", "Binomial", "Likelihood", "Poisson", "StudentVariance", "Unmatched"]
 
 _Draw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
-_MANY = 500  # trials, above which log-gamma costs less than products
+_MANY = 2500  # trials, above which log-gamma costs less than products
 _LARGE = 1e5  # times a count: the first two terms of a rising factorial are then right to 1e-11 of it
 _EDGE = 1e-12  # of a beta density from which shares are drawn: its parameters are at least this
 
@@ -111,17 +112,27 @@ class BetaBinomial:
     def log_likelihood(self, eta: np.ndarray) -> np.ndarray:
         """Return log B(y + P M, n - y + (1 - P) M) / B(P M, (1 - P) M) and the constant."""
         y, n, size = self.y[:, None], self.n[:, None], (1.0 - self.rho) / self.rho
-        value = gammaln(n + 1.0) - gammaln(y + 1.0) - gammaln(n - y + 1.0) - _log_rising(size, n)
-        value = np.broadcast_to(value, eta.shape).copy()
-        whole = (self.y == np.rint(self.y)) & (self.n == np.rint(self.n)) & (self.n <= _MANY)
+        whole, first, second = self._counts
+        if whole.all():
+            return self._constant + log_rising_pairs(eta, first, second, size)
+        value, rest = np.broadcast_to(self._constant, eta.shape).copy(), ~whole
         if whole.any():
-            first, second = self.y[whole].astype(np.int64), (self.n - self.y)[whole].astype(np.int64)
             value[whole] += log_rising_pairs(eta[whole], first, second, size)
-        if not whole.all():
-            rest = ~whole
-            value[rest] += _log_rising(size * expit(eta[rest]), y[rest])
-            value[rest] += _log_rising(size * expit(-eta[rest]), (n - y)[rest])
+        value[rest] += _log_rising(size * expit(eta[rest]), y[rest])
+        value[rest] += _log_rising(size * expit(-eta[rest]), (n - y)[rest])
         return value
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which areas have whole counts that are not many; their successes and failures."""
+        whole = (self.y == np.rint(self.y)) & (self.n == np.rint(self.n)) & (self.n <= _MANY)
+        return whole, self.y[whole].astype(np.int64), (self.n - self.y)[whole].astype(np.int64)
+
+    @cached_property
+    def _constant(self) -> np.ndarray:
+        """What does not depend on η, shape (n, 1) or (n, K)."""
+        y, n, size = self.y[:, None], self.n[:, None], (1.0 - self.rho) / self.rho
+        return gammaln(n + 1.0) - gammaln(y + 1.0) - gammaln(n - y + 1.0) - _log_rising(size, n)
 
     def replicate(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
         """Draw shares; the trials that are not whole are rounded."""

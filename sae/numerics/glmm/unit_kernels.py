@@ -1,15 +1,10 @@
 """Kernels of the logit model by cells: integrals over the effect of an area, its derivatives, draws of it.
 
-Given (β, σ) the log density of the effect u of an area is, up to a constant, T u - u² / 2σ² - Σ n_c log(1 +
-e_c e^u), with T successes and e_c = exp(x_c'β) for its cells c. It is smooth and log-concave: the trapezoid
-rule on equally spaced nodes around its mode is exact to rounding once the step is below the narrowest
-deviation. The nodes follow the density as far as it reaches, and the step is halved until the sums over even
-and odd nodes agree. A cell costs one exponential, and one product per node: logarithms are taken of products.
+The density of the effect is that of `unit_density`.
 
 References
 ----------
-Trefethen and Weideman (2014), SIAM Review 56, 385-458 (the trapezoid rule); Louis (1982), J. R. Stat. Soc. B
-44, 226-233 (derivatives of an integrated likelihood).
+Louis (1982), J. R. Stat. Soc. B 44, 226-233 (derivatives of an integrated likelihood).
 """
 
 from __future__ import annotations
@@ -19,311 +14,305 @@ import math
 import numpy as np
 
 from sae.numerics.compile import compiled, inlined
-from sae.numerics.glmm.integrals import inverse_of, uniform_of
+from sae.numerics.glmm import unit_scalar
+from sae.numerics.glmm.exponentials import exponentials
+from sae.numerics.glmm.integrals import cumulated, inverse_of, uniform_of
+from sae.numerics.glmm.unit_density import densities
 
-__all__ = [
-    "KERNELS_MOST",
-    "derivatives",
-    "draws",
-    "expected",
-    "likelihoods",
-    "marginals",
-    "shares",
-    "uniforms",
-]
+__all__ = ["derivatives", "distributions", "draws", "expected", "likelihoods", "shares", "uniforms"]
 
-_LOG_ROOT_2PI = 0.5 * math.log(2.0 * math.pi)
-_STEP = 0.64  # of the nodes, in posterior deviations at the mode
-_HALF = 12  # nodes on each side, to begin with
-_FINER = 3  # times more nodes for draws
-_FAR = -24.0  # log density, from its top, beyond which no nodes are needed: 4e-11
-_EVEN = 3e-5  # difference of even and odd nodes; the error of all is about its square
-KERNELS_MOST = 8192  # nodes of an area: a density that needs more gives NaN
-_LARGE = 300.0  # linear predictors are cut here, and go on as straight lines
-_FEW = 16.0  # trials up to which a power costs less than a logarithm
-_FULL = 1e290  # products above are turned into logarithms
+_FINER = 2  # times more nodes for draws
+_FAR = 700.0  # linear predictors beyond which a share is 0 or 1
+_WIDE = 64  # points of the hyperparameters side by side
 
 
-@inlined
-def _odds(X, n, beta, low, high, odds):
-    """exp(x'β) of the cells; returns what the cut at _LARGE leaves out of Σ n log(1 + e)."""
-    over = 0.0
-    for c in range(low, high):
-        eta = 0.0
-        for j in range(len(beta)):
-            eta += X[c, j] * beta[j]
-        if eta > _LARGE:
-            over += n[c] * (eta - _LARGE)
-            eta = _LARGE
-        odds[c] = math.exp(max(eta, -_LARGE))
-    return over
-
-
-@inlined
-def _mode(odds, n, low, high, total, precision, u):
-    """Mode of the effect to a third of its deviation, and the curvature near it."""
-    left, right, step, bend = -math.inf, math.inf, 0.0, precision
-    for _ in range(300):
-        b, slope, bend = math.exp(u), total - u * precision, precision
-        for c in range(low, high):
-            e = odds[c] * b
-            q = 1.0 / (1.0 + e)
-            p = e * q
-            slope -= n[c] * p
-            bend += n[c] * p * q
-        step = slope / bend
-        if abs(step) * math.sqrt(bend) < 0.3:
-            break
-        if slope > 0.0:
-            left = u
-        else:
-            right = u
-        u += min(max(step, -5.0), 5.0)
-        if u <= left or u >= right:  # both are finite: it went over the one it did not come from
-            u = 0.5 * (left + right)
-    return u + step, bend
-
-
-@inlined
-def _flush(product, g):
-    for k in range(len(g)):
-        g[k] -= math.log(product[k])
-        product[k] = 1.0
-
-
-@inlined
-def _fill(odds, n, low, high, total, precision, start, step, first, last, all_b, all_product, all_g):
-    """Log density at the nodes start + k step, first <= k < last."""
-    b, product, g = all_b[first:last], all_product[first:last], all_g[first:last]
-    for k in range(len(b)):
-        u = start + (first + k) * step
-        b[k], product[k], g[k] = math.exp(u), 1.0, (total - 0.5 * u * precision) * u
-    bound, largest = 1.0, b[-1]  # of all products
-    for c in range(low, high):
-        e, times = odds[c], n[c]
-        growth = (1.0 + e * largest) ** times if times <= _FEW else math.inf
-        if growth < _FULL and times == math.floor(times):
-            if bound * growth > _FULL:
-                _flush(product, g)
-                bound = 1.0
-            bound *= growth
-            for _ in range(int(times)):
-                for k in range(len(b)):
-                    product[k] *= 1.0 + e * b[k]
-        else:
-            for k in range(len(b)):
-                g[k] -= times * math.log(1.0 + e * b[k])
-    _flush(product, g)
-
-
-@inlined
-def _density(odds, n, low, high, total, sigma, guess, finer, b, product, g):
-    """Density of the effect at nodes, into `product`, relative to its top.
-
-    Returns the mode; node 0 and the step; the range of nodes; the log of the top; the sum. The step is 0
-    where KERNELS_MOST nodes are too few.
-    """
-    precision = 1.0 / (sigma * sigma)
-    centre, bend = _mode(odds, n, low, high, total, precision, guess)
-    step, middle = _STEP / (finer * math.sqrt(bend)), KERNELS_MOST // 2
-    while True:
-        start = centre - middle * step
-        first, last = middle - finer * _HALF, middle + finer * _HALF
-        _fill(odds, n, low, high, total, precision, start, step, first, last, b, product, g)
-        top = g[first]
-        for k in range(first, last):
-            top = max(top, g[k])
-        while g[first] > top + _FAR and first >= 8:
-            first -= 8
-            _fill(odds, n, low, high, total, precision, start, step, first, first + 8, b, product, g)
-            for k in range(first, first + 8):
-                top = max(top, g[k])
-        while g[last - 1] > top + _FAR and last <= KERNELS_MOST - 8:
-            last += 8
-            _fill(odds, n, low, high, total, precision, start, step, last - 8, last, b, product, g)
-            for k in range(last - 8, last):
-                top = max(top, g[k])
-        even, odd = 0.0, 0.0
-        for k in range(first, last):
-            product[k] = math.exp(g[k] - top)
-            if k % 2 == 0:
-                even += product[k]
-            else:
-                odd += product[k]
-        if not math.isfinite(top) or first < 8 or last > KERNELS_MOST - 8:
-            return centre, start, 0.0, first, last, top, even + odd
-        if abs(even - odd) <= _EVEN * (even + odd):
-            return centre, start, step, first, last, top, even + odd
-        step *= 0.5
-
-
-@compiled
-def marginals(X, y, n, starts, beta, sigma, by_area):
-    """Log-likelihood of each (β, σ): shape (S, 1), or by area (S, D). NaN where an integral fails."""
-    D, size = len(starts) - 1, len(sigma)
-    out = np.zeros((size, D if by_area else 1))
-    odds = np.empty(len(X))
-    b, product, g = np.empty(KERNELS_MOST), np.empty(KERNELS_MOST), np.empty(KERNELS_MOST)
-    moment = np.empty(X.shape[1])
-    for d in range(D):
-        low, high = starts[d], starts[d + 1]
-        if low == high:
-            continue
-        total, guess = 0.0, 0.0
-        moment[:] = 0.0
-        for c in range(low, high):
-            total += y[c]
-            for j in range(len(moment)):
-                moment[j] += y[c] * X[c, j]
-        for s in range(size):
-            base = -_odds(X, n, beta[s], low, high, odds)
-            for j in range(len(moment)):
-                base += moment[j] * beta[s, j]
-            guess, _, step, _, _, top, weight = _density(
-                odds, n, low, high, total, sigma[s], guess, 1, b, product, g
-            )
-            value = base + top + math.log(weight * step / sigma[s]) - _LOG_ROOT_2PI if step > 0.0 else np.nan
-            out[s, d if by_area else 0] += value
-    return out
-
-
-@compiled
-def derivatives(X, y, n, starts, beta, sigma):
-    """Log-likelihood of one (β, log σ), its gradient and minus its second derivatives, by Louis' identity."""
-    D, p = len(starts) - 1, X.shape[1]
+def derivatives(
+    X: np.ndarray, y: np.ndarray, n: np.ndarray, starts: np.ndarray, beta: np.ndarray, sigma: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the log-likelihood of one (β, log σ), gradient, minus second derivatives, by Louis' identity."""
+    p = X.shape[1]
     value, gradient, information = 0.0, np.zeros(p + 1), np.zeros((p + 1, p + 1))
-    odds = np.empty(len(X))
-    b, product, g = np.empty(KERNELS_MOST), np.empty(KERNELS_MOST), np.empty(KERNELS_MOST)
-    scores, mean = np.empty((KERNELS_MOST, p + 1)), np.empty(p + 1)
-    for d in range(D):
-        low, high = starts[d], starts[d + 1]
-        if low == high:
-            continue
-        total = 0.0
-        for c in range(low, high):
-            total += y[c]
-        base = -_odds(X, n, beta, low, high, odds)
-        _, start, step, first, last, top, weight = _density(
-            odds, n, low, high, total, sigma, 0.0, 1, b, product, g
-        )
-        if not step > 0.0:
-            return np.nan, gradient, information
-        square = 0.0
-        for k in range(first, last):
-            u = (start + k * step) / sigma
-            product[k] /= weight
-            square += product[k] * u * u
-            scores[k, :p] = 0.0
-            scores[k, p] = u * u - 1.0
-        information[p, p] += 2.0 * square
-        for c in range(low, high):
-            bend = 0.0
-            for k in range(first, last):
-                e = odds[c] * b[k]
-                q = 1.0 / (1.0 + e)
-                bend += product[k] * e * q * q
-                left = y[c] - n[c] * e * q
-                for j in range(p):
-                    scores[k, j] += left * X[c, j]
-            for i in range(p):
-                base += y[c] * X[c, i] * beta[i]
-                for j in range(p):
-                    information[i, j] += n[c] * bend * X[c, i] * X[c, j]
-        mean[:] = 0.0
-        for k in range(first, last):
-            for j in range(p + 1):
-                mean[j] += product[k] * scores[k, j]
-        for k in range(first, last):
-            for i in range(p + 1):
-                for j in range(p + 1):
-                    information[i, j] -= product[k] * (scores[k, i] - mean[i]) * (scores[k, j] - mean[j])
-        gradient += mean
-        value += base + top + math.log(weight * step / sigma) - _LOG_ROOT_2PI
+    for part in densities(X, y, n, starts, beta[None], np.array([sigma])):
+        on = np.flatnonzero(np.diff(starts[part.areas.start : part.areas.stop + 1]) > 0)
+        value += float(part.value[on, 0].sum())
+        own = starts[part.areas.start : part.areas.stop + 1]
+        weights = np.ascontiguousarray(part.weights[:, :, 0])
+        _scores(X, y, n, own, beta, sigma, part.middle[:, 0], part.step[:, 0], weights, gradient, information)
+    if not np.isfinite(value):
+        return unit_scalar.derivatives(X, y, n, starts, beta, sigma)
     return value, gradient, information
 
 
 @compiled
-def draws(X, y, n, starts, beta, sigma, uniform):
-    """Effects of all areas, shape (S, D), at the probabilities `uniform` of their distributions."""
-    D, size = len(starts) - 1, len(sigma)
-    out, odds = np.empty((size, D)), np.empty(len(X))
-    b, product, g = np.empty(KERNELS_MOST), np.empty(KERNELS_MOST), np.empty(KERNELS_MOST)
-    for d in range(D):
-        low, high = starts[d], starts[d + 1]
-        total, guess = 0.0, 0.0
-        for c in range(low, high):
-            total += y[c]
-        for s in range(size):
-            _odds(X, n, beta[s], low, high, odds)
-            guess, start, step, first, last, _, weight = _density(
-                odds, n, low, high, total, sigma[s], guess, _FINER, b, product, g
-            )
-            if not step > 0.0:
-                out[s, d] = np.nan
-                continue
-            summed = 0.0
-            for k in range(first, last):
-                summed += product[k]
-                b[k] = summed
-            place = inverse_of(product[first:last], b[first:last], uniform[s, d] * weight)
-            out[s, d] = start + step * (first + place)
+def _scores(X, y, n, starts, beta, sigma, middle, step, weights, gradient, information):
+    p, K = X.shape[1], weights.shape[1]
+    scores, share, b = np.empty((p + 1, K)), np.empty(K), np.empty(K)
+    for d in range(len(starts) - 1):
+        if starts[d] == starts[d + 1]:
+            continue
+        weight = weights[d]
+        for k in range(K):
+            u = middle[d] + (k - K // 2) * step[d]
+            b[k] = math.exp(u)
+            square = (u / sigma) ** 2
+            information[p, p] += 2.0 * weight[k] * square
+            scores[p, k] = square - 1.0
+            for j in range(p):
+                scores[j, k] = 0.0
+        for c in range(starts[d], starts[d + 1]):
+            eta, bend = 0.0, 0.0
+            for j in range(p):
+                eta += X[c, j] * beta[j]
+            e = math.exp(eta)
+            for k in range(K):
+                q = 1.0 / (1.0 + e * b[k])
+                share[k] = 1.0 - q
+                bend += weight[k] * q * (1.0 - q)
+            for j in range(p):
+                score, x = scores[j], X[c, j]
+                for k in range(K):
+                    score[k] += x * (y[c] - n[c] * share[k])
+                for i in range(p):
+                    information[i, j] += n[c] * bend * X[c, i] * x
+        for j in range(p + 1):
+            mean = 0.0
+            for k in range(K):
+                mean += weight[k] * scores[j, k]
+            gradient[j] += mean
+            for k in range(K):
+                scores[j, k] -= mean
+            for i in range(j + 1):
+                product = 0.0
+                for k in range(K):
+                    product += weight[k] * scores[i, k] * scores[j, k]
+                information[i, j] -= product
+                if i < j:
+                    information[j, i] -= product
+
+
+def draws(
+    X: np.ndarray,
+    y: np.ndarray,
+    n: np.ndarray,
+    starts: np.ndarray,
+    beta: np.ndarray,
+    sigma: np.ndarray,
+    uniform: np.ndarray,
+) -> np.ndarray:
+    """Return effects of all areas, shape (S, D), at the probabilities `uniform` of their distributions."""
+    out = np.empty(uniform.shape)
+    for part in densities(X, y, n, starts, beta, sigma, _FINER):
+        goals = np.ascontiguousarray(uniform[part.points, part.areas].T)
+        out[part.points, part.areas] = _inverted(part.weights, part.middle, part.step, goals).T
+    wide = np.isnan(out).any(axis=1)
+    if wide.any():
+        out[wide] = unit_scalar.draws(X, y, n, starts, beta[wide], sigma[wide], uniform[wide])
     return out
 
 
 @compiled
-def expected(X, y, n, starts, others, size, others_starts, beta, sigma):
-    """Conditional mean and mean square of each area's share, given (β, σ): shape (2, S, D).
+def _inverted(weights, middle, step, goals):
+    D, K, S = weights.shape
+    out, weight, summed = np.empty((D, S)), np.empty((_WIDE, K)), np.empty((_WIDE, K))
+    for d in range(D):
+        for begin in range(0, S, _WIDE):
+            width = min(_WIDE, S - begin)
+            for k in range(K):
+                for s in range(width):
+                    own = weights[d, k, begin + s]
+                    weight[s, k] = own
+                    summed[s, k] = own + (summed[s, k - 1] if k else 0.0)
+            for s in range(width):
+                place = inverse_of(weight[s], summed[s], goals[d, begin + s]) - K // 2
+                out[d, begin + s] = middle[d, begin + s] + place * step[d, begin + s]
+    return out
+
+
+def expected(
+    X: np.ndarray,
+    y: np.ndarray,
+    n: np.ndarray,
+    starts: np.ndarray,
+    others: np.ndarray,
+    size: np.ndarray,
+    others_starts: np.ndarray,
+    beta: np.ndarray,
+    sigma: np.ndarray,
+) -> np.ndarray:
+    """Return conditional mean and mean square of each area's share, given (β, σ): shape (2, S, D).
 
     `others` and `size` are the designs and sizes of the population's cells.
     """
-    D, S = len(starts) - 1, len(sigma)
-    out, odds, own = np.empty((2, S, D)), np.empty(len(X)), np.empty(len(others))
-    b, product, g = np.empty(KERNELS_MOST), np.empty(KERNELS_MOST), np.empty(KERNELS_MOST)
+    levels = np.empty((len(starts) - 1, 0))
+    nothing = np.zeros(len(sigma))
+    return distributions(X, y, n, starts, others, size, others_starts, beta, sigma, nothing, levels)[0]
+
+
+def distributions(
+    X: np.ndarray,
+    y: np.ndarray,
+    n: np.ndarray,
+    starts: np.ndarray,
+    others: np.ndarray,
+    size: np.ndarray,
+    others_starts: np.ndarray,
+    beta: np.ndarray,
+    sigma: np.ndarray,
+    mixed: np.ndarray,
+    levels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `expected` does, and the distribution functions of the areas' shares, mixed over (β, σ).
+
+    Parameters
+    ----------
+    mixed : ndarray, shape (S,)
+        Weights of the (β, σ).
+    levels : ndarray, shape (D, J)
+        Logits of the shares at which the distribution is wanted, ascending.
+    """
+    out, below = np.empty((2, len(sigma), len(starts) - 1)), np.zeros(levels.shape)
+    known = np.zeros(len(levels))  # weight of the points whose densities are known
+    for part in densities(X, y, n, starts, beta, sigma):
+        own, points = others_starts[part.areas.start : part.areas.stop + 1], part.points
+        columns = np.ascontiguousarray(beta[points].T)
+        found, added, share = _expected(
+            others,
+            size,
+            own,
+            columns,
+            part.middle,
+            part.step,
+            part.weights,
+            mixed[points],
+            levels[part.areas],
+        )
+        out[:, points, part.areas] = np.swapaxes(found, 1, 2)
+        below[part.areas] += added
+        known[part.areas] += share
+    wide = np.isnan(out[0]).any(axis=1)
+    if wide.any():
+        out[:, wide] = unit_scalar.expected(
+            X, y, n, starts, others, size, others_starts, beta[wide], sigma[wide]
+        )
+    return out, below / np.where(known > 0.0, known, 1.0)[:, None]
+
+
+@inlined
+def _add_below(weights, logits, size, mixed, levels, below):
+    """Add the distribution function at levels, from the weights of nodes, which have zeros on both sides."""
+    k, summed = 2, weights[2]
+    for j in range(len(levels)):
+        level = levels[j]
+        while k < size - 4 and logits[k + 1] < level:
+            k += 1
+            summed += weights[k]
+        if level <= logits[k]:
+            continue
+        if level >= logits[k + 1]:
+            below[j] += mixed
+            continue
+        place = 0.0  # of the level between nodes k and k + 1: the inverse of a cubic through four nodes
+        for i in range(4):
+            term = i - 1.0
+            for m in range(4):
+                if m != i:
+                    term *= (level - logits[k - 1 + m]) / (logits[k - 1 + i] - logits[k - 1 + m])
+            place += term
+        place = min(max(place, 0.0), 1.0)
+        left, right = cumulated(weights, summed, k), cumulated(weights, summed + weights[k + 1], k + 1)
+        rise, low, high = right - left, weights[k], weights[k + 1]
+        cube, square = low + high - 2.0 * rise, 3.0 * rise - 2.0 * low - high
+        below[j] += mixed * (left + ((cube * place + square) * place + low) * place)
+
+
+@compiled
+def _expected(X, size, starts, columns, middle, step, weights, mixed, levels):
+    D, K, S = weights.shape
+    out, odds, scratch = np.zeros((2, D, S)), np.zeros(_WIDE), np.empty(_WIDE)
+    values, b, below = np.empty((K, _WIDE)), np.zeros((K, _WIDE)), np.zeros(levels.shape)
+    own, logits, known = np.empty(K + 6), np.empty(K + 6), np.zeros(D)
     for d in range(D):
-        low, high, first_cell, last_cell = starts[d], starts[d + 1], others_starts[d], others_starts[d + 1]
-        total, guess, people = 0.0, 0.0, 0.0
-        for c in range(low, high):
-            total += y[c]
-        for c in range(first_cell, last_cell):
+        people = 0.0
+        for c in range(starts[d], starts[d + 1]):
             people += size[c]
-        for s in range(S):
-            _odds(X, n, beta[s], low, high, odds)
-            guess, _, step, first, last, _, weight = _density(
-                odds, n, low, high, total, sigma[s], guess, 1, b, product, g
-            )
-            _odds(others, size, beta[s], first_cell, last_cell, own)
-            inside, values = b[first:last], g[first:last]
-            values[:] = 0.0
-            for c in range(first_cell, last_cell):
-                e, share = own[c], size[c] / people
-                for k in range(len(inside)):
-                    values[k] += share - share / (1.0 + e * inside[k])
-            mean, square = 0.0, 0.0
-            for k in range(first, last):
-                mean += product[k] * g[k]
-                square += product[k] * g[k] * g[k]
-            out[0, s, d] = mean / weight if step > 0.0 else np.nan
-            out[1, s, d] = square / weight
-    return out
+        for begin in range(0, S, _WIDE):
+            width = min(_WIDE, S - begin)
+            for k in range(K):
+                for s in range(width):
+                    u = middle[d, begin + s] + (k - K // 2) * step[d, begin + s]
+                    b[k, s], values[k, s] = min(max(u, -0.5 * _FAR), 0.5 * _FAR), 0.0
+                exponentials(b[k], scratch)
+            first, last = K, 0  # of the nodes that weigh anything
+            for k in range(K):
+                for s in range(width):
+                    if weights[d, k, begin + s] > 0.0:
+                        first, last = min(first, k), k + 1
+            for c in range(starts[d], starts[d + 1]):
+                share = size[c] / people
+                for s in range(width):
+                    odds[s] = 0.0
+                for j in range(len(columns)):
+                    for s in range(width):
+                        odds[s] += X[c, j] * columns[j, begin + s]
+                for s in range(width):
+                    odds[s] = min(max(odds[s], -0.5 * _FAR), 0.5 * _FAR)
+                exponentials(odds, scratch)
+                for k in range(first, last):
+                    for s in range(width):
+                        x = odds[s] * b[k, s]
+                        values[k, s] += share * (x / (1.0 + x))
+            for k in range(K):
+                for s in range(width):
+                    mean = weights[d, k, begin + s] * values[k, s]
+                    out[0, d, begin + s] += mean
+                    out[1, d, begin + s] += mean * values[k, s]
+            for s in range(width):
+                if not step[d, begin + s] > 0.0:
+                    out[0, d, begin + s] = math.nan
+            for s in range(width if levels.shape[1] else 0):
+                if not step[d, begin + s] > 0.0:
+                    continue
+                known[d] += mixed[begin + s]
+                count = last - first + 6
+                for k in range(count):
+                    node = first + k - 3
+                    own[k] = weights[d, node, begin + s] if first <= node < last else 0.0
+                    value = values[min(max(node, first), last - 1), s]
+                    outside = min(node - first, 0) + max(node - last + 1, 0)
+                    place = math.log(max(value, 1e-300) / max(1.0 - value, 1e-17))
+                    place += outside * step[d, begin + s]
+                    logits[k] = place if k == 0 else max(place, logits[k - 1] + 1e-6 * step[d, begin + s])
+                _add_below(own, logits, count, mixed[begin + s], levels[d], below[d])
+    return out, below, known
 
 
 @compiled
 def shares(X, size, starts, beta, u):
     """Σ_c size_c expit(x_c'β + u_d) / Σ_c size_c, shape (S, D)."""
     D, S = len(starts) - 1, len(beta)
-    out = np.empty((S, D))
+    out, columns = np.empty((S, D)), np.ascontiguousarray(beta.T)
+    row, found, scratch = np.zeros(_WIDE), np.empty(_WIDE), np.empty(_WIDE)
     for d in range(D):
         people = 0.0
         for c in range(starts[d], starts[d + 1]):
             people += size[c]
-        for s in range(S):
-            found = 0.0
+        for begin in range(0, S, _WIDE):
+            width = min(_WIDE, S - begin)
+            for s in range(width):
+                found[s] = 0.0
             for c in range(starts[d], starts[d + 1]):
-                eta = u[s, d]
-                for j in range(X.shape[1]):
-                    eta += X[c, j] * beta[s, j]
-                found += size[c] / (1.0 + math.exp(-eta))
-            out[s, d] = found / people
+                for s in range(width):
+                    row[s] = -u[begin + s, d]
+                for j in range(len(columns)):
+                    for s in range(width):
+                        row[s] -= X[c, j] * columns[j, begin + s]
+                for s in range(width):
+                    row[s] = min(max(row[s], -_FAR), _FAR)
+                exponentials(row, scratch)
+                for s in range(width):
+                    found[s] += size[c] / (1.0 + row[s])
+            for s in range(width):
+                out[begin + s, d] = found[s] / people
     return out
 
 

@@ -19,7 +19,8 @@ from scipy.special import expit
 from sae.errors import SaeConvergenceError
 from sae.numerics.glmm.laplace import Walk, trace
 from sae.numerics.glmm.sobol import WeightedPoints, weigh_points
-from sae.numerics.glmm.unit_kernels import derivatives, marginals
+from sae.numerics.glmm.unit_density import log_integrals
+from sae.numerics.glmm.unit_kernels import derivatives
 from sae.numerics.inference.priors import log_prior
 
 __all__ = ["Cells", "MaximumLikelihood", "logistic", "maximise", "weighted_points"]
@@ -109,8 +110,8 @@ class Cells:
         -------
         ndarray, shape (S,), or (S, D) by area
         """
-        found = marginals(*self.arrays, beta, sigma, by_area)
-        return np.asarray(found if by_area else found[:, 0])
+        found = log_integrals(*self.arrays, beta, sigma)
+        return np.ascontiguousarray(found.T) if by_area else found.sum(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +227,7 @@ class _CellsWalk(Walk):
     def __init__(self, cells: Cells, prior: tuple[int, float], coefficient_sd: float) -> None:
         super().__init__(logistic(cells, coefficient_sd)[0])
         self.cells, self.prior, self.precision = cells, prior, coefficient_sd**-2.0
+        self.last: tuple[bytes, float, tuple[float, np.ndarray, np.ndarray]] | None = None
 
     def log_posterior(self, beta: np.ndarray, log_sigma: np.ndarray) -> np.ndarray:
         """Log density of (β, log σ), shapes (S, p) and (S,), up to a constant."""
@@ -234,12 +236,19 @@ class _CellsWalk(Walk):
         return np.asarray(self.cells.log_likelihood(beta, sigma) + own)
 
     def value(self, beta: np.ndarray, t: float) -> float:
-        return float(self.log_posterior(beta[None], np.array([t]))[0])
+        own = log_prior(self.prior, np.exp(np.array([t])))[0] + t - 0.5 * self.precision * (beta**2).sum()
+        return float(self._at(beta, t)[0] + own)
 
     def derivatives(self, beta: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-        _, gradient, information = derivatives(*self.cells.arrays, beta, np.exp(t))
+        _, gradient, information = self._at(beta, t)
         p = len(beta)
         return gradient[:p] - self.precision * beta, information[:p, :p] + self.precision * np.eye(p)
+
+    def _at(self, beta: np.ndarray, t: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """Value and derivatives of the log-likelihood; a climb asks for both of them at every place."""
+        if self.last is None or self.last[:2] != (beta.tobytes(), t):
+            self.last = beta.tobytes(), t, derivatives(*self.cells.arrays, beta, np.exp(t))
+        return self.last[2]
 
 
 def weighted_points(

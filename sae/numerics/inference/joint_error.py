@@ -7,12 +7,14 @@ column per coefficient and target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+import scipy
 
-__all__ = ["JointError"]
+__all__ = ["JointError", "block_diagonal"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +32,9 @@ class JointError:
     """
 
     scale: np.ndarray
-    shared: sparse.csr_array
-    left: sparse.csr_array
-    right: sparse.csr_array
+    shared: scipy.sparse.csr_array
+    left: scipy.sparse.csr_array
+    right: scipy.sparse.csr_array
 
     @classmethod
     def of_fits(cls, mse: np.ndarray, factors: list[np.ndarray]) -> JointError:
@@ -40,39 +42,61 @@ class JointError:
 
         What the MSE holds beyond the coefficients belongs to the area alone.
         """
-        blocks = [sparse.csr_array(factor.T) for factor in factors]
-        shared = sparse.csr_array(sparse.block_diag(blocks, format="csr"))
-        alone = mse - shared.multiply(shared).sum(axis=1)
-        empty = sparse.csr_array((len(mse), 0))
+        shared = block_diagonal(factors)
+        alone = mse - np.concatenate([(factor * factor).sum(axis=0) for factor in factors])
+        empty = scipy.sparse.csr_array((len(mse), 0))
         return cls(np.sqrt(np.maximum(alone, 0.0)), shared, empty, empty)
 
+    @staticmethod
+    def later(make: Callable[[], JointError]) -> JointError:
+        """Return the error that `make` gives, made when something of it is read: most tables need no sums."""
+        error = object.__new__(JointError)
+        object.__setattr__(error, "_make", make)
+        return error
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name not in self.__dataclass_fields__ or "_make" not in self.__dict__:
+                raise AttributeError(f"JointError has no attribute {name!r}.")
+            made = self._make()
+            for each in self.__dataclass_fields__:
+                object.__setattr__(self, each, getattr(made, each))
+            object.__delattr__(self, "_make")
+            return getattr(self, name)
+
+        def __getstate__(self):
+            return {each: getattr(self, each) for each in self.__dataclass_fields__}
+
     @classmethod
-    def of_root(cls, root: sparse.csr_array, mse: np.ndarray) -> JointError:
+    def of_root(cls, root: scipy.sparse.csr_array, mse: np.ndarray) -> JointError:
         """Build the joint error with covariance root root', shape (M, C), each row's filled up to its MSE.
 
         A row whose part of root root' exceeds its MSE is shrunk to it.
         """
-        have = np.asarray(root.multiply(root).sum(axis=1)).ravel()
+        have = _row_squares(root)
         shrink = np.sqrt(np.minimum(1.0, mse / np.where(have > 0, have, 1.0)))
-        shared = sparse.csr_array(root.multiply(shrink[:, None]))
-        empty = sparse.csr_array((len(mse), 0))
+        shared = _rows_scaled(root, shrink)
+        empty = scipy.sparse.csr_array((len(mse), 0))
         return cls(np.sqrt(np.maximum(mse - have * shrink**2, 0.0)), shared, empty, empty)
 
     def mse(self) -> np.ndarray:
         """Return the diagonal, shape (M,)."""
+        own, common = self.scale**2, _row_squares(self.shared)
+        if not self.left.shape[1]:
+            return own + common
         gram = self.right.T @ self.right
         tied = (self.left @ gram).multiply(self.left).sum(axis=1)
         crossed = self.left.multiply(self.right).sum(axis=1)
         crossed = np.multiply(crossed, self.scale, out=np.zeros(len(crossed)), where=crossed != 0)
-        return self.scale**2 + 2.0 * crossed + tied + self.shared.multiply(self.shared).sum(axis=1)
+        return own + 2.0 * crossed + tied + common
 
-    def mse_of(self, weights: sparse.csr_array) -> np.ndarray:
+    def mse_of(self, weights: scipy.sparse.csr_array) -> np.ndarray:
         """Return the mean squared errors of weighted sums, one per row of `weights`, shape (K, M)."""
-        own = weights.multiply(self.scale[None, :]).tocsr()
-        tied = weights @ self.left @ self.right.T
-        alone = sparse.csr_array(own + tied)
-        common = sparse.csr_array(weights @ self.shared)
-        return alone.multiply(alone).sum(axis=1) + common.multiply(common).sum(axis=1)
+        alone = _columns_scaled(weights, self.scale)
+        if self.left.shape[1]:
+            alone = scipy.sparse.csr_array(alone + weights @ self.left @ self.right.T)
+        return _row_squares(alone) + _row_squares(scipy.sparse.csr_array(weights @ self.shared))
 
     def covariance(self) -> np.ndarray:
         """Return the full matrix, shape (M, M): for small M."""
@@ -81,7 +105,8 @@ class JointError:
 
     def reordered(self, order: np.ndarray) -> JointError:
         """Return the same errors with the areas in another order."""
-        return JointError(self.scale[order], self.shared[order], self.left[order], self.right[order])
+        left, right = (side[order] if side.shape[1] else side for side in (self.left, self.right))
+        return JointError(self.scale[order], self.shared[order], left, right)
 
     def replaced(self, parts: list[tuple[np.ndarray, JointError]]) -> JointError:
         """Return the error with that of some rows, independent of all others, in the place of their own.
@@ -97,23 +122,22 @@ class JointError:
             kept[rows], scale[rows] = 0.0, part.scale
             shared = part.shared.tocoo()
             columns.append(
-                sparse.csr_array(
+                scipy.sparse.csr_array(
                     (shared.data, (rows[shared.row], shared.col)), shape=(len(kept), shared.shape[1])
                 )
             )
-        cut = kept[:, None]
-        left, right = (sparse.csr_array(side.multiply(cut)) for side in (self.left, self.right))
-        shared = sparse.csr_array(sparse.hstack([self.shared.multiply(cut), *columns]))
+        left, right = (_rows_scaled(side, kept) for side in (self.left, self.right))
+        shared = scipy.sparse.csr_array(scipy.sparse.hstack([_rows_scaled(self.shared, kept), *columns]))
         return JointError(scale, shared, left, right)
 
     def scaled(self, factor: np.ndarray, mse: np.ndarray) -> JointError:
         """Return the error after multiplying each area by `factor`, its own part filled up to `mse`."""
-        shared = sparse.csr_array(self.shared.multiply(factor[:, None]))
-        alone = mse - shared.multiply(shared).sum(axis=1)
-        return replace(self, scale=np.sqrt(np.maximum(alone, 0.0)), shared=shared)
+        shared = _rows_scaled(self.shared, factor)
+        alone = mse - _row_squares(shared)
+        return JointError(np.sqrt(np.maximum(alone, 0.0)), shared, self.left, self.right)
 
     def constrained(
-        self, scale: np.ndarray, gain: sparse.sparray, sums: sparse.sparray, variance: np.ndarray
+        self, scale: np.ndarray, gain: scipy.sparse.sparray, sums: scipy.sparse.sparray, variance: np.ndarray
     ) -> JointError:
         """Return the error after a benchmark: scale · θ - gain (S'(scale · θ) - t).
 
@@ -126,17 +150,20 @@ class JointError:
             Variances of the targets t, independent of the estimates.
         """
 
-        def applied(columns: sparse.csr_array) -> sparse.csr_array:
-            scaled = sparse.csr_array(columns.multiply(scale[:, None]))
-            return sparse.csr_array(scaled - gain @ (sums.T @ scaled))
+        def applied(columns: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+            scaled = _rows_scaled(columns, scale)
+            return scipy.sparse.csr_array(scaled - gain @ (across @ scaled))
 
-        gain, sums = sparse.csr_array(gain), sparse.csr_array(sums)
-        own = sums.multiply((scale * self.scale)[:, None])
+        gain, sums = scipy.sparse.csr_array(gain), scipy.sparse.csr_array(sums)
+        across = sums.T.tocsr()
+        left, right, shared = -gain, _rows_scaled(sums, scale * self.scale), applied(self.shared)
+        if self.left.shape[1]:
+            left = scipy.sparse.csr_array(scipy.sparse.hstack([applied(self.left), left]))
+            right = scipy.sparse.csr_array(scipy.sparse.hstack([self.right, right]))
         uncertain = np.flatnonzero(variance > 0)
-        noise = gain[:, uncertain].multiply(np.sqrt(variance[uncertain])[None, :])
-        left = sparse.csr_array(sparse.hstack([applied(self.left), -gain]))
-        right = sparse.csr_array(sparse.hstack([self.right, own]))
-        shared = sparse.csr_array(sparse.hstack([applied(self.shared), noise]))
+        if len(uncertain):
+            noise = _columns_scaled(scipy.sparse.csr_array(gain[:, uncertain]), np.sqrt(variance[uncertain]))
+            shared = scipy.sparse.csr_array(scipy.sparse.hstack([shared, noise]))
         return JointError(scale * self.scale, shared, left, right)
 
     def draw(self, z: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -145,3 +172,35 @@ class JointError:
         if self.left.shape[1]:
             errors += (self.left @ (self.right.T @ z.T)).T
         return errors
+
+
+def _row_squares(matrix: scipy.sparse.csr_array) -> np.ndarray:
+    """Return the sum of squares of every row."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return np.bincount(rows, matrix.data**2, matrix.shape[0])
+
+
+def _rows_scaled(matrix: scipy.sparse.csr_array, factor: np.ndarray) -> scipy.sparse.csr_array:
+    values = matrix.data * np.repeat(factor, np.diff(matrix.indptr))
+    return scipy.sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _columns_scaled(matrix: scipy.sparse.csr_array, factor: np.ndarray) -> scipy.sparse.csr_array:
+    values = matrix.data * factor[matrix.indices]
+    return scipy.sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def block_diagonal(factors: list[np.ndarray]) -> scipy.sparse.csr_array:
+    """Return the matrix with the transposed factors on its diagonal, each of shape (p_k, n_k)."""
+    widths = np.array([len(factor) for factor in factors])
+    sizes = np.array([factor.shape[1] for factor in factors])
+    first = np.cumsum(widths) - widths
+    columns = [
+        np.tile(np.arange(start, start + width), size)
+        for start, width, size in zip(first, widths, sizes, strict=True)
+    ]
+    ends = np.concatenate([[0], np.cumsum(np.repeat(widths, sizes))])
+    data = np.concatenate([factor.T.ravel() for factor in factors])
+    return scipy.sparse.csr_array(
+        (data, np.concatenate(columns), ends), shape=(int(sizes.sum()), int(widths.sum()))
+    )

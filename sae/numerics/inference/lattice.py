@@ -21,7 +21,7 @@ from scipy.special import gammaln
 
 from sae.errors import SaeConvergenceError
 
-__all__ = ["Lattice", "Proposal", "find_mode", "lattice", "spread_of"]
+__all__ = ["Lattice", "LogDensity", "Proposal", "find_mode", "lattice", "spread_of"]
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 _STEP = 0.05  # of finite differences, in working units, before the scale is known

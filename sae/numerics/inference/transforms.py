@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy
 
 __all__ = ["TRANSFORMS", "Transform", "normal_mean"]
 
@@ -78,8 +78,16 @@ def normal_mean(function: Callable[[np.ndarray], np.ndarray], t: np.ndarray, s2:
     return total
 
 
+def _logit(p: np.ndarray) -> np.ndarray:
+    return scipy.special.logit(p)
+
+
+def _expit(t: np.ndarray) -> np.ndarray:
+    return scipy.special.expit(t)
+
+
 def _logistic_slope(t: np.ndarray) -> np.ndarray:
-    p = expit(t)
+    p = _expit(t)
     return p * (1.0 - p)
 
 
@@ -131,12 +139,12 @@ TRANSFORMS = {
     ),
     "logit": Transform(
         "logit",
-        logit,
+        _logit,
         lambda y, vardir: vardir / (y * (1.0 - y)) ** 2,
-        expit,
-        lambda t, s2: normal_mean(expit, t, s2),
+        _expit,
+        lambda t, s2: normal_mean(_expit, t, s2),
         lambda t, s2: normal_mean(_logistic_slope, t, s2),
-        lambda t, s2: normal_mean(lambda value: expit(value) ** 2, t, s2),
+        lambda t, s2: normal_mean(lambda value: _expit(value) ** 2, t, s2),
         (-np.inf, np.inf),
         (0.0, 1.0),
     ),

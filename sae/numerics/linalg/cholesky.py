@@ -15,69 +15,68 @@ Reid (1983), ACM Trans. Math. Softw. 9, 302-325 (multifrontal method); Erisman a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.compile import compiled, inlined_sums
+from sae.numerics.compile import compiled, inlined
 from sae.numerics.linalg.cholesky_pattern import Pattern, analyse
+from sae.numerics.linalg.lanes import (
+    EIGHT,
+    ONE,
+    add,
+    copy,
+    product,
+    take_off,
+    take_off_dot,
+    take_off_multiples,
+)
 
-__all__ = ["Factor", "InverseOnPattern", "Pattern", "analyse", "factorise"]
-
-_WHOLE, _FORWARD, _BACKWARD = range(3)  # parts of a solve
-
-
-@inlined_sums
-def _take_off(x, to, n, y, at, step, weights, first, count):
-    """Subtract from x[to : to + n] the sum of weights[first + k] y[at + k step : at + k step + n]."""
-    length, begin = np.uint64(n), np.uint64(to)
-    k = 0
-    while k + 4 <= count:
-        w0, w1, w2, w3 = (
-            weights[first + k],
-            weights[first + k + 1],
-            weights[first + k + 2],
-            weights[first + k + 3],
-        )
-        y0, y1 = np.uint64(at + k * step), np.uint64(at + (k + 1) * step)
-        y2, y3 = np.uint64(at + (k + 2) * step), np.uint64(at + (k + 3) * step)
-        for i in range(length):
-            x[begin + i] -= (w0 * y[y0 + i] + w1 * y[y1 + i]) + (w2 * y[y2 + i] + w3 * y[y3 + i])
-        k += 4
-    while k < count:
-        w0, y0 = weights[first + k], np.uint64(at + k * step)
-        for i in range(length):
-            x[begin + i] -= w0 * y[y0 + i]
-        k += 1
-
-
-@inlined_sums
-def _dot(x, at, y, by, n):
-    total = 0.0
-    a, b = np.uint64(at), np.uint64(by)
-    for i in range(np.uint64(n)):
-        total += x[a + i] * y[b + i]
-    return total
-
+__all__ = ["Factor", "InverseOnPattern", "Pattern", "analyse", "factorise", "one_by_one", "side_by_side"]
 
 # In the kernels below supernode J owns the columns first[J] .. first[J + 1], `width` of them; its block of m
 # rows (the columns' own, then rows[r_start[J] : r_start[J + 1]]) stands by columns at `block[J]`. `place`
-# says where its lower rows stand among the m rows of its parent.
+# says where its lower rows stand among the m rows of its parent. Every number is one of each of w matrices,
+# side by side, w the length of `lanes`: see `linalg.lanes`.
 
 
 @compiled
-def _factor(first, r_start, block, place, child_start, child, u_start, values, diag, update, weights):
-    """Turn blocks of A into blocks of unit L, matrix by matrix: dense elimination, remainder to the parent.
+def _factor(
+    lanes,
+    first,
+    r_start,
+    block,
+    place,
+    child_start,
+    child,
+    u_start,
+    a_place,
+    values,
+    lower,
+    diag,
+    update,
+    weights,
+):
+    """Fill in blocks of unit L, group by group: dense elimination, remainder to the parent.
 
-    `values` (count, size of all blocks), `diag` (count, n), `update` (two stacks of remainders).
+    `values` (groups, lanes values), `lower` (groups, lanes entries), `diag` (groups, lanes n), `update` (two
+    stacks of remainders).
     """
-    for matrix in range(len(values)):
-        L, d = values[matrix], diag[matrix]
+    w = len(lanes)
+    for group in range(len(values)):
+        L, d = lower[group], diag[group]
+        for i in range(len(L)):
+            L[i] = 0.0
+        for v in range(len(a_place)):
+            copy(lanes, L, a_place[v], values[group], v)
         for J in range(len(first) - 1):
             f = first[J]
             width, below = first[J + 1] - f, r_start[J + 1] - r_start[J]
             m, at, u = width + below, block[J], u_start[J]
-            update[u : u + below * below] = 0.0
+            for j in range(below):
+                for i in range((u + j * (below + 1)) * w, (u + (j + 1) * below) * w):
+                    update[i] = 0.0
             for c in range(child_start[J], child_start[J + 1]):
                 C = child[c]
                 r = r_start[C]
@@ -88,68 +87,84 @@ def _factor(first, r_start, block, place, child_start, child, u_start, values, d
                     if column < width:
                         to = at + column * m
                         for i in range(j, many):
-                            L[np.uint64(to + place[r + i])] += update[np.uint64(given + j * many + i)]
+                            add(lanes, L, to + place[r + i], update, given + j * many + i)
                     else:
                         to = u + (column - width) * below - width
                         for i in range(j, many):
-                            update[np.uint64(to + place[r + i])] += update[np.uint64(given + j * many + i)]
-            for j in range(width):
-                for k in range(j):
-                    weights[k] = L[at + k * m + j] * d[f + k]
+                            add(lanes, update, to + place[r + i], update, given + j * many + i)
+            for j in range(m):
+                above = min(j, width)
+                for k in range(above):
+                    product(lanes, weights, k, L, at + k * m + j, d, f + k)
+                if j >= width:
+                    to = u + (j - width) * (below + 1)
+                    take_off(lanes, update, to, m - j, L, at + j, m, weights, 0, above)
+                    continue
                 here = at + j * m + j
-                _take_off(L, here, m - j, L, at + j, m, weights, 0, j)
-                d[f + j] = L[here]
-                over = 1.0 / L[here]
-                L[here] = 1.0
-                for i in range(np.uint64(here + 1), np.uint64(here + m - j)):
-                    L[i] *= over
-            for j in range(below):
-                for k in range(width):
-                    weights[k] = L[at + k * m + width + j] * d[f + k]
-                _take_off(update, u + j * below + j, below - j, L, at + width + j, m, weights, 0, width)
+                take_off(lanes, L, here, m - j, L, at + j, m, weights, 0, above)
+                for i in range(w):
+                    pivot = L[here * w + i]
+                    d[(f + j) * w + i] = pivot
+                    weights[i] = 1.0 / pivot
+                    L[here * w + i] = 1.0
+                for i in range(here + 1, here + m - j):
+                    product(lanes, L, i, L, i, weights, 0)
+
+
+@inlined
+def _rescale(lanes, x, d, k):
+    w = len(lanes)
+    over = np.empty(w)
+    for row in range(len(d) // w):
+        for i in range(w):
+            over[i] = 1.0 / np.sqrt(d[row * w + i])
+        for j in range(row * k, (row + 1) * k):
+            product(lanes, x, j, x, j, over, 0)
 
 
 @compiled
-def _solve(first, r_start, rows, block, values, diag, x, part, which):
-    """Overwrite `x` (count, k, n) by A^-1 x, or by a part of it: D^-1/2 L^-1 x or L'^-1 D^-1/2 x."""
-    last = len(first) - 1
-    for matrix in range(len(values)):
-        L, d = values[matrix], diag[matrix]
-        for c in range(x.shape[1]):
-            own = x[matrix, c]
-            if which != _BACKWARD:
-                for J in range(last):
-                    f, r, at = first[J], r_start[J], block[J]
-                    width, below = first[J + 1] - f, r_start[J + 1] - r
-                    m = width + below
-                    for k in range(width - 1):
-                        _take_off(own, f + k + 1, width - k - 1, L, at + k * m + k + 1, m, own, f + k, 1)
-                    for i in range(below):
-                        part[i] = own[rows[r + i]]
-                    _take_off(part, 0, below, L, at + width, m, own, f, width)
-                    for i in range(below):
-                        own[rows[r + i]] = part[i]
-            for i in range(len(d)):
-                own[i] /= np.sqrt(d[i]) if which != _WHOLE else d[i]
-            for J in range(-1 if which == _FORWARD else last - 1, -1, -1):
-                f, r, at = first[J], r_start[J], block[J]
-                width, below = first[J + 1] - f, r_start[J + 1] - r
-                m = width + below
-                for i in range(below):
-                    part[i] = own[rows[r + i]]
-                for k in range(width - 1, -1, -1):
-                    total = _dot(L, at + k * m + width, part, 0, below)
-                    own[f + k] -= total + _dot(L, at + k * m + k + 1, own, f + k + 1, width - k - 1)
+def _forward(lanes, first, r_start, rows, block, values, diag, x):
+    """Overwrite `x` (groups, lanes n k) by D^-1/2 L^-1 x."""
+    for group in range(len(values)):
+        L, d, own = values[group], diag[group], x[group]
+        k = len(own) // len(d)
+        for J in range(len(first) - 1):
+            f, r, at = first[J], r_start[J], block[J]
+            width = first[J + 1] - f
+            m = width + r_start[J + 1] - r
+            for column in range(width):
+                for i in range(column + 1, m):
+                    to = f + i if i < width else rows[r + i - width]
+                    take_off_multiples(lanes, own, to * k, own, (f + column) * k, k, L, at + column * m + i)
+        _rescale(lanes, own, d, k)
 
 
 @compiled
-def _invert(first, r_start, block, place, parent, z_start, values, diag, inverse, fronts):
+def _backward(lanes, first, r_start, rows, block, values, diag, x):
+    """Overwrite `x` (groups, lanes n k) by L'^-1 D^-1/2 x."""
+    for group in range(len(values)):
+        L, d, own = values[group], diag[group], x[group]
+        k = len(own) // len(d)
+        _rescale(lanes, own, d, k)
+        for J in range(len(first) - 2, -1, -1):
+            f, r, at = first[J], r_start[J], block[J]
+            width = first[J + 1] - f
+            m = width + r_start[J + 1] - r
+            for column in range(width - 1, -1, -1):
+                for i in range(column + 1, m):
+                    of = f + i if i < width else rows[r + i - width]
+                    take_off_multiples(lanes, own, (f + column) * k, own, of * k, k, L, at + column * m + i)
+
+
+@compiled
+def _invert(lanes, first, r_start, block, place, parent, z_start, values, diag, inverse, fronts):
     """Entries of A^-1 where L has entries, from the last supernode to the first (Erisman and Tinney).
 
     Each supernode needs the inverse on its lower rows, which is a part of its parent's.
     """
-    for matrix in range(len(values)):
-        L, d, Z = values[matrix], diag[matrix], inverse[matrix]
+    w = len(lanes)
+    for group in range(len(values)):
+        L, d, Z = values[group], diag[group], inverse[group]
         for J in range(len(first) - 2, -1, -1):
             f, r, at = first[J], r_start[J], block[J]
             width, below = first[J + 1] - f, r_start[J + 1] - r
@@ -160,43 +175,50 @@ def _invert(first, r_start, block, place, parent, z_start, values, diag, inverse
                 for j in range(below):
                     of, to = above + place[r + j] * size, here + (width + j) * m + width
                     for i in range(below):
-                        fronts[np.uint64(to + i)] = fronts[np.uint64(of + place[r + i])]
+                        copy(lanes, fronts, to + i, fronts, of + place[r + i])
             for k in range(width - 1, -1, -1):
                 column, after = here + k * m + k + 1, m - k - 1
                 own = at + k * m + k + 1
-                fronts[column : column + after] = 0.0
-                _take_off(fronts, column, after, fronts, column + m, m, L, own, after)
-                fronts[column - 1] = 1.0 / d[f + k] - _dot(fronts, column, L, own, after)
+                for i in range(column * w, (column + after) * w):
+                    fronts[i] = 0.0
+                take_off(lanes, fronts, column, after, fronts, column + m, m, L, own, after)
+                for i in range(w):
+                    fronts[(column - 1) * w + i] = 1.0 / d[(f + k) * w + i]
+                take_off_dot(lanes, fronts, column - 1, fronts, column, L, own, after)
                 for i in range(after):
-                    fronts[np.uint64(column - 1 + (i + 1) * m)] = fronts[np.uint64(column + i)]
-                Z[own - 1 : own + after] = fronts[column - 1 : column + after]
+                    copy(lanes, fronts, column - 1 + (i + 1) * m, fronts, column + i)
+                for i in range(after + 1):
+                    copy(lanes, Z, own - 1 + i, fronts, column - 1 + i)
 
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """L and D of several matrices of one pattern.
+    """L and D of several matrices of one pattern, in groups whose members stand side by side in memory.
 
     Attributes
     ----------
     pattern : Pattern
-    lower : ndarray, shape (count, n_entries)
+    count : int
+        Number of matrices; the last group may hold one several times.
+    lower : ndarray, shape (groups, n_entries, lanes)
         Blocks of L as `pattern` lays them out.
-    diag : ndarray, shape (count, n)
+    diag : ndarray, shape (groups, n, lanes)
         D in the permuted order.
     """
 
     pattern: Pattern
+    count: int
     lower: np.ndarray
     diag: np.ndarray
 
     @property
-    def count(self) -> int:
-        """Number of matrices."""
-        return len(self.diag)
+    def lanes(self) -> tuple[tuple[()], ...]:
+        """As many empty tuples as matrices stand side by side: see `linalg.lanes`."""
+        return ONE if self.diag.shape[2] == 1 else EIGHT
 
     def logdet(self) -> np.ndarray:
         """Logarithm of each determinant, shape (count,)."""
-        return np.log(self.diag).sum(axis=1)
+        return np.log(one_by_one(self.diag, self.count)).sum(axis=1)
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """Solve A_m x = rhs for every matrix m.
@@ -210,59 +232,75 @@ class Factor:
         -------
         ndarray, shape (count, n, k)
         """
-        return self._unpermuted(self._apply(rhs, _WHOLE))
+        return self.unpermuted(self.backward(self.forward(self.permuted(rhs))))
 
     def whiten(self, rhs: np.ndarray) -> np.ndarray:
         """Right-hand sides, as in `solve`, in coordinates in which x'y is x'A_m^-1 y; (count, n, k)."""
-        return np.swapaxes(self._apply(rhs, _FORWARD), 1, 2)
+        return one_by_one(self.forward(self.permuted(rhs)), self.count)
 
     def colour(self, normals: np.ndarray) -> np.ndarray:
         """Turn standard normals, shape (n, k) or (count, n, k), into draws with precision A_m."""
-        return self._unpermuted(self._apply(normals, _BACKWARD))
+        return self.unpermuted(self.backward(self._laid(normals)))
 
     def take(self, members: np.ndarray) -> Factor:
         """Factors of some of the matrices, or of one several times."""
-        return Factor(self.pattern, self.lower[members], self.diag[members])
+        parts = (one_by_one(part, self.count) for part in (self.lower, self.diag))
+        lower, diag = (side_by_side(part[members], self.lanes) for part in parts)
+        return Factor(self.pattern, len(members), lower, diag)
 
-    def _apply(self, rhs: np.ndarray, part: int) -> np.ndarray:
-        pattern = self.pattern
-        given = np.swapaxes(np.broadcast_to(rhs, (self.count, *rhs.shape[-2:])), 1, 2)
-        x = np.array(given if part == _BACKWARD else given[:, :, pattern.perm], dtype=float, order="C")
-        _solve(
+    def permuted(self, rhs: np.ndarray) -> np.ndarray:
+        """Right-hand sides, as in `solve`, as `forward` takes them: (groups, n, k, lanes)."""
+        return self._laid(rhs[..., self.pattern.perm, :])
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Overwrite `x`, shape (groups, n, k, lanes) in the permuted order, by D^-1/2 L^-1 x."""
+        return self._swept(_forward, x)
+
+    def backward(self, x: np.ndarray) -> np.ndarray:
+        """Overwrite `x`, shape (groups, n, k, lanes) in the permuted order, by L'^-1 D^-1/2 x."""
+        return self._swept(_backward, x)
+
+    def _swept(self, kernel: Any, x: np.ndarray) -> np.ndarray:
+        pattern, groups = self.pattern, len(self.diag)
+        kernel(
+            self.lanes,
             pattern.first,
             pattern.r_start,
             pattern.rows,
             pattern.block,
-            self.lower,
-            self.diag,
-            x,
-            np.empty(pattern.tallest),
-            part,
+            self.lower.reshape(groups, -1),
+            self.diag.reshape(groups, -1),
+            x.reshape(groups, -1),
         )
         return x
 
-    def _unpermuted(self, x: np.ndarray) -> np.ndarray:
-        out = np.empty((len(x), x.shape[2], x.shape[1]))
-        out[:, self.pattern.perm] = np.swapaxes(x, 1, 2)
+    def _laid(self, x: np.ndarray) -> np.ndarray:
+        return side_by_side(np.broadcast_to(x, (self.count, *x.shape[-2:])), self.lanes)
+
+    def unpermuted(self, x: np.ndarray) -> np.ndarray:
+        """From (groups, n, k, lanes) in the permuted order to (count, n, k) in the caller's."""
+        out = np.empty((self.count, *x.shape[1:3]))
+        out[:, self.pattern.perm] = one_by_one(x, self.count)
         return out
 
     def inverse(self) -> InverseOnPattern:
         """Entries of each A_m^-1 on the pattern of L, without forming the rest."""
-        pattern = self.pattern
-        entries = np.zeros_like(self.lower)
+        pattern, groups = self.pattern, len(self.diag)
+        entries = np.empty_like(self.lower)
         _invert(
+            self.lanes,
             pattern.first,
             pattern.r_start,
             pattern.block,
             pattern.place,
             pattern.parent,
             pattern.z_start,
-            self.lower,
-            self.diag,
-            entries,
-            np.empty(pattern.z_size),
+            self.lower.reshape(groups, -1),
+            self.diag.reshape(groups, -1),
+            entries.reshape(groups, -1),
+            np.empty(pattern.z_size * len(self.lanes)),
         )
-        return InverseOnPattern(pattern, entries)
+        return InverseOnPattern(pattern, self.count, entries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,16 +310,18 @@ class InverseOnPattern:
     Attributes
     ----------
     pattern : Pattern
-    entries : ndarray, shape (count, n_entries)
+    count : int
+    entries : ndarray, shape (groups, n_entries, lanes)
         On and below the diagonal, as `pattern` lays them out.
     """
 
     pattern: Pattern
+    count: int
     entries: np.ndarray
 
     def diagonal(self) -> np.ndarray:
         """Diagonal of each A_m^-1 in the caller's order, shape (count, n)."""
-        return self.entries[:, self.pattern.d_place]
+        return one_by_one(self.entries[:, self.pattern.d_place], self.count)
 
     def trace(self, values: np.ndarray) -> np.ndarray:
         """Trace of A_m^-1 B_m for symmetric B_m on the pattern of A, shape (count,).
@@ -292,10 +332,24 @@ class InverseOnPattern:
             One triangle of B in the order given to `analyse`.
         """
         pattern = self.pattern
-        return np.einsum("mv,mv,v->m", self.entries[:, pattern.a_place], np.atleast_2d(values), pattern.times)
+        entries = one_by_one(self.entries[:, pattern.a_place], self.count)
+        return np.einsum("mv,mv,v->m", entries, np.atleast_2d(values), pattern.times)
 
 
-def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
+def side_by_side(x: np.ndarray, lanes: tuple[tuple[()], ...] = EIGHT) -> np.ndarray:
+    """Lay members, (count, ...), side by side: (groups, ..., w); the last is repeated to fill a group."""
+    w = len(lanes)
+    groups = -(-len(x) // w)
+    padded = x[np.minimum(np.arange(groups * w), len(x) - 1)] if groups * w != len(x) else x
+    return np.array(np.moveaxis(padded.reshape(groups, w, *x.shape[1:]), 1, -1), dtype=float, order="C")
+
+
+def one_by_one(x: np.ndarray, count: int) -> np.ndarray:
+    """Take groups, (groups, ..., w), apart: (count, ...)."""
+    return np.moveaxis(x, -1, 1).reshape(len(x) * x.shape[-1], *x.shape[1:-1])[:count]
+
+
+def factorise(pattern: Pattern, values: np.ndarray, lanes: tuple[tuple[()], ...] = ONE) -> Factor:
     """Factorise one or many symmetric positive definite matrices of one pattern.
 
     Parameters
@@ -304,6 +358,8 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
         From `analyse`.
     values : ndarray, shape (n_values,) or (count, n_values)
         Values of each matrix in the order of the positions given to `analyse`.
+    lanes : {ONE, EIGHT}, optional
+        How many matrices stand side by side: see `linalg.lanes`. Eight pay where there are dozens.
 
     Raises
     ------
@@ -318,9 +374,13 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
     """
     values = np.atleast_2d(np.asarray(values, float))
     count = len(values)
-    lower, diag = np.zeros((count, pattern.n_entries)), np.empty((count, pattern.size))
-    lower[:, pattern.a_place] = values
+    w = len(lanes)
+    values = side_by_side(values, lanes)
+    groups = len(values)
+    lower = np.empty((groups, pattern.n_entries, w))
+    diag = np.empty((groups, pattern.size, w))
     _factor(
+        lanes,
         pattern.first,
         pattern.r_start,
         pattern.block,
@@ -328,15 +388,17 @@ def factorise(pattern: Pattern, values: np.ndarray) -> Factor:
         pattern.child_start,
         pattern.child,
         pattern.u_start,
-        lower,
-        diag,
-        np.empty(pattern.u_size),
-        np.empty(pattern.tallest),
+        pattern.a_place,
+        values.reshape(groups, -1),
+        lower.reshape(groups, -1),
+        diag.reshape(groups, -1),
+        np.empty(pattern.u_size * w),
+        np.empty(pattern.tallest * w),
     )
-    smallest = diag.min(axis=1)
+    smallest = diag.min(axis=1).ravel()[:count]
     if not (smallest > 0).all():
         bad = int(np.flatnonzero(~(smallest > 0))[0])
         raise SaeConvergenceError(
             f"Matrix {bad} of {count} is not positive definite (smallest pivot {smallest[bad]:.3g})."
         )
-    return Factor(pattern, lower, diag)
+    return Factor(pattern, count, lower, diag)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 
-from sae.numerics.compile import inlined
+from numba import carray
+
+from sae.numerics.compile import address_of, inlined
 from sae.numerics.linalg.gram import cholesky_inverse
 
-__all__ = ["SPREAD", "contrast_sums", "contrast_width"]
+__all__ = ["SPREAD", "contrast_address", "contrast_sums", "contrast_width"]
 
 # Ratio of the weights from which on differences of Gram sums lose more digits than a root can spare.
 SPREAD = 1e4
@@ -195,3 +197,26 @@ def contrast_sums(A, Z, n, wide, grams, inverse, delta):
         inverse[1, j, j] *= sizes[p + j]
     _triangle(root, inverse)
     return trace, squared, quadratic, s1, s2
+
+
+@address_of(
+    "void(float64, int64, CPointer(float64), int64, int64, int64, CPointer(float64), int64, int64, "
+    "CPointer(float64), int64, int64, CPointer(float64), int64, int64, int64, "
+    "CPointer(float64), int64, CPointer(float64), int64)"
+)
+def contrast_address(
+    A, n, Z, c, q, length, wide, rows, width, grams, _, pairs, inverse, two, p, __, delta, ___, sums, ____
+):
+    """Keep `contrast_sums` apart, which is long and rarely needed.
+
+    To be called with (A, n, Z, wide, grams, inverse, delta, sums); the last receives the five sums.
+    """
+    sums[0], sums[1], sums[2], sums[3], sums[4] = contrast_sums(
+        A,
+        carray(Z, (c, q, length)),
+        n,
+        carray(wide, (rows, width)),
+        carray(grams, (2, pairs)),
+        carray(inverse, (two, p, p)),
+        carray(delta, (p,)),
+    )

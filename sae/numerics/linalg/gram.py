@@ -66,21 +66,13 @@ def project_out(Z, n, column, known, coefficients):
 
 @inlined_sums
 def scale_column(Z, n, column, scale):
-    """Multiply a column by `scale`; return the sum of its squares, each times the last column.
-
-    The last column itself is left alone, and its sum returned.
-    """
-    length = Z.shape[2]
-    last = Z.shape[1] - 1
+    """Multiply a column by `scale`; return the sum of its squares, each times the last column."""
+    length, last = Z.shape[2], Z.shape[1] - 1
     total = 0.0
     for c in range((n + length - 1) // length):
-        if column == last:
-            for i in range(min(length, n - c * length)):
-                total += Z[c, last, i]
-        else:
-            for i in range(min(length, n - c * length)):
-                Z[c, column, i] *= scale
-                total += Z[c, last, i] * Z[c, column, i] * Z[c, column, i]
+        for i in range(min(length, n - c * length)):
+            Z[c, column, i] *= scale
+            total += Z[c, last, i] * Z[c, column, i] * Z[c, column, i]
     return total
 
 
@@ -91,31 +83,28 @@ def orthonormalise(X, start, n, Z, R, coefficients):
     Returns
     -------
     tuple
-        -1, or the index of the first column that the ones before it explain; and the sum of D (1 - leverage),
+        -1, or the index of the first column that the ones before it explain; and the sum of D × leverage,
         D standing in the last column of Z.
     """
-    expected = scale_column(Z, n, X.shape[0] + 1, 1.0)
+    taken = 0.0
     for j in range(X.shape[0]):
         fill_column(X[j], start, n, Z, j)
         for k in range(j):
             coefficients[k] = 0.0
-        whole, rest = 0.0, 0.0
-        for attempt in range(2):
+        rest = project_out(Z, n, j, j, coefficients)
+        whole = rest
+        for k in range(j):
+            whole += coefficients[k] * coefficients[k]
+        if rest < 0.25 * whole:  # digits cancelled: once more
             rest = project_out(Z, n, j, j, coefficients)
-            if attempt == 0:
-                whole = rest
-                for k in range(j):
-                    whole += coefficients[k] * coefficients[k]
-            if not rest < 0.25 * whole:  # else digits cancelled: once more
-                break
         if not rest > 1e-22 * whole:
-            return j, expected
+            return j, taken
         norm = math.sqrt(rest)
         for k in range(j):
             R[k, j] = coefficients[k]
         R[j, j] = norm
-        expected -= scale_column(Z, n, j, 1.0 / norm)
-    return -1, expected
+        taken += scale_column(Z, n, j, 1.0 / norm)
+    return -1, taken
 
 
 @inlined_sums
@@ -205,26 +194,24 @@ def cholesky_inverse(packed, inverse):
     `inverse`, shape (2, p, p), receives it in its first part and the factor itself in its second; a matrix
     that is not positive definite gives nan.
     """
-    p = inverse.shape[1]
     base = 0
-    for j in range(p):
-        for k in range(j):
+    for j in range(inverse.shape[1]):
+        for k in range(j + 1):
             total = packed[base + k]
             for s in range(k):
                 total -= inverse[1, j, s] * inverse[1, k, s]
-            inverse[1, j, k] = total * inverse[0, k, k]
-        total = packed[base + j]
-        for s in range(j):
-            total -= inverse[1, j, s] * inverse[1, j, s]
-        inverse[1, j, j] = math.sqrt(total) if total > 0.0 else np.nan
-        inverse[0, j, j] = 1.0 / inverse[1, j, j]
-        base += j + 1
-    for j in range(p):
+            if k < j:
+                inverse[1, j, k] = total * inverse[0, k, k]
+            else:
+                size = math.sqrt(total) if total > 0.0 else np.nan
+                inverse[1, j, j] = size
+                inverse[0, j, j] = 1.0 / size
         for k in range(j):
             total = 0.0
             for s in range(k, j):
                 total -= inverse[1, j, s] * inverse[0, s, k]
             inverse[0, j, k] = total * inverse[0, j, j]
+        base += j + 1
 
 
 @inlined

@@ -19,6 +19,7 @@ __all__ = [
     "units",
 ]
 
+# parameters, shape (..., q), and R to covariances, shape (..., R, R), and their slopes, shape (..., q, R, R)
 Structure = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
@@ -26,21 +27,22 @@ def diagonal(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Independent effects, one variance each: theta = (s_1 .. s_R)."""
     slopes = np.zeros((size, size, size))
     slopes[np.arange(size), np.arange(size), np.arange(size)] = 1.0
-    return np.diag(theta), slopes
+    return theta[..., None] * np.eye(size), np.broadcast_to(slopes, (*theta.shape[:-1], *slopes.shape))
 
 
 def common(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Independent effects of one variance: theta = (s,)."""
-    return theta[0] * np.eye(size), np.eye(size)[None]
+    eye = np.eye(size)
+    return theta[..., None] * eye, np.broadcast_to(eye, (*theta.shape, size, size))
 
 
 def ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Stationary AR(1) along the components: theta = (s, rho), V_ij = s rho^|i-j| / (1 - rho^2)."""
-    s, rho = theta
+    s, rho = theta[..., 0, None, None], theta[..., 1, None, None]
     lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
     power = rho**lag
     bend = lag * rho ** np.maximum(lag - 1, 0) / (1 - rho**2) + 2 * rho * power / (1 - rho**2) ** 2
-    return s * power / (1 - rho**2), np.stack([power / (1 - rho**2), s * bend])
+    return s * power / (1 - rho**2), np.stack([power / (1 - rho**2), s * bend], axis=-3)
 
 
 def heteroscedastic_ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,28 +51,31 @@ def heteroscedastic_ar1(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.nd
     u_r = rho u_{r-1} + a_r with Var a_r = s_r, so V_rr = rho^{2r} + sum_{i <= r} rho^{2(r-i)} s_i and
     V_rs = rho^{s-r} V_rr for r < s (Benavent and Morales 2016, model 3).
     """
-    innovations, rho = np.concatenate([[1.0], theta[:-1]]), theta[-1]
+    rho = theta[..., -1, None, None]
+    innovations = np.concatenate([np.ones((*theta.shape[:-1], 1)), theta[..., :-1]], axis=-1)[..., None, :]
     index = np.arange(size + 1)
     gap = index[:, None] - index[None, :]
     lower = np.where(gap >= 0, rho ** np.maximum(gap, 0), 0.0)
     bend = np.where(gap >= 1, gap * rho ** np.maximum(gap - 1, 0), 0.0)
-    covariance = (lower * innovations) @ lower.T
-    slopes = [np.outer(lower[1:, i], lower[1:, i]) for i in range(1, size + 1)]
-    turn = (bend * innovations) @ lower.T
-    slopes.append((turn + turn.T)[1:, 1:])
-    return covariance[1:, 1:], np.stack(slopes)
+    turned = lower.swapaxes(-1, -2)
+    covariance = (lower * innovations) @ turned
+    columns = turned[..., 1:, 1:]  # of innovation 1 .. R
+    slopes = columns[..., :, None] * columns[..., None, :]
+    turn = (bend * innovations) @ turned
+    last = (turn + turn.swapaxes(-1, -2))[..., None, 1:, 1:]
+    return covariance[..., 1:, 1:], np.concatenate([slopes, last], axis=-3)
 
 
 def unstructured(theta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Any covariance: theta = lower triangle of its Cholesky factor by rows."""
     rows, cols = np.tril_indices(size)
-    root = np.zeros((size, size))
-    root[rows, cols] = theta
-    slopes = np.zeros((len(theta), size, size))
+    root = np.zeros((*theta.shape[:-1], size, size))
+    root[..., rows, cols] = theta
+    slopes = np.zeros((*theta.shape, size, size))
     for k, (i, j) in enumerate(zip(rows, cols, strict=True)):
-        slopes[k, i] += root[:, j]
-        slopes[k, :, i] += root[:, j]
-    return root @ root.T, slopes
+        slopes[..., k, i, :] += root[..., :, j]
+        slopes[..., k, :, i] += root[..., :, j]
+    return root @ root.swapaxes(-1, -2), slopes
 
 
 STRUCTURES: dict[str, Structure] = {
@@ -117,14 +122,14 @@ def bend(name: str, gradient: np.ndarray) -> np.ndarray | float:
     """Return the curvature that a Cholesky factor adds to the information near a singular covariance.
 
     There the information about the factor vanishes, and steps on it alone would be far too long; d2V / dL_ij
-    dL_kj = e_i e_k' + e_k e_i'. It is 0 at a maximum inside.
+    dL_kj = e_i e_k' + e_k e_i'. It is 0 at a maximum inside. `gradient` has shape (..., R, R).
     """
     if name != "unstructured":
         return 0.0
     values, vectors = np.linalg.eigh(-gradient)
-    downhill = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    rows, cols = np.tril_indices(len(gradient))
-    return 2.0 * downhill[np.ix_(rows, rows)] * (cols[:, None] == cols[None, :])
+    downhill = (vectors * np.maximum(values, 0.0)[..., None, :]) @ vectors.swapaxes(-1, -2)
+    rows, cols = np.tril_indices(gradient.shape[-1])
+    return np.asarray(2.0 * downhill[..., rows[:, None], rows] * (cols[:, None] == cols))
 
 
 def units(name: str, level: np.ndarray) -> np.ndarray:

@@ -8,14 +8,25 @@ from itertools import product
 
 import numpy as np
 
+from sae.errors import SaeConvergenceError
+from sae.numerics.inference.lattice import find_mode, lattice, spread_of
 from sae.numerics.multivariate.areas import BlockAreas
 from sae.numerics.multivariate.covariances import STRUCTURES, bounds, effect_covariances, lkj_log_density
 from sae.numerics.multivariate.fit import BlockFit
-from sae.numerics.multivariate.importance import NODES, BlockPosterior, place_covariances
+from sae.numerics.multivariate.importance import (
+    NODES,
+    BlockPosterior,
+    CovarianceNodes,
+    marginal_blocks,
+    place_covariances,
+)
 
 __all__ = ["flat_posterior"]
 
 _FLOOR = 0.1  # of the sampling variance: where the climb starts if an effect is estimated as 0
+_STEPS = {1: 0.25, 2: 0.5, 3: 0.9}  # of the lattice, in posterior deviations, by the number of parameters
+_COARSE, _NEAR = 1.5, 5.0  # step and reach, in nats, of the lattice that gives these deviations
+_DROP = 9.0  # nats from the top to where the density ends
 _FACTORS = (0.5, 1.0, 2.0)  # of the standard deviations, of starts around the estimates
 
 
@@ -55,9 +66,55 @@ def flat_posterior(fit: BlockFit, areas: BlockAreas, *, nodes: int = NODES) -> B
     ----------
     Datta, Ghosh, Nangia and Natarajan (1996), in Bayesian Analysis in Statistics and Econometrics, 129-140.
     """
-    working = _free(fit, areas) if fit.structure in ("unstructured", "diagonal") else _structured(fit, areas)
+    free = fit.structure in ("unstructured", "diagonal")
+    if free and len(fit.theta) in _STEPS:
+        try:
+            return BlockPosterior(areas, _lattice(fit, areas))
+        except (
+            SaeConvergenceError
+        ):  # it does not fall off within reach: the weights of points tell by how much
+            pass
+    working = _free(fit, areas) if free else _structured(fit, areas)
     placed = place_covariances(areas, working.build, working.log_prior, working.starts, nodes=nodes)
     return BlockPosterior(areas, placed)
+
+
+def _lattice(fit: BlockFit, areas: BlockAreas) -> CovarianceNodes:
+    """Place nodes on a lattice of φ = (standard deviations in units, angles ω), correlations being sin ω.
+
+    dV is Π s_r^(R-1) cos ω ds² dω: near s = 0 and near perfect correlation, where a likelihood may have its
+    maximum, the density of φ is smooth and falls to 0, as it does not in logarithms.
+    """
+    size, arrays, level = areas.y.shape[1], areas.centred.arrays, np.sqrt(_levels(areas))
+    pairs = fit.structure == "unstructured" and size > 1
+    power = float(size) if pairs else 1.0
+
+    def build(phi: np.ndarray) -> np.ndarray:
+        root = np.eye(size) * np.ones((len(phi), 1, 1))
+        if pairs:
+            root[:, 1, 0], root[:, 1, 1] = np.sin(phi[:, 2]), np.cos(phi[:, 2])
+        root *= (level * phi[:, :size])[:, :, None]
+        return np.asarray(root @ root.swapaxes(1, 2))
+
+    def density(phi: np.ndarray) -> np.ndarray:
+        inside = (phi[:, :size] > 0.0).all(axis=1) & (np.abs(phi[:, size:]) < 0.5 * np.pi).all(axis=1)
+        out, own = np.full(len(phi), -np.inf), phi[inside]
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = marginal_blocks(build(own), arrays) + power * np.log(own[:, :size]).sum(axis=1)
+            value += np.log(np.cos(own[:, size:])).sum(axis=1)
+        out[inside] = np.where(np.isfinite(value), value, -np.inf)
+        return out
+
+    sd = np.sqrt(np.diag(fit.covariance) + _FLOOR * level**2) / level
+    angles = (-0.5, 0.0, 0.5) if pairs else (0.0,)
+    starts = [np.append(factor * sd, [angle] * pairs) for factor, angle in product(_FACTORS, angles)]
+    mode, root = find_mode(density, np.array(starts))
+    centre, root = spread_of(lattice(density, mode, root, step=_COARSE, drop=_NEAR))
+    found = lattice(density, centre, root, step=_STEPS[len(mode)], drop=_DROP)
+    weights = found.weights
+    return CovarianceNodes(
+        found.points, build(found.points), np.log(weights), np.nan, float(1.0 / (weights @ weights))
+    )
 
 
 def _levels(areas: BlockAreas) -> np.ndarray:

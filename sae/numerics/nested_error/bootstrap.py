@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sae.numerics.inference.tally import Tally
 from sae.numerics.nested_error.fit import NestedErrorFits, fit_nested_error
-from sae.numerics.nested_error.mse import AreaMeans, bootstrap_targets
+from sae.numerics.nested_error.mse import AreaMeans, bootstrap_targets, predict
 from sae.numerics.nested_error.profile import AreaSums, Profile
 from sae.numerics.random.streams import generator, normals, stream_keys
 
@@ -87,10 +88,13 @@ def bootstrap_mse(
     labels: Sequence[object],
     *,
     method: str,
-    replicates: int,
+    replicates: int | None,
     seed: int,
-) -> np.ndarray:
+) -> Tally:
     """Mean squared error of every predicted area mean, refitting each replicate.
+
+    Given its units the truth of a replicate is normal: E (P - θ)² = g1 + E (P - E θ)², of which only the last
+    term is simulated.
 
     Parameters
     ----------
@@ -101,25 +105,27 @@ def bootstrap_mse(
     labels : sequence, length D
         Names of the areas: the names of their random streams.
     method : {"reml", "ml"}
-    replicates, seed : int
+    replicates : int or None
+        None takes as many as bring the error of every area to `GOAL`.
+    seed : int
 
     Returns
     -------
-    ndarray, shape (D,)
-        Squared units. The relative Monte Carlo error is about √(2 / replicates).
+    Tally
+        Of the D areas, squared units.
 
     References
     ----------
     González-Manteiga, Lombardía, Molina, Morales and Santamaría (2008), J. Stat. Comput. Simul. 78, 443–462.
     """
-    total = np.zeros(len(sums.n))
-    block = max(1, min(replicates, _ELEMENTS // (len(sums.n) * (sums.x_mean.shape[1] + 4))))
-    for start in range(0, replicates, block):
-        count = min(block, replicates - start)
-        drawn, truth = simulate(fits, sums, means, labels, start, count, seed)
+    tally = Tally(predict(fits, sums, means, method).g1, replicates)
+    ratio, beta = fits.sigma2_u[:1] / fits.sigma2_e[:1], fits.coefficients[:1]
+    for start, stop in tally.blocks(_ELEMENTS // (len(sums.n) * (sums.x_mean.shape[1] + 4))):
+        drawn, _ = simulate(fits, sums, means, labels, start, stop - start, seed)
         refit = fit_nested_error(Profile.of(drawn), method)
-        predicted = bootstrap_targets(
-            refit.sigma2_u / refit.sigma2_e, refit.coefficients, sums.n, sums.x_mean, drawn.y_mean, means
+        predicted, best = (
+            bootstrap_targets(*at, sums.n, sums.x_mean, drawn.y_mean, means)
+            for at in ((refit.sigma2_u / refit.sigma2_e, refit.coefficients), (ratio, beta))
         )
-        total += ((predicted - truth) ** 2).sum(axis=0)
-    return total / replicates
+        tally.add((predicted - best) ** 2)
+    return tally

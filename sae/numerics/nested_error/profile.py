@@ -57,14 +57,14 @@ class AreaSums:
 
 
 @compiled
-def _pass(y, X, area, n, shift, sums, products):
+def _pass(y, X, area, n, shift, sums, products, deviation):
     """Add up the units of each area, as deviations from its first unit."""
     p = X.shape[1]
-    deviation = np.empty(p + 1)
     for i in range(len(y)):
         d = area[i]
         if n[d] == 0:
-            shift[d, :p] = X[i]
+            for j in range(p):
+                shift[d, j] = X[i, j]
             shift[d, p] = y[i]
         n[d] += 1
         for j in range(p):
@@ -107,6 +107,7 @@ def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> Are
         shift,
         sums,
         products,
+        np.empty(q),
     )
     count = np.maximum(n, 1)[:, None]
     rows, columns = np.tril_indices(q)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from sae.errors import SaeSpecError
 
@@ -42,11 +42,10 @@ def seed_of(seed: int | np.random.Generator) -> int:
     return int(seed)
 
 
-def _digest(seed: int, what: str, label: object, size: int) -> int:
-    # lengths stand before the texts, so that no two different names run together
-    parts = [str(part).encode() for part in (seed, what, label)]
-    text = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
-    return int.from_bytes(blake2b(text, digest_size=size).digest(), "little")
+def _framed(part: object) -> bytes:
+    """Return a text after its length, so that no two different names run together."""
+    text = str(part).encode()
+    return len(text).to_bytes(8, "little") + text
 
 
 def generator(seed: int, what: str, label: object = "") -> np.random.Generator:
@@ -58,7 +57,8 @@ def generator(seed: int, what: str, label: object = "") -> np.random.Generator:
     >>> bool(a.normal() == b.normal())
     True
     """
-    return np.random.Generator(np.random.PCG64(_digest(seed, what, label, 16)))
+    digest = blake2b(_framed(seed) + _framed(what) + _framed(label), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
 def stream_keys(seed: int, what: str, labels: Sequence[object]) -> np.ndarray:
@@ -70,7 +70,14 @@ def stream_keys(seed: int, what: str, labels: Sequence[object]) -> np.ndarray:
     >>> bool(keys[1] == stream_keys(1, "area effect", ["AT13"])[0])
     True
     """
-    return np.array([_digest(seed, what, label, 8) for label in labels], dtype=np.uint64)
+    head = blake2b(_framed(seed) + _framed(what), digest_size=8)
+
+    def digest(label: object) -> bytes:
+        own = head.copy()
+        own.update(_framed(label))
+        return own.digest()
+
+    return np.frombuffer(b"".join(map(digest, labels)), dtype="<u8").astype(np.uint64)
 
 
 def normals(keys: np.ndarray, start: int, count: int) -> np.ndarray:
@@ -109,4 +116,4 @@ def normals(keys: np.ndarray, start: int, count: int) -> np.ndarray:
     uniforms = (bits >> np.uint64(11)).astype(np.float64)
     uniforms += 0.5
     uniforms *= 2.0**-53
-    return ndtri(uniforms, out=uniforms)
+    return scipy.special.ndtri(uniforms, out=uniforms)

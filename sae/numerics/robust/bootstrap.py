@@ -15,10 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from sae.numerics.inference.tally import STAGES, Tally
 from sae.numerics.linalg.cholesky import factorise
 from sae.numerics.random.streams import normals, stream_keys
 from sae.numerics.robust.fit import RobustFit, reblup, robust_batch
 from sae.numerics.robust.spacetime import RobustSpaceTimeFit, fit_robust_spacetime
+from sae.numerics.spacetime.fit import predict_spacetime
 from sae.numerics.spacetime.likelihood import SpaceTimeProblem, ar1
 
 __all__ = ["bootstrap_robust", "bootstrap_robust_spacetime"]
@@ -33,11 +35,15 @@ def bootstrap_robust(
     sampled: np.ndarray,
     labels: Sequence[object],
     *,
-    replicates: int,
+    replicates: int | None,
     seed: int,
     c: float = 1.0,
-) -> np.ndarray:
-    """Errors of both robust predictors, prediction minus truth.
+    corrected: bool = False,
+) -> tuple[Tally, np.ndarray]:
+    """Parametric bootstrap of a robust predictor P.
+
+    Given the direct estimates the truth θ of a replicate is normal: E (P - θ)² = Var θ + E (P - E θ)², of
+    which only the last term is simulated.
 
     Parameters
     ----------
@@ -49,34 +55,40 @@ def bootstrap_robust(
     sampled : ndarray of bool, shape (m,)
     labels : sequence, length m
         Names of the areas: the name of their random streams.
-    replicates, seed : int
+    replicates : int or None
+        None takes as many as bring the error of every area to `GOAL`.
+    seed : int
     c : float
         Tuning constant of the bias correction.
+    corrected : bool
+        Whether P is the bias-corrected predictor; in areas without a sample they are equal.
 
     Returns
     -------
-    ndarray, shape (2, replicates, m)
-        Plain and bias-corrected; equal in areas without a sample. The relative Monte Carlo error of their
-        mean square is about sqrt(2 / replicates).
+    tally : Tally
+        Mean squared errors.
+    errors : ndarray, shape (B, m)
+        Prediction minus truth in each replicate, or in the first 200 where their number is not given.
     """
     effects = stream_keys(seed, "area effect", labels)
     noise = stream_keys(seed, "sampling error", labels)[sampled]
     D, X_sampled = vardir[sampled], X[sampled]
     fitted = X @ fit.beta
-    errors = np.empty((2, replicates, len(X)))
-    block = max(1, min(replicates, _ELEMENTS // len(X)))
-    for start in range(0, replicates, block):
-        count = min(block, replicates - start)
-        truth = fitted + np.sqrt(fit.variance) * normals(effects, start, count)
-        y = truth[:, sampled] + np.sqrt(D) * normals(noise, start, count)
+    own = np.zeros(len(X))
+    own[sampled] = fit.variance / (fit.variance + D)
+    tally, kept = Tally(fit.variance * (1.0 - own), replicates), []
+    for start, stop in tally.blocks(min(STAGES[0], _ELEMENTS // len(X))):
+        truth = fitted + np.sqrt(fit.variance) * normals(effects, start, stop - start)
+        y = truth[:, sampled] + np.sqrt(D) * normals(noise, start, stop - start)
         variance, beta, _ = robust_batch(y, D, X_sampled, fit.k)
-        synthetic = beta @ X.T
-        errors[:, start : start + count] = synthetic - truth
-        for part, predicted in zip(
-            errors, reblup(y, D, synthetic[:, sampled], variance[:, None], fit.k, c), strict=True
-        ):
-            part[start : start + count, sampled] = predicted - truth[:, sampled]
-    return errors
+        predicted = beta @ X.T
+        predicted[:, sampled] = reblup(y, D, predicted[:, sampled], variance[:, None], fit.k, c)[corrected]
+        best = np.broadcast_to(fitted, truth.shape).copy()
+        best[:, sampled] += own[sampled] * (y - fitted[sampled])
+        tally.add((predicted - best) ** 2)
+        if replicates is not None or start < STAGES[0]:
+            kept.append(predicted - truth)
+    return tally, np.concatenate(kept)
 
 
 def bootstrap_robust_spacetime(
@@ -86,12 +98,16 @@ def bootstrap_robust_spacetime(
     *,
     areas: Sequence[object],
     cells: Sequence[object],
-    replicates: int,
+    replicates: int | None,
     seed: int,
-) -> tuple[np.ndarray, int]:
-    """Errors of both robust predictors of a spatial or temporal model, prediction minus truth.
+    corrected: bool = False,
+) -> tuple[Tally, np.ndarray, int]:
+    """Parametric bootstrap of a robust predictor P of a spatial or temporal model.
 
-    Each refit starts from the solution on the data, and from everywhere if that does not lead to one.
+    P moves with y as the regression does, so that P less the best linear predictor depends on contrasts of y
+    alone, of which the error of the latter is independent: E (P - θ)² = g1 + g2 + E (P - BLUP)², and only the
+    last term is simulated. Each refit starts from the solution on the data, and from everywhere if that does
+    not lead to one.
 
     Parameters
     ----------
@@ -100,11 +116,17 @@ def bootstrap_robust_spacetime(
         From `fit_robust_spacetime` with the same `free`.
     areas, cells : sequence, length D and D T
         Names of the random streams of the areas, and of each period of each area (area by area).
+    replicates : int or None
+        None is 200: each is a fit of its own.
+    corrected : bool
+        Whether P is the bias-corrected predictor.
 
     Returns
     -------
-    errors : ndarray, shape (2, replicates, D, T)
-        Plain and bias-corrected.
+    tally : Tally
+        Mean squared errors, of shape (D, T).
+    errors : ndarray, shape (replicates, D, T)
+        Prediction minus truth.
     unfinished : int
         Replicates whose equations could not be solved; they are counted in with the best point found.
     """
@@ -117,17 +139,22 @@ def bootstrap_robust_spacetime(
     sd = np.sqrt(np.einsum("dtt->dt", problem.psi))
     smallest = sd[problem.seen].min() ** 2
     start = np.where([True, False, True, False], np.maximum(fit.parameters, 0.01 * smallest), fit.parameters)
-    errors, unfinished = np.empty((2, replicates, *shape)), 0
-    for replicate in range(replicates):
+    at = predict_spacetime(problem, fit.parameters[None])
+    tally, kept, unfinished = Tally(at.g1[0] + at.g2[0], replicates or STAGES[0]), [], 0
+    for replicate, _ in tally.blocks(1):
         u = precision.colour(normals(area, replicate, 1).T)[0]
         v = normals(period, replicate, 1).reshape(shape) @ root.T
         truth = problem.X @ fit.beta + np.sqrt(s1) * u + np.sqrt(s2) * v
+        y = (truth + sd * normals(noise, replicate, 1).reshape(shape)) * problem.seen
         Z = problem.Z.copy()
-        Z[..., -1] = (truth + sd * normals(noise, replicate, 1).reshape(shape)) * problem.seen
+        Z[..., -1] = y
         drawn = replace(problem, Z=Z)
         refit = fit_robust_spacetime(drawn, free, k=fit.k, c=fit.c, start=start)
         if refit.status == "not converged":
             refit = fit_robust_spacetime(drawn, free, k=fit.k, c=fit.c)
             unfinished += refit.status == "not converged"
-        errors[:, replicate] = refit.reblup - truth, refit.reblupbc - truth
-    return errors, unfinished
+        predicted = refit.reblupbc if corrected else refit.reblup
+        best = predict_spacetime(problem, fit.parameters[None], y[None]).eblup
+        tally.add((predicted - best) ** 2)
+        kept.append(predicted - truth)
+    return tally, np.array(kept), unfinished

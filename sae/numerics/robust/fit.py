@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from sae.numerics.compile import compiled
+from sae.numerics.compile import compiled, inlined
 
 __all__ = [
     "HUBER_K",
@@ -98,7 +98,7 @@ def variance_of_variance(variance: float, vardir: np.ndarray, k: float) -> float
     return float((fourth - huber_variance(k) ** 2) / second**2 / (1.0 / (variance + vardir) ** 2).sum())
 
 
-@compiled
+@inlined
 def _solve_inplace(H, g):
     """Solve H x = g by Cholesky, x in g; False where H is not positive definite."""
     p = len(g)
@@ -124,7 +124,7 @@ def _solve_inplace(H, g):
     return True
 
 
-@compiled
+@inlined
 def _loss(y, Q, D, A, k, beta):
     total = 0.0
     for d in range(len(y)):
@@ -132,25 +132,31 @@ def _loss(y, Q, D, A, k, beta):
         for j in range(len(beta)):
             e -= Q[d, j] * beta[j]
         r = abs(e) / np.sqrt(A + D[d])
-        total += 0.5 * r * r if r <= k else k * r - 0.5 * k * k
+        if r <= k:
+            total += 0.5 * r * r
+        else:
+            total += k * r - 0.5 * k * k
     return total
 
 
-@compiled
+@inlined
 def _step(y, Q, D, A, k, beta, newton, H, g):
-    """One step to the minimum of sum rho(r) into g: Newton's, or that of the reweighted least squares."""
+    """One step to the minimum of sum rho(r) into g: Newton's (1.0), or that of reweighted squares (0.0)."""
     p = len(beta)
-    H[:] = 0.0
-    g[:] = 0.0
+    for j in range(p):
+        g[j] = 0.0
+        for m in range(j + 1):
+            H[j, m] = 0.0
     for d in range(len(y)):
         v = A + D[d]
         e = y[d]
         for j in range(p):
             e -= Q[d, j] * beta[j]
-        r = e / np.sqrt(v)
-        inside = abs(r) <= k
-        w = 1.0 if inside else k / abs(r)
-        slope = w if not newton else (1.0 if inside else 0.0)
+        r = abs(e) / np.sqrt(v)
+        w = slope = 1.0
+        if r > k:
+            w = k / r
+            slope = (1.0 - newton) * w
         for j in range(p):
             g[j] += Q[d, j] * w * e / v
             if slope > 0.0:
@@ -159,17 +165,16 @@ def _step(y, Q, D, A, k, beta, newton, H, g):
     return _solve_inplace(H, g)
 
 
-@compiled
+@inlined
 def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
     """Minimise sum rho((y - Q beta) / sqrt(A + D)) from `beta` on, in place; False if the steps run out."""
     value = _loss(y, Q, D, A, k, beta)
-    newton = True
+    newton = 1.0
     for _ in range(_MAX_STEPS):
-        done = _step(y, Q, D, A, k, beta, newton, H, g)
-        if not done:
-            if not newton:
+        if not _step(y, Q, D, A, k, beta, newton, H, g):
+            if newton == 0.0:
                 return False
-            newton = False
+            newton = 0.0
             continue
         longest = 0.0
         for d in range(len(y)):
@@ -180,23 +185,24 @@ def _huber_regression(y, Q, D, A, k, beta, tried, H, g):
         for j in range(len(beta)):
             tried[j] = beta[j] + g[j]
         ahead = _loss(y, Q, D, A, k, tried)
-        if newton and longest > 1e-6 and not ahead < value:
-            newton = False
+        if newton > 0.0 and longest > 1e-6 and not ahead < value:
+            newton = 0.0
             continue
-        beta[:] = tried
+        for j in range(len(beta)):
+            beta[j] = tried[j]
         value = ahead
         if longest < 1e-12:
             return True
-        newton = True
+        newton = 1.0
     return False
 
 
-@compiled
+@inlined
 def _equation(y, Q, D, known, A, k, K, beta, tried, H, g, out):
     """Equation at A, sum psi^2 / V over K sum 1 / V less 1; both without `known` areas in out."""
     done = _huber_regression(y, Q, D, A, k, beta, tried, H, g)
-    above, below = 0.0, 0.0
-    out[0], out[1] = 0.0, 0.0
+    above = below = 0.0
+    out[0] = out[1] = out[2] = 0.0
     for d in range(len(y)):
         v = A + D[d]
         e = y[d]
@@ -208,16 +214,17 @@ def _equation(y, Q, D, known, A, k, K, beta, tried, H, g, out):
         if D[d] > known:
             out[0] += square
             out[1] += K / v
-    out[2] = 1.0 if done else 0.0
+    if done:
+        out[2] = 1.0
     return above / below - 1.0
 
 
-@compiled
-def _solve(y, Q, D, known, start, top, smallest, k, K, nodes, weights, beta, answer):
+@inlined
+def _solve(y, Q, D, known, start, top, smallest, k, K, nodes, weights, beta, answer, work):
     """Find every solution of the profiled equation and keep the best; see `robust_batch`."""
-    p = Q.shape[1]
-    H, g, tried, out = np.empty((p, p)), np.empty(p), np.empty(p), np.empty(3)
-    beta[:] = start
+    H, g, tried, out = work
+    for j in range(len(beta)):
+        beta[j] = start[j]
     low, f_low = 0.0, _equation(y, Q, D, known, 0.0, k, K, beta, tried, H, g, out)
     count, found = 1, 0
     A, gain, best_gain, mark = 0.0, 0.0, 0.0, 0.0
@@ -263,7 +270,8 @@ def _solve(y, Q, D, known, start, top, smallest, k, K, nodes, weights, beta, ans
         high *= _SCAN_RATIO
         if high > 1e6 * (top + smallest):
             break
-    beta[:] = start
+    for j in range(len(beta)):
+        beta[j] = start[j]
     f = _equation(y, Q, D, known, A, k, K, beta, tried, H, g, out)
     residual = 0.0 if A == 0.0 and f <= 0.0 else abs(f)
     answer[0], answer[1], answer[2], answer[3] = A, found, count + 1, residual
@@ -271,9 +279,11 @@ def _solve(y, Q, D, known, start, top, smallest, k, K, nodes, weights, beta, ans
 
 
 @compiled
-def _solve_all(y, Q, D, known, starts, tops, smallest, k, K, nodes, weights, betas, answers):
+def _solve_all(y, Q, D, known, starts, tops, smallest, k, K, nodes, weights, betas, answers, work):
     for i in range(len(y)):
-        _solve(y[i], Q, D, known, starts[i], tops[i], smallest, k, K, nodes, weights, betas[i], answers[i])
+        _solve(
+            y[i], Q, D, known, starts[i], tops[i], smallest, k, K, nodes, weights, betas[i], answers[i], work
+        )
 
 
 def robust_batch(
@@ -320,9 +330,9 @@ def robust_batch(
     betas, answers = np.empty((len(y), p)), np.empty((len(y), 5))
     D = _separable(vardir, p)
     known = _KNOWN * np.partition(D, p)[p]
-    _solve_all(
-        y, np.ascontiguousarray(Q), D, known, starts, tops, D.min(), k, K, _NODES, _WEIGHTS, betas, answers
-    )
+    work = np.empty((p, p)), np.empty(p), np.empty(p), np.empty(3)
+    Q = np.ascontiguousarray(Q)
+    _solve_all(y, Q, D, known, starts, tops, D.min(), k, K, _NODES, _WEIGHTS, betas, answers, work)
     return answers[:, 0], np.linalg.solve(R, betas.T).T / scale, answers[:, 1:]
 
 

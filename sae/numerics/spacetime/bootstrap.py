@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from scipy.special import ndtr
 
+from sae.numerics.inference.tally import SLOW, STAGES, Tally
 from sae.numerics.random.streams import normals, stream_keys
 from sae.numerics.spacetime.fit import SpaceTimeFit, SpaceTimeProblem, predict_spacetime, refit_spacetime
 from sae.numerics.spacetime.likelihood import ar1
@@ -32,19 +33,18 @@ class SpaceTimeBootstrap:
     Attributes
     ----------
     errors : ndarray, shape (B, D, T)
-        Prediction minus truth in each replicate.
-    mse : ndarray, shape (D, T)
-        Their mean square; its relative Monte Carlo error is about sqrt(2 / B).
+        Prediction minus truth in each replicate, or in the first 200 where their number is not given.
+    tally : Tally
+        Mean squared errors, of shape (D, T).
     corrected : ndarray, shape (D, T)
         2 (g1 + g2) at the estimates, less the mean of g1 + g2 at the replicates' estimates, plus the mean
-        square of what estimating the parameters changes: without the first-order bias of `mse`. May be
-        negative.
+        square of what estimating the parameters changes: without the first-order bias. May be negative.
     parameters : ndarray, shape (B, 4)
-        Estimates of the replicates.
+        Estimates of all replicates.
     """
 
     errors: np.ndarray
-    mse: np.ndarray
+    tally: Tally
     corrected: np.ndarray
     parameters: np.ndarray
 
@@ -56,12 +56,16 @@ def bootstrap_spacetime(
     *,
     areas: Sequence[object],
     cells: Sequence[object],
-    replicates: int,
+    replicates: int | None,
     seed: int,
     method: str = "reml",
     kind: str = "parametric",
 ) -> SpaceTimeBootstrap:
     """Draw new truths and new direct estimates, refit, and compare prediction with truth.
+
+    The error of the best linear predictor at the parameters drawn from is g1 + g2, and under normality
+    independent of what estimating them changes (Kackar and Harville 1984): the mean square of that change is
+    all that the parametric bootstrap simulates. Otherwise it is the difference of both squared errors.
 
     Parameters
     ----------
@@ -69,27 +73,36 @@ def bootstrap_spacetime(
         As given to and returned by `fit_spacetime`.
     areas, cells : sequence, length D and D T
         Names of the random streams of the areas, and of each period of each area (area by area).
+    replicates : int or None
+        None takes as many as bring the error of every area and period to `GOAL`.
     kind : {"parametric", "nonparametric"}
         Normal effects and errors, or the standardised predicted effects and residuals drawn with replacement
         (T = 1 only).
     """
     draw = _parametric if kind == "parametric" else _nonparametric
-    effects, noise = draw(problem, fit, replicates, seed, areas, cells)
-    truth = problem.X @ fit.beta + effects
-    y = np.where(problem.seen, truth + noise, 0.0)
-    parameters = refit_spacetime(problem, y, free, method=method)
     at = predict_spacetime(problem, fit.parameters[None])
     known = at.g1[0] + at.g2[0]
-    errors, spread, moved = np.empty(truth.shape), np.zeros(known.shape), np.zeros(known.shape)
-    for start in range(0, replicates, _AT_ONCE):
-        part = slice(start, min(start + _AT_ONCE, replicates))
-        best = predict_spacetime(problem, parameters[part], y[part])
-        given = np.repeat(fit.parameters[None], part.stop - start, axis=0)
-        errors[part] = best.eblup - truth[part]
-        spread += (best.g1 + best.g2).sum(axis=0)
-        moved += ((best.eblup - predict_spacetime(problem, given, y[part]).eblup) ** 2).sum(axis=0)
-    corrected = 2.0 * known - spread / replicates + moved / replicates
-    return SpaceTimeBootstrap(errors, (errors**2).mean(axis=0), corrected, parameters)
+    tally, errors, parameters = Tally(known, replicates, SLOW), [], []
+    spread, moved = np.zeros(known.shape), np.zeros(known.shape)
+    for first, last in tally.blocks(STAGES[0]):
+        effects, noise = draw(problem, fit, (first, last - first), seed, areas, cells)
+        truth = problem.X @ fit.beta + effects
+        y = np.where(problem.seen, truth + noise, 0.0)
+        parameters.append(refit_spacetime(problem, y, free, method=method))
+        for start in range(0, len(y), _AT_ONCE):
+            part = slice(start, min(start + _AT_ONCE, len(y)))
+            best = predict_spacetime(problem, parameters[-1][part], y[part])
+            given = np.repeat(fit.parameters[None], part.stop - start, axis=0)
+            blup = predict_spacetime(problem, given, y[part]).eblup
+            change = (best.eblup - blup) ** 2
+            error = best.eblup - truth[part]
+            tally.add(change if kind == "parametric" else error**2 - (blup - truth[part]) ** 2)
+            spread += (best.g1 + best.g2).sum(axis=0)
+            moved += change.sum(axis=0)
+            if replicates is not None or first == 0:
+                errors.append(error)
+    corrected = 2.0 * known - spread / tally.count + moved / tally.count
+    return SpaceTimeBootstrap(np.concatenate(errors), tally, corrected, np.concatenate(parameters))
 
 
 def _spread_over_map(problem: SpaceTimeProblem, rho: float, independent: np.ndarray) -> np.ndarray:
@@ -101,27 +114,27 @@ def _spread_over_map(problem: SpaceTimeProblem, rho: float, independent: np.ndar
 def _parametric(
     problem: SpaceTimeProblem,
     fit: SpaceTimeFit,
-    replicates: int,
+    block: tuple[int, int],
     seed: int,
     areas: Sequence[object],
     cells: Sequence[object],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Effects and sampling errors, both of shape (B, D, T)."""
+    """Effects and sampling errors of a block (first replicate, number), both of shape (B, D, T)."""
     s1, r1, s2, r2 = fit.parameters
-    shape = (replicates, *problem.seen.shape)
-    z = normals(stream_keys(seed, "area effect", areas), 0, replicates)
+    shape = (block[1], *problem.seen.shape)
+    z = normals(stream_keys(seed, "area effect", areas), *block)
     effects = (np.sqrt(s1) * _spread_over_map(problem, r1, z.T)).T[..., None] + np.zeros(shape)
     if s2 > 0:
         root = np.linalg.cholesky(s2 * ar1(r2, shape[2])[0])
-        effects += normals(stream_keys(seed, "time effect", cells), 0, replicates).reshape(shape) @ root.T
-    e = normals(stream_keys(seed, "sampling error", cells), 0, replicates).reshape(shape)
+        effects += normals(stream_keys(seed, "time effect", cells), *block).reshape(shape) @ root.T
+    e = normals(stream_keys(seed, "sampling error", cells), *block).reshape(shape)
     return effects, (np.linalg.cholesky(problem.psi) @ e[..., None])[..., 0]
 
 
 def _nonparametric(
     problem: SpaceTimeProblem,
     fit: SpaceTimeFit,
-    replicates: int,
+    block: tuple[int, int],
     seed: int,
     areas: Sequence[object],
     cells: Sequence[object],
@@ -140,7 +153,7 @@ def _nonparametric(
         _standardised(D * Py, D[:, None] * P * D, len(s) - X.shape[1]),
     )
     chosen = [
-        pool[(ndtr(normals(stream_keys(seed, what, labels), 0, replicates)) * len(pool)).astype(int)]
+        pool[(ndtr(normals(stream_keys(seed, what, labels), *block)) * len(pool)).astype(int)]
         for pool, what, labels in zip(pools, ("area effect", "sampling error"), (areas, cells), strict=True)
     ]
     effects = _spread_over_map(problem, r1, np.sqrt(s1) * chosen[0].T).T

@@ -21,6 +21,7 @@ Petrucci and Salvati (2006), J. Agric. Biol. Environ. Stat. 11, 169-182.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -72,7 +73,6 @@ class SpaceTimeProblem:
     Z: np.ndarray
     seen: np.ndarray
     psi: np.ndarray
-    pattern: Pattern
     rows: np.ndarray
     cols: np.ndarray
     diagonal: np.ndarray
@@ -80,6 +80,11 @@ class SpaceTimeProblem:
     cross: np.ndarray
     square: np.ndarray
     weights: sparse.csr_matrix
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Of K and of Omega."""
+        return analyse(self.rows, self.cols, len(self.seen))
 
     @property
     def unit(self) -> float:
@@ -97,11 +102,10 @@ class SpaceTimeProblem:
 
     def without_map(self) -> SpaceTimeProblem:
         """Return the same data with W = 0, for models without an area effect: nothing to factorise."""
-        each = np.arange(self.pattern.size)
+        each = np.arange(len(self.seen))
         none = np.zeros(len(each))
         return replace(
             self,
-            pattern=analyse(each, each, len(each)),
             rows=each,
             cols=each,
             diagonal=each,
@@ -116,14 +120,14 @@ class SpaceTimeProblem:
         off = self.rows != self.cols
         rows = np.concatenate([self.rows, self.cols[off]])
         cols = np.concatenate([self.cols, self.rows[off]])
-        size = (self.pattern.size, self.pattern.size)
+        size = (len(self.seen), len(self.seen))
         return sparse.coo_matrix((np.concatenate([values, values[off]]), (rows, cols)), shape=size).tocsr()
 
 
 def spacetime_problem(
     y: np.ndarray, X: np.ndarray, vardir: np.ndarray, W: sparse.spmatrix | None = None
 ) -> SpaceTimeProblem:
-    """Gather the data of one model and analyse its sparse pattern once.
+    """Gather the data of one model; its sparse pattern is analysed once, when it is first asked for.
 
     Parameters
     ----------
@@ -154,7 +158,6 @@ def spacetime_problem(
         Z,
         seen,
         psi,
-        analyse(rows, cols, n_areas),
         rows,
         cols,
         diagonal,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae.numerics.linalg.cholesky_solve import solve_columns
-from sae.numerics.spacetime.posterior import AreaField, Solved, solve
+from sae.numerics.spacetime.area_field import AreaField
+from sae.numerics.spacetime.posterior import Solved, pulled, solve
 from sae.numerics.spacetime.posterior_kernels import area_rows
 
 __all__ = ["joint_covariance"]
 
 _WORK = 2**26  # entries of matrices of all rows that are computed: from there on nodes are left out
-_TOGETHER = 2**20  # entries held at once
+_TOGETHER = 2**20  # entries held at once, or those of eight nodes, which are factorised side by side
 
 
 def joint_covariance(
@@ -44,7 +44,7 @@ def joint_covariance(
         kept, times = np.unique(taken, return_counts=True)
         some, share = phi[kept], times / count
     inside = np.zeros((n_rows, n_rows))
-    step = max(1, _TOGETHER // n_rows**2)
+    step = max(8, _TOGETHER // n_rows**2 // 8 * 8)
     for first in range(0, len(some), step):
         here = slice(first, first + step)
         inside += np.tensordot(share[here], _given_node(field, solve(field, some[here])), axes=1)
@@ -58,26 +58,10 @@ def joint_covariance(
 def _given_node(field: AreaField, at: Solved) -> np.ndarray:
     """Covariance of all rows, sorted as the field has them, at each of k nodes, shape (k, M, M)."""
     row_area = np.repeat(np.arange(field.structure.size), np.diff(field.row_start))
-    p = field.n_coefficients
-    rows = np.stack(
-        [
-            area_rows(
-                field.start,
-                field.time,
-                field.psi,
-                field.Z,
-                field.row_start,
-                field.row_time,
-                field.row_X,
-                tau2,
-                omega,
-            )[0]
-            for tau2, omega in zip(at.scales.tau2, at.scales.omega, strict=True)
-        ]
-    )
-    slack = at.scales.c[:, None] * rows[:, :, p + 1]
-    loose = (rows[:, :, :p] - slack[:, :, None] * at.pulled[:, row_area, :p]) @ at.beta_root
-    total = _field_covariance(field, at)[:, row_area[:, None], row_area]
+    design, slack = _parts(field, at)
+    found, sums = pulled(field, at)
+    loose = (design - slack[:, :, None] * found[:, row_area, :-1]) @ at.beta_root
+    total = _field_covariance(field, at, sums)[:, row_area[:, None], row_area]
     total *= slack[:, :, None] * slack[:, None, :]
     total += loose @ np.swapaxes(loose, 1, 2)
     one, other = np.nonzero(row_area[:, None] == row_area)
@@ -85,13 +69,25 @@ def _given_node(field: AreaField, at: Solved) -> np.ndarray:
     return total
 
 
-def _field_covariance(field: AreaField, at: Solved) -> np.ndarray:
+def _parts(field: AreaField, at: Solved) -> tuple[np.ndarray, np.ndarray]:
+    """Return what coefficients, (k, M, p), and field, (k, M), have in each row given the data of its area."""
+    scales, p = at.scales, field.n_coefficients
+    if field.psi.shape[1] == 1:
+        slack = np.ones((len(at.beta), len(field.row_X)))
+        own = (scales.tau2 + scales.omega[:, 0, 0])[:, None]
+        slack[:, field.sampled_row] = field.areas.psi / (field.areas.psi + own)
+        return slack[:, :, None] * field.row_X, scales.c[:, None] * slack
+    data = field.start, field.time, field.psi, field.Z, field.row_start, field.row_time, field.row_X
+    rows = np.stack([area_rows(*data, *own)[0] for own in zip(scales.tau2, scales.omega, strict=True)])
+    return rows[:, :, :p], scales.c[:, None] * rows[:, :, p + 1]
+
+
+def _field_covariance(field: AreaField, at: Solved, sums: np.ndarray) -> np.ndarray:
     """Covariance of the field over the map given the coefficients, its parts summing to 0, (k, D, D)."""
     structure = field.structure
-    unit = np.broadcast_to(np.eye(structure.size), (len(at.beta), structure.size, structure.size))
-    inverse = solve_columns(at.factor, unit)
+    inverse = at.factor.solve(np.eye(structure.size))
     if structure.n_constraints:
-        tied = (at.sums * np.sqrt(structure.spread(1.0 / at.total)))[:, :, 0]
+        tied = (sums * np.sqrt(structure.spread(1.0 / at.total[..., None])))[:, :, 0]
         same = structure.component[:, None] == structure.component
         inverse = inverse - tied[:, :, None] * tied[:, None, :] * same
     return inverse

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from sae.numerics.compile import compiled, inlined
+from sae.numerics.linalg.lanes import EIGHT, LANES, take_off_multiples
 from sae.numerics.random.normals import fill_normals, new_stream
 
-__all__ = ["area_rows", "area_sums", "draw_rows"]
+__all__ = ["area_rows", "area_sums", "draw_rows", "inner_products", "times_weight"]
 
 
 @inlined
@@ -51,6 +52,40 @@ def _backward(L, x, n):
         for k in range(a + 1, n):
             total -= L[k, a] * x[k]
         x[a] = total / L[a, a]
+
+
+@compiled
+def times_weight(weight, Z, constrained, white):
+    """Fill in `white` (groups, D, q or q + 1, lanes): weight (groups, D, lanes) times (Z, constrained)."""
+    groups, n_areas, columns, lanes = white.shape
+    q = Z.shape[1]
+    for group in range(groups):
+        for i in range(n_areas):
+            for j in range(columns):
+                for lane in range(lanes):
+                    value = weight[group, i, lane] * Z[i, j] if j < q else constrained[i]
+                    white[group, i, j, lane] = value
+
+
+@compiled
+def inner_products(white, component, gram, sums, q):
+    """Fill in inner products of q columns in lanes, and those of the last one on each part of the map.
+
+    `white` (groups, lanes D q), `component` (D,) the part of each row or -1, `gram` (groups, lanes q²) and
+    `sums` (groups, lanes parts q), both zero.
+    """
+    for group in range(len(white)):
+        x = white[group]
+        for row in range(len(component)):
+            for j in range(q):
+                take_off_multiples(EIGHT, gram[group], j * q, x, row * q, q, x, row * q + j)
+            if component[row] >= 0:
+                last = row * q + q - 1
+                take_off_multiples(EIGHT, sums[group], component[row] * q, x, row * q, q, x, last)
+        for i in range(LANES * q * q):
+            gram[group, i] = -gram[group, i]
+        for i in range(sums.shape[1]):
+            sums[group, i] = -sums[group, i]
 
 
 @compiled

@@ -20,6 +20,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from sae.numerics.linalg.cholesky import Pattern, analyse, factorise
+from sae.numerics.linalg.lanes import EIGHT
 
 __all__ = [
     "KINDS",
@@ -73,18 +74,23 @@ class Structure:
         """Number of sums that are zero: the rank that Q lacks."""
         return int(self.component.max()) + 1
 
+    @property
+    def varies(self) -> bool:
+        """Whether Q depends on r."""
+        return self.bounds is not None and not self.splits
+
     def values(self, r: np.ndarray) -> np.ndarray:
         """Return Q(r) on the pattern for each r, shape (k, n_values)."""
-        if self.splits or self.bounds is None:
+        if not self.varies:
             return np.broadcast_to(self.parts[0], (len(r), self.parts.shape[1]))
         return np.vander(r, len(self.parts), increasing=True) @ self.parts
 
     def logdet(self, r: np.ndarray) -> np.ndarray:
         """Return log |Q(r)| for each r, shape (k,), up to a constant where Q does not depend on r."""
-        if self.splits or self.bounds is None:
+        if not self.varies:
             return np.zeros(len(r))
         kinds, which = np.unique(r, return_inverse=True)
-        return factorise(self.pattern, self.values(kinds)).logdet()[which]
+        return factorise(self.pattern, self.values(kinds), EIGHT).logdet()[which]
 
     def sums(self, x: np.ndarray) -> np.ndarray:
         """Sum x, shape (k, D, q), over each constrained part of the map: shape (k, n_constraints, q)."""
@@ -208,7 +214,7 @@ def generalised_variance(R: sparse.spmatrix, component: np.ndarray) -> np.ndarra
     tied[np.unique(component, return_index=True)[1]] = 1.0
     tied[component < 0] = 1.0
     structure = _structure("tied", [R + sparse.diags(tied)], component)
-    factor = factorise(structure.pattern, structure.parts)
+    factor = factorise(structure.pattern, structure.parts, EIGHT)
     row_sum = factor.solve((component >= 0).astype(float)[:, None])
     count = structure.sums(np.ones((1, n_areas, 1)))
     mean = row_sum / structure.spread(count)[..., 0:1].clip(1.0)

@@ -12,7 +12,7 @@ from scipy import sparse
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.planning.direct.strata import COUNT, StrataFrame
 from sae.planning.precision import Measure, Target
-from sae.tables import joined_labels, label_text, labels, require
+from sae.tables import label_text, labels, require
 
 __all__ = ["Constraints", "constraints_of"]
 
@@ -174,18 +174,23 @@ def _domains(strata: StrataFrame, target: Target) -> tuple[np.ndarray, np.ndarra
         raise SaeInputError(f"No stratum is left for the target on {target.indicator}.")
     if not target.by:
         return here, np.zeros(int(here.sum()), int), ["all"]
-    kept = frame.loc[here, list(target.by)]
-    lacking = kept.isna().any(axis=1) | (kept.astype(str) == "").any(axis=1)
+    texts = [
+        labels(frame[name], keep_missing=True).fillna("").to_numpy(dtype=object)[here] for name in target.by
+    ]
+    lacking = np.logical_or.reduce([text == "" for text in texts])
     if lacking.any():
-        nameless = [strata.labels[row] for row in kept.index[lacking]]
+        nameless = [strata.labels[row] for row in np.flatnonzero(here)[lacking]]
         raise SaeInputError(
             f"{len(nameless)} strata have no value of {' or '.join(target.by)}: {name_some(nameless)}.",
             hint="Give every stratum its domain, or confine the target with only=.",
             areas=nameless,
             column=target.by[0],
         )
-    code, names = pd.factorize(joined_labels(kept, target.by))
-    return here, code, [str(name) for name in names]
+    joined = texts[0]
+    for text in texts[1:]:
+        joined = joined + " / " + text
+    code, names = pd.factorize(joined)
+    return here, code, names.tolist()
 
 
 def _refuse(bad: np.ndarray, domains: list[str], what: str, target: Target) -> None:

@@ -29,31 +29,36 @@ def table_of(
     asked = ~limits.of_size
     labels = limits.labels[asked].reset_index(drop=True)
     now = strata.column("n_now", INTERVIEWS) if strata.has("n_now") else None
-    frame = pd.DataFrame({"stratum": strata.labels})
     own = {"stratum", "population", "cost", "response", "n_now", "deff", "minimum", "maximum"}
-    for name in strata.frame.columns:
-        if name not in own and not str(name).startswith(PREFIXES):
-            frame[name] = strata.frame[name]
+    free = {
+        name: strata.frame[name].array
+        for name in strata.frame.columns
+        if name not in own and not str(name).startswith(PREFIXES)
+    }
     scale = limits.fixed + plan.loosened**2 * limits.allowed
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = (limits.scaled(plan.loosened) @ plan.exact.price) / plan.exact.n**2
-    frame = frame.assign(
-        population=strata.population,
-        n_now=pd.array(np.full(len(n), pd.NA) if now is None else now, "Int64"),
-        n=n,
-        extra=pd.array(np.full(len(n), pd.NA) if now is None else n - now, "Int64"),
-        issued=np.ceil(n / strata.response - 1e-9),
-        rate=n / strata.population,
-        n_continuous=plan.exact.n,
-        minimum=low,
-        maximum=high,
-        cost=strata.cost,
-        response=strata.response,
-        shadow_price=worth if len(limits) else np.nan,
-    )
+    unknown = pd.arrays.IntegerArray(np.ones(len(n), dtype=np.int64), np.ones(len(n), dtype=bool))
+    columns: dict[Any, Any] = {
+        "stratum": strata.labels,
+        **free,
+        "population": strata.population,
+        "n_now": unknown if now is None else pd.array(now, "Int64"),
+        "n": n,
+        "extra": unknown if now is None else pd.array(n - now, "Int64"),
+        "issued": np.ceil(n / strata.response - 1e-9),
+        "rate": n / strata.population,
+        "n_continuous": plan.exact.n,
+        "minimum": low,
+        "maximum": high,
+        "cost": strata.cost,
+        "response": strata.response,
+        "shadow_price": worth if len(limits) else np.nan,
+    }
     for name in dict.fromkeys(labels["indicator"]):
-        frame[f"sd_{name}"] = strata.moments(name).sd
-        frame[f"cv_{name}"] = _own_cv(strata, name, n)
+        columns[f"sd_{name}"] = strata.moments(name).sd
+        columns[f"cv_{name}"] = _own_cv(strata, name, n)
+    frame = pd.DataFrame(columns)
     finite = np.isfinite(scale)
     price = 0.02 * plan.exact.price * np.where(finite, 1.0 - limits.fixed / np.where(finite, scale, 1.0), 0.0)
     table = _targets(limits, labels, asked, n, now, price)
@@ -86,20 +91,23 @@ def _targets(
         interviews = np.asarray(members @ n, float)
         least = limits.labels["least_n"].to_numpy(int)
         least = _least_sizes(limits, least)[asked]
-        return labels.drop(columns="unit_variance").assign(
-            least_n=least,
-            n_now=np.nan if now is None else np.asarray(members @ now, float),
-            n=interviews,
-            required_se=np.where(np.isfinite(required), required, np.nan),
-            se_now=se_now,
-            se=se,
-            required_cv=np.where(np.isfinite(required), required / size, np.nan),
-            cv_now=se_now / size,
-            cv=se / size,
-            model_se=np.nan,
-            model_cv=np.nan,
-            met=(se <= required * (1.0 + 1e-9)) & (interviews >= least - 1e-9),
-            price=price[asked],
+        return pd.DataFrame(
+            {
+                **{name: labels[name].array for name in labels if name != "unit_variance"},
+                "least_n": least,
+                "n_now": np.nan if now is None else np.asarray(members @ now, float),
+                "n": interviews,
+                "required_se": np.where(np.isfinite(required), required, np.nan),
+                "se_now": se_now,
+                "se": se,
+                "required_cv": np.where(np.isfinite(required), required / size, np.nan),
+                "cv_now": se_now / size,
+                "cv": se / size,
+                "model_se": np.nan,
+                "model_cv": np.nan,
+                "met": (se <= required * (1.0 + 1e-9)) & (interviews >= least - 1e-9),
+                "price": price[asked],
+            }
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.allocation.levels import Levels
@@ -98,7 +98,7 @@ def _reported(plan: OversamplePlan, seed: int) -> Callable[[np.ndarray, np.ndarr
     names = stream_keys(seed, "level", list(plan.cells.domains))
 
     def gap(error: np.ndarray, left: np.ndarray, replicates: slice) -> np.ndarray:
-        level = levels.quantiles(norm.cdf(normals(names, replicates.start, len(error))))
+        level = levels.quantiles(ndtr(normals(names, replicates.start, len(error))))
         return np.asarray(transform.mean(level + error, left) - transform.inverse(level))
 
     return gap

@@ -20,6 +20,7 @@ from sae.specs.priors import Prior
 from sae.survey import Survey
 from sae.tables import require, to_numbers
 from sae.unit_level.rows import (
+    RowNames,
     UnitRows,
     constant_columns,
     match_areas,
@@ -95,7 +96,7 @@ class LogitArrays:
         units, y, n = units[n > 0].reset_index(drop=True), y[n > 0], n[n > 0]
         if not len(units):
             raise SaeInputError("No unit has any trials.", column=trials)
-        design, X = Design.learn(covariates, units, [f"row {k}" for k in range(1, len(units) + 1)])
+        design, X = Design.learn(covariates, units, RowNames(len(units)))
         check_rank(X, design.columns)
         frame = read_areas(areas, covariates, domain, population)
         if frame is None:

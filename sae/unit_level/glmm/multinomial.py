@@ -15,14 +15,14 @@ from sae.specs import split_formula
 from sae.specs.priors import Prior, prior_of
 from sae.survey import Survey
 from sae.unit_level.glmm.multinomial_counts import Counts
-from sae.unit_level.glmm.multinomial_nuts import fit_multinomial
+from sae.unit_level.glmm.multinomial_fit import fit_multinomial
 
 __all__ = ["MultinomialMixed"]
 
 
 @dataclass(frozen=True, repr=False)
 class MultinomialMixed(UnitModel[Result]):
-    """Counts of K categories per area: log(p_dk / p_dK) = x_d'β_k + u_dk, u_d ~ N(0, Σ); Bayes by NUTS.
+    """Counts of K categories per area: log(p_dk / p_dK) = x_d'β_k + u_dk, u_d ~ N(0, Σ); Bayes.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class MultinomialMixed(UnitModel[Result]):
         normal(0, 10).
     level : float
     draws : int
-        Kept draws of four chains together.
+        Kept draws of eight chains together; 4,000 are kept where fewer are asked for.
 
     Notes
     -----
@@ -83,7 +83,7 @@ class MultinomialMixed(UnitModel[Result]):
         return tuple(part.strip().strip("`") for part in split_formula(self.formula)[0].split("+"))
 
     def _description(self) -> str:
-        return f"{self.formula}, multinomial with correlated area effects, NUTS"
+        return f"{self.formula}, multinomial with correlated area effects"
 
     @property
     def _random_step(self) -> str:

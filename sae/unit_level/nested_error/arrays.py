@@ -24,6 +24,7 @@ from sae.unit_level.nested_error.population import (
     refuse_without_population,
 )
 from sae.unit_level.rows import (
+    RowNames,
     UnitRows,
     match_areas,
     read_areas,
@@ -80,7 +81,7 @@ class UnitArrays:
         y = _outcome(units, outcome, domain)
         refuse_missing(units, domain)
         refuse_missing_covariates(units, covariates)
-        design, X = Design.learn(covariates, units, [f"row {k}" for k in range(1, len(units) + 1)])
+        design, X = Design.learn(covariates, units, RowNames(len(units)))
         frame = read_areas(areas, covariates, domain, population)
         if frame is None:
             refuse_without_population(design, population)

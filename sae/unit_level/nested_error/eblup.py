@@ -38,7 +38,7 @@ __all__ = ["fit_eblup"]
 
 
 def fit_eblup(
-    arrays: UnitArrays, *, method: str, mse: str, level: float, replicates: int, seed: int | None
+    arrays: UnitArrays, *, method: str, mse: str, level: float, replicates: int | None, seed: int | None
 ) -> Eblup:
     """Fit, predict and measure the error.
 
@@ -68,10 +68,10 @@ def fit_eblup(
     error, mse_method = part.mse, np.full(len(part.mse), f"analytical, Prasad–Rao, {method.upper()}", object)
     mse_method[~part.corrected] = f"{mse_method[0]}, bias term left out"
     if mse == "bootstrap" and seed is not None:
-        error = bootstrap_mse(
+        boot = bootstrap_mse(
             fits, sums, means, list(arrays.names), method=method, replicates=replicates, seed=seed
         )
-        mse_method[:] = f"parametric bootstrap, {replicates} replicates"
+        error, mse_method[:] = boot.mean, f"parametric bootstrap, {boot.text}"
     ends = _interval(arrays, fits, part.estimate, error, level)
     streams = tuple(arrays.names)
     joint = JointError.of_fits(error, [part.factor])

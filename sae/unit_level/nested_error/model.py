@@ -10,6 +10,7 @@ import pandas as pd
 
 from sae.errors import SaeSpecError
 from sae.literals import LikelihoodMethod, MomentMse
+from sae.numerics.inference.tally import replicates_text
 from sae.results import Result, RunRecord, UnitModel, eblup_result, posterior_result
 from sae.specs import one_of, split_formula
 from sae.specs.priors import Prior
@@ -49,8 +50,9 @@ class NestedError(UnitModel[Result]):
         column says how many units each stands for.
     level : float
         Of the intervals.
-    replicates : int
-        Of the bootstrap.
+    replicates : int, optional
+        Of the bootstrap; by default as many, from 200 to 12,800, as bring the Monte Carlo error of every MSE
+        to 2 %, which is 1 % of its root.
 
     Notes
     -----
@@ -81,13 +83,13 @@ class NestedError(UnitModel[Result]):
     mse: MomentMse = "auto"
     prior: Prior | str | None = None
     population: str | None = None
-    replicates: int = 200
+    replicates: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("method", self.method, LikelihoodMethod)
         one_of("mse", self.mse, MomentMse)
-        if self.replicates < 2:
+        if self.replicates is not None and self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
         if self.method == "bayes" and self.mse != "auto":
             raise SaeSpecError(
@@ -113,7 +115,7 @@ class NestedError(UnitModel[Result]):
         what = f"models {outcome} of units by {covariates} and an effect of {self.domain}"
         if self.method == "bayes":
             return f"{what}; exact posterior, prior of σu {unit_prior(self.prior)}"
-        mse = f"parametric bootstrap, {self.replicates} replicates"
+        mse = f"parametric bootstrap, {replicates_text(self.replicates)}"
         return f"{what}; {self.method.upper()}; MSE: {mse if self.mse == 'bootstrap' else 'analytical'}"
 
     @property

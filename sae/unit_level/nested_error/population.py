@@ -94,7 +94,7 @@ def _census(
     sizes: np.ndarray | None,
 ) -> PopulationTable:
     """Average a census of units, or of cells with their sizes."""
-    X = design.rebuild(frame, list(names[row]))
+    X = design.rebuild(frame, names[row])
     weights = np.ones(len(frame)) if sizes is None else sizes
     total = np.bincount(row, weights, minlength=len(names))
     sums = [np.bincount(row, weights * X[:, j], minlength=len(names)) for j in range(X.shape[1])]

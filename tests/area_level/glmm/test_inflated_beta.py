@@ -10,12 +10,14 @@ from scipy.stats import norm
 from sae.area_level.effects.spatial import BYM2, CAR
 from sae.area_level.effects.temporal import AR1, RW1
 from sae.area_level.glmm.inflated_beta import InflatedBetaFayHerriot
-from sae.area_level.glmm.inflated_beta_nuts import read_shares
+from sae.area_level.glmm.inflated_beta_fit import read_shares
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.glmm.inflated_beta import beta_parts, log_density
 from sae.numerics.inference.priors import HALF_NORMAL
-from sae.samplers import inflated_beta as sampler
+from sae.numerics.inference.psis import ess
+from sae.samplers import inflated_beta_nuts as sampler
 from sae.samplers import pymc as adapter
+from sae.samplers.inflated_beta import sample_inflated
 
 EXACT = 1e-8
 EDGES = pd.DataFrame({"a": ["a0", "a1", "a2", "a4"], "b": ["a1", "a2", "a3", "a5"]})  # a6 is an island
@@ -86,7 +88,7 @@ def caught_model(monkeypatch, shares):
 
     monkeypatch.setattr(sampler, "sample_chains", catch)
     with pytest.raises(StopIteration):
-        sampler.sample_inflated(shares, (HALF_NORMAL, 0.8), seed=1)
+        sampler.sample_by_nuts(shares, (HALF_NORMAL, 0.8), seed=1)
     return caught["model"]
 
 
@@ -154,6 +156,46 @@ def test_what_is_read_is_checked():
     text = InflatedBetaFayHerriot("poor ~ x", spatial=CAR("map.csv", rho=1.0), temporal=RW1("year")).to_toml()
     again = InflatedBetaFayHerriot.from_toml(text)
     assert isinstance(again.temporal, RW1) and again.spatial.rho == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spatial", "temporal"),
+    [(None, None), (CAR(EDGES, rho=1.0), RW1("year"))],
+    ids=["independent", "icar-rw1"],
+)
+def test_draws_agree_with_those_of_pymc(spatial, temporal):
+    """Means of all parameters and logits within 4.5 Monte Carlo errors of both."""
+    frame, _ = panel()
+    frame = frame if temporal else frame[frame["year"] == 2014]
+    read = read_shares(frame, None, "poor ~ x", spatial=spatial, temporal=temporal).panel
+    ours = sample_inflated(read, (HALF_NORMAL, 0.8), seed=1).checked().draws
+    theirs = sampler.sample_by_nuts(read, (HALF_NORMAL, 0.8), seed=1).checked().draws
+    assert set(ours) == set(theirs)
+    for name, values in ours.items():
+        pair = [draws.reshape(*draws.shape[:2], -1) for draws in (values, theirs[name])]
+        for k in range(pair[0].shape[2]):
+            mean, error = zip(
+                *((one.mean(), one.std() / np.sqrt(ess(one))) for one in (both[:, :, k] for both in pair)),
+                strict=True,
+            )
+            assert abs(mean[0] - mean[1]) < 4.5 * np.hypot(*error), (name, k)
+            assert pair[0][:, :, k].std() == pytest.approx(pair[1][:, :, k].std(), rel=0.2)
+
+
+def test_a_fit_is_sampled_without_pymc():
+    frame, theta = panel(areas=12)
+    first = frame[frame["year"] == 2014]
+    fit = InflatedBetaFayHerriot("poor ~ x", draws=2000).fit(first, seed=1)
+    table = fit.estimates.frame
+    assert fit.diagnostics["r_hat"].iloc[0] < 1.05
+    assert ((table["ci_low"] < theta[::4]) & (theta[::4] < table["ci_high"])).mean() > 0.7
+    again = InflatedBetaFayHerriot("poor ~ x", draws=2000).fit(first.iloc[::-1], seed=1)
+    columns = ["domain", "estimate", "se"]
+    pd.testing.assert_frame_equal(
+        again.to_frame()[columns].sort_values("domain", ignore_index=True),
+        fit.to_frame()[columns].sort_values("domain", ignore_index=True),
+    )
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_intervals_of_few_areas_are_those_of_the_exact_posterior(rng, spread):
 def test_intervals_say_when_their_weights_cannot_be_trusted(rng, monkeypatch):
     monkeypatch.setattr("sae.area_level.multivariate.eblup.K_LIMIT", -10.0)
     with pytest.warns(ConvergenceWarning, match="The ends of the intervals are not certain"):
-        fit = spec().fit(simulated(rng, n=15))
+        fit = spec(structure="ar1").fit(simulated(rng, n=15))
     assert fit.estimates["ci_low"].notna().all()
 
 

@@ -243,7 +243,7 @@ def test_the_predictor_is_no_worse_than_the_direct_estimate_where_the_formula_sa
     X, one = np.vstack([np.ones(14), np.arange(14) / 14]), np.ones((1, 1))
     for A in (1e-8, 1e-4):
         fits = FayHerriotFits(A * one, np.zeros((1, 1, 2)), np.zeros((1, 1, 2, 2)), one, one)
-        mse, _, _ = bootstrap_mse(
+        bootstrap = bootstrap_mse(
             fits,
             psi,
             X,
@@ -258,4 +258,18 @@ def test_the_predictor_is_no_worse_than_the_direct_estimate_where_the_formula_sa
         model = PlannedModel(np.array([A]), np.ones(1), X, np.ones(14))
         _, leverage, spread = model.shared(psi)
         assert model.mse_given(psi, leverage, spread)[0, 3] > 1.5 * psi[3]
-        assert mse[3] < psi[3] * (1 + 3 * np.sqrt(2 / 1000))  # three Monte Carlo errors; 0.82 and 0.85
+        assert bootstrap.mse[3] < psi[3] * (1 + 3 * np.sqrt(2 / 1000))  # three errors; 0.82, 0.85
+
+
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("assurance", [None, 0.5, 0.75, 0.9])
+def test_an_excess_of_0_or_less_is_a_target_that_is_met(rng, assurance, equal):
+    model, _, _ = model_of(3, areas=40, nodes=8)
+    weights = np.full(8, 0.125) if equal else model.weights
+    model = PlannedModel(model.variance, weights, model.X, model.unit, assurance)
+    mse = rng.uniform(0.5, 1.5, (8, 40))
+    bound = rng.uniform(0.7, 1.3, 40)
+    bound[:10] = mse[3, :10]  # the error of a node itself
+    met = model.meets(mse, bound)
+    assert met.any() and not met.all()
+    np.testing.assert_array_equal(model.excess(mse, bound) <= 0.0, met)

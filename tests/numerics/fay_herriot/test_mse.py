@@ -112,7 +112,7 @@ def test_estimated_mse_is_unbiased_on_average(rng, method):
 
 
 def bootstrap(y, D, X, sampled, labels, **options):
-    return bootstrap_with_error(y, D, X, sampled, labels, **options)[0]
+    return bootstrap_with_error(y, D, X, sampled, labels, **options).mse
 
 
 def bootstrap_with_error(
@@ -191,7 +191,8 @@ def test_the_expected_loss_is_the_mean_of_drawn_ones_with_less_noise(rng, name):
     fitted = refit.coefficients[:, 0] @ X
     predicted = transform.mean(fitted + gamma * (drawn - fitted), refit.variance * (1 - gamma))
     loss = (predicted - transform.inverse(truth)) ** 2
-    ours, error, _ = bootstrap_with_error(y, D, X, sampled, range(n), replicates=500, transform=transform)
+    boot = bootstrap_with_error(y, D, X, sampled, range(n), replicates=500, transform=transform)
+    ours, error = boot.mse, boot.share * boot.mse
     total = np.hypot(error, loss.std(axis=0) / np.sqrt(len(loss)))
     assert np.abs((ours - loss.mean(axis=0)) / total).max() < 4.5
     assert error[sampled].mean() < 0.35 * loss[:, sampled].std(axis=0).mean() / np.sqrt(500)
@@ -205,7 +206,26 @@ def test_the_monte_carlo_error_is_that_of_other_seeds(rng):
         bootstrap_with_error(y, D, X, everywhere, range(n), replicates=60, seed=seed, transform=arcsin)
         for seed in range(30)
     ]
-    apart = np.std([mse for mse, _, _ in runs], axis=0, ddof=1)
-    said = np.mean([error for _, error, _ in runs], axis=0)
+    apart = np.std([run.mse for run in runs], axis=0, ddof=1)
+    said = np.mean([run.share * run.mse for run in runs], axis=0)
     assert np.mean(said) == pytest.approx(np.mean(apart), rel=0.35)
-    assert np.median(0.5 * said / runs[0][0]) < 0.03  # of a standard error; drawn truths: 1/√(2 · 60) = 0.09
+    assert np.median(0.5 * said / runs[0].mse) < 0.03  # of a standard error; drawn truths: 1/√(2 · 60) = 0.09
+
+
+def test_replicates_of_a_fit_do_not_depend_on_other_fits(rng):
+    X, D = design(rng, n=60)
+    y = X.sum(axis=0) + rng.normal(size=60) * np.sqrt(1.0 + D)
+    bounds, everywhere = np.array([0, 12, 60]), np.ones(60, bool)
+    options = {"method": "reml", "transform": IDENTITY, "replicates": None, "seed": 1}
+
+    def run(part, offsets):
+        fits = fit_batch(y[part], D[part], np.ascontiguousarray(X[:, part]), offsets)
+        names = [f"a{k}" for k in range(60)][part]
+        return bootstrap_mse(fits, D[part], X[:, part], offsets, everywhere[part], names, **options)
+
+    both = run(slice(None), bounds)
+    alone = [run(slice(0, 12), np.array([0, 12])), run(slice(12, 60), np.array([0, 48]))]
+    assert both.replicates[0] > both.replicates[1]  # twelve areas know their variance less well
+    assert both.replicates.tolist() == [int(own.replicates[0]) for own in alone]
+    assert both.share.max() <= 0.02
+    np.testing.assert_array_equal(both.mse, np.concatenate([own.mse for own in alone]))

@@ -14,13 +14,17 @@ from scipy.stats import kstest, norm
 from sae.numerics.fay_herriot.fit import fit_batch
 from sae.numerics.fay_herriot.posterior import (
     Areas,
+    HyperDraws,
     area_exceedance,
     area_moments,
     draw_areas,
     draw_hyper,
     place_nodes,
+    reduced_draws,
+    tiles_of,
 )
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE, HALF_CAUCHY, HALF_NORMAL, PC, log_prior
+from sae.numerics.random.normals import normals_of
 from sae.numerics.random.streams import stream_keys
 
 ORACLE = 1e-10  # what doubling the nodes may change
@@ -29,6 +33,7 @@ TRAPEZOID = 1e-7  # the reference: 20,001 points on log A, cut at the bottom whe
 # hbsae keeps the sampling variances near 1 by a very strong prior instead of fixing them (its README)
 HBSAE = 2e-5
 PRINTED = 5e-6
+ROUNDING = 1e-12
 DENSITY = 1e-6  # of the interpolated density that is drawn from, relative
 Z = 4.5  # of the largest of some hundred z-scores
 PRIORS = [(FLAT_VARIANCE, 1.0), (FLAT_SD, 1.0), (HALF_NORMAL, 0.7), (HALF_CAUCHY, 0.3), (PC, 0.4)]
@@ -288,6 +293,46 @@ def test_draws_have_the_exact_moments_and_covariances(rng):
     centre = nodes.weights @ nodes.coefficients
     spread = np.sqrt(nodes.weights @ ((nodes.roots**2).sum(2) + (nodes.coefficients - centre) ** 2))
     assert np.abs((beta.mean(0) - centre) / spread * np.sqrt(n)).max() < Z
+
+
+@pytest.mark.parametrize("p", [1, 3, 5, 6, 9])
+def test_draws_of_areas_by_their_formula(rng, p):
+    """θ = Xβ + γ (y - Xβ) + √(γ D) z with the normals of each tile and block, for any number of columns."""
+    n, size = 70, 1100
+    areas = problem(rng, size, p)
+    areas = Areas.of(areas.y, areas.vardir, areas.X, np.arange(size) % 9 != 2)
+    hyper = HyperDraws(rng.uniform(0.1, 2.0, (1, n)), rng.normal(size=(1, n, p)))
+    keys = stream_keys(1, "t", ["a", "b"])
+    z = [
+        np.concatenate(
+            [normals_of(key, block, count * m).reshape(count, m) for block, count in ((0, 64), (1, 6))]
+        )
+        for key, m in zip(keys, np.diff(tiles_of(areas.offsets)), strict=True)
+    ]
+    A, fitted = hyper.sd[0][:, None] ** 2, hyper.coefficients[0] @ areas.X
+    gamma = np.where(areas.sampled, A / (A + areas.vardir), 0.0)
+    spread = np.sqrt(np.where(areas.sampled, gamma * areas.vardir, A))
+    expected = fitted + gamma * (areas.y - fitted) + spread * np.hstack(z)
+    np.testing.assert_allclose(draw_areas(hyper, areas, keys), expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_reduced_draws_are_those_of_all_problems(rng):
+    parts = [problem(rng, size) for size in (1500, 12, 40)]
+    areas, n = join(parts), 70
+    fine = place_nodes(areas, [(HALF_NORMAL, 1.0), (FLAT_SD, 1.0), (PC, 0.3)], fine=True)
+    keys, tiles = stream_keys(1, "h", "abc"), stream_keys(1, "t", "abcd")
+    whole = draw_areas(draw_hyper(fine, keys, n), areas, tiles)
+    for threads in (1, 2):
+        kept = reduced_draws(fine, areas, keys, tiles, n, lambda draws: draws.copy(), threads=threads)
+        np.testing.assert_array_equal(np.hstack(kept), whole)
+
+
+def test_every_second_of_the_fine_nodes(rng):
+    areas = join([problem(rng, size) for size in (30, 8, 200)])
+    priors = [(HALF_NORMAL, 1.0), (HALF_CAUCHY, 1.0), (PC, 0.3)]
+    coarse, halved = place_nodes(areas, priors), place_nodes(areas, priors, fine=True).halved()
+    for name in ("offsets", "t", "sd", "weights", "coefficients", "roots", "spacing", "error"):
+        np.testing.assert_allclose(getattr(halved, name), getattr(coarse, name), rtol=ROUNDING, err_msg=name)
 
 
 def test_threads_batches_and_numbers_of_draws_change_no_bit(rng):

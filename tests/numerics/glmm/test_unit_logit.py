@@ -11,6 +11,7 @@ from scipy.special import expit
 from sae.errors import SaeConvergenceError
 from sae.numerics.glmm.unit_kernels import derivatives, draws, expected, shares
 from sae.numerics.glmm.unit_logit import Cells, logistic, maximise, weighted_points
+from sae.numerics.glmm.unit_scalar import marginals
 from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL
 
 QUADRATURE = 1e-8  # relative: what scipy.quad is asked for
@@ -239,3 +240,15 @@ def test_the_posterior_is_that_of_mcmcsae(case, oracle_data, reference):
         z = (values.mean(axis=0) - np.array(theirs[name]["mean"])) / error
         assert np.abs(z).max() < Z, (name, z)
         np.testing.assert_allclose(values.std(axis=0), sd, rtol=0.06)  # 60 deviations of 2048 draws
+
+
+def test_very_wide_effects_are_integrated_beside_narrow_ones():
+    """Areas without successes and others, σ from 0.01 to 300 side by side, against one point at a time."""
+    rng = np.random.default_rng(10)
+    area = np.repeat(np.arange(4), 30)
+    y = np.concatenate([np.zeros(30), np.ones(30), rng.integers(0, 2, 60)]).astype(float)
+    cells = Cells.of(np.column_stack([np.ones(120), rng.normal(size=120)]), y, np.ones(120), area, 4)
+    sigma = np.geomspace(0.01, 300.0, 80)
+    beta = np.tile([0.3, -0.5], (80, 1))
+    theirs = marginals(*cells.arrays, beta, sigma, True)
+    np.testing.assert_allclose(cells.log_likelihood(beta, sigma, by_area=True), theirs, atol=QUADRATURE)

@@ -1,5 +1,8 @@
 """The factored joint error against full matrices."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -66,3 +69,27 @@ def test_draws_have_the_joint_covariance(joint):
     np.testing.assert_allclose(
         np.cov(draws.T), constrained.covariance(), atol=0.05
     )  # 200,000 draws: se < 0.01
+
+
+def test_an_error_made_later_is_the_error_and_made_once(rng):
+    made = []
+
+    def make():
+        made.append(JointError.of_fits(np.array([1.0, 2.0]), [rng.normal(size=(2, 2)) / 4.0]))
+        return made[-1]
+
+    later = JointError.later(make)
+    assert not made
+    scaled = JointError.later(lambda: later.scaled(np.array([2.0, 3.0]), np.array([5.0, 19.0])))
+    assert not made and scaled.mse() == pytest.approx([5.0, 19.0])
+    assert len(made) == 1 and later.shared is made[0].shared
+    assert (later.covariance() == made[0].covariance()).all()
+    assert not hasattr(later, "nothing")
+
+
+def test_an_error_made_later_travels_made(joint):
+    made = []
+    later = JointError.later(lambda: made.append(1) or joint[0])
+    for other in (pickle.loads(pickle.dumps(later)), copy.deepcopy(later), copy.copy(later)):
+        np.testing.assert_array_equal(other.mse(), joint[0].mse())
+    assert len(made) == 1

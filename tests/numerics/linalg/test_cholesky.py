@@ -5,6 +5,7 @@ import pytest
 
 from sae.errors import SaeConvergenceError
 from sae.numerics.linalg.cholesky import analyse, factorise
+from sae.numerics.linalg.lanes import EIGHT, ONE
 
 TOL = 1e-11  # two factorisations of well-conditioned matrices of order 60 in double precision
 
@@ -33,7 +34,7 @@ def problem(request, rng):
         matrix = np.abs(dense_of(rows, cols, row, size))
         row[rows == cols] = (matrix.sum(axis=1) + rng.uniform(0.1, 1.0, size))[rows[rows == cols]]
     dense = np.array([dense_of(rows, cols, row, size) for row in values])
-    return rows, cols, values, dense, factorise(analyse(rows, cols, size), values)
+    return rows, cols, values, dense, factorise(analyse(rows, cols, size), values, EIGHT)
 
 
 def test_logdet(problem):
@@ -99,6 +100,17 @@ def test_neighbours_in_the_block_do_not_matter(problem):
     rows, cols, values, dense, factor = problem
     alone = factorise(analyse(rows, cols, dense.shape[1]), values[4])
     assert alone.logdet()[0] == factor.logdet()[4]
+
+
+def test_one_matrix_beside_itself_is_the_same(problem, rng):
+    rows, cols, values, dense, _ = problem
+    pattern, rhs = analyse(rows, cols, dense.shape[1]), rng.normal(size=(dense.shape[1], 2))
+    alone, beside = (factorise(pattern, values[:2], lanes) for lanes in (ONE, EIGHT))
+    for ask in ("solve", "whiten", "colour"):
+        np.testing.assert_allclose(getattr(alone, ask)(rhs), getattr(beside, ask)(rhs), rtol=TOL, atol=TOL)
+    np.testing.assert_allclose(alone.inverse().diagonal(), beside.inverse().diagonal(), rtol=TOL)
+    members = np.array([1, 0, 1])
+    assert (beside.take(members).logdet() == beside.logdet()[members]).all()
 
 
 def test_not_positive_definite_is_refused_by_index():

@@ -17,10 +17,11 @@ EXACT = 1e-9  # same arithmetic, other order
 def msae_har1(theta, size):
     """What msae 0.1.5 has for its model 3: V_13 from V_22, V_23 from V_11, which is no AR(1)."""
     covariance, slopes = block_structures.heteroscedastic_ar1(theta, size)
-    rho = theta[-1]
-    for matrix, turn in [(covariance, 0), *((slope, 0) for slope in slopes[:-1]), (slopes[-1], 1)]:
-        matrix[1, 2] = matrix[2, 1] = rho * matrix[0, 0] + turn * covariance[0, 0]
-        matrix[0, 2] = matrix[2, 0] = rho**2 * matrix[1, 1] + turn * 2 * rho * covariance[1, 1]
+    rho, last = theta[..., -1], theta.shape[-1] - 1
+    for matrix, turn in [(covariance, 0), *((slopes[..., k, :, :], int(k == last)) for k in range(last + 1))]:
+        matrix[..., 1, 2] = matrix[..., 2, 1] = rho * matrix[..., 0, 0] + turn * covariance[..., 0, 0]
+        far = rho**2 * matrix[..., 1, 1] + turn * 2 * rho * covariance[..., 1, 1]
+        matrix[..., 0, 2] = matrix[..., 2, 0] = far
     return covariance, slopes
 
 

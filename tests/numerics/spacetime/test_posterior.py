@@ -8,7 +8,8 @@ from scipy import sparse
 
 from sae.numerics.inference.lattice import Proposal, find_mode, lattice
 from sae.numerics.inference.priors import HALF_CAUCHY, HALF_NORMAL, log_prior
-from sae.numerics.spacetime.posterior import area_field, condition, log_posterior, prior_variance, solve
+from sae.numerics.spacetime.area_field import area_field
+from sae.numerics.spacetime.posterior import condition, log_posterior, prior_variance, solve
 from sae.numerics.spacetime.posterior_covariance import joint_covariance
 from sae.numerics.spacetime.posterior_draws import draw_fields
 from sae.numerics.spacetime.precision import independent, map_structure, walk_covariance
@@ -212,16 +213,24 @@ def test_bym2_without_its_shared_part_is_independent(rng):
     ("kind", "temporal"), [("bym2", None), ("leroux", "ar1"), ("sar", "rw2"), ("iid", "rw1")]
 )
 def test_draws_have_the_exact_moments(rng, kind, temporal):
-    field, _ = panel(rng, kind, temporal)
+    field, data = panel(rng, kind, temporal)
     phi = np.zeros((2, len(field.bounds)))
     exact = condition(field, phi[:1])
     S = 4000
-    drawn = draw_fields(field, solve(field, phi), np.arange(S) % 2, np.arange(S), np.array([3, 4], np.uint64))
+    drawn = draw_fields(
+        field, solve(field, phi), np.arange(S) % 2, np.arange(S), np.array([3, 4, 5], np.uint64)
+    )
     z = (drawn.values.mean(axis=0) - exact.means[0]) / (exact.sds[0] / np.sqrt(S))
     assert np.abs(z).max() < Z
     assert np.abs(drawn.values.std(axis=0) / exact.sds[0] - 1.0).max() < Z / np.sqrt(2 * S)
     z = (drawn.beta.mean(axis=0) - exact.beta[0]) / drawn.beta.std(axis=0) * np.sqrt(S)
     assert np.abs(z).max() < Z
+    y, _, psi, area, period = data
+    seen = np.isfinite(y)
+    sd = np.sqrt(exact.sds[0][seen] ** 2 + psi[area[seen], period[seen], period[seen]])
+    z = (drawn.replicated.mean(axis=0) - exact.means[0][seen]) / (sd / np.sqrt(S))
+    assert np.abs(z).max() < Z
+    assert np.abs(drawn.replicated.std(axis=0) / sd - 1.0).max() < Z / np.sqrt(2 * S)
 
 
 def test_draws_are_joint_draws(rng):
@@ -230,7 +239,7 @@ def test_draws_are_joint_draws(rng):
     phi = np.zeros((1, 4))
     S = 6000
     values = draw_fields(
-        field, solve(field, phi), np.zeros(S, int), np.arange(S), np.array([3, 4], np.uint64)
+        field, solve(field, phi), np.zeros(S, int), np.arange(S), np.array([3, 4, 5], np.uint64)
     ).values
     # an exact second route: the covariance from dense matrices, by polarisation of brute force
     y, X, psi, area, period = data
@@ -260,6 +269,7 @@ def test_draws_do_not_depend_on_how_many_there_are(rng):
     assert (few.values == many.values[:10]).all()
     assert (few.parameters["sigma_u"] == many.parameters["sigma_u"][:10]).all()
     assert (fit.draw(10, 6).values != few.values).any()
+    assert (fit.values(10, 5) == few.values).all()
     nodes = dataclasses.replace(fit, by_nodes=True)
     assert np.abs(nodes.draw(10, 5).values - nodes.draw(200, 5).values[:10]).max() < PER_NODE
 

@@ -9,10 +9,11 @@ from scipy.stats import norm
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.inference.priors import HALF_NORMAL
 from sae.samplers import pymc as adapter
-from sae.unit_level.glmm import multinomial_nuts as multinomial_fit
+from sae.unit_level.glmm import multinomial_fit, multinomial_nuts
 from sae.unit_level.glmm.multinomial import MultinomialMixed
 from sae.unit_level.glmm.multinomial_counts import Counts
-from sae.unit_level.glmm.multinomial_nuts import _sample, sample_multinomial
+from sae.unit_level.glmm.multinomial_fit import _sample
+from sae.unit_level.glmm.multinomial_nuts import sample_by_nuts
 
 EXACT = 1e-8
 CATEGORIES = ("employed", "unemployed", "inactive")
@@ -46,10 +47,10 @@ def test_the_density_is_that_of_normal_effects_and_a_multinomial(monkeypatch, rn
         caught.update(model=adapter._model(build, data), data=data)
         raise StopIteration
 
-    monkeypatch.setattr(multinomial_fit, "sample_chains", catch)
+    monkeypatch.setattr(multinomial_nuts, "sample_chains", catch)
     counts, X = rng.integers(0, 9, (5, 3)).astype(float), np.column_stack([np.ones(5), rng.normal(size=5)])
     with pytest.raises(StopIteration):
-        sample_multinomial(counts, X, HALF_NORMAL, np.array([0.5, 2.0]), seed=1, wide=3.0)
+        sample_by_nuts(counts, X, HALF_NORMAL, np.array([0.5, 2.0]), seed=1, wide=3.0)
     model = caught["model"]
     point = model.initial_point()
     density = model.compile_fn(model.logp(), mode="FAST_COMPILE")

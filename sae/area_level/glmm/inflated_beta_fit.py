@@ -1,4 +1,4 @@
-"""The posterior of zero/one-inflated beta shares by NUTS: rows on map and periods, chains, tables."""
+"""The posterior of zero/one-inflated beta shares: rows on map and periods, chains, tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from sae.area_level.arrays import design_of
 from sae.area_level.effects.spatial import BYM2, CAR
 from sae.area_level.effects.temporal import AR1, RW1
 from sae.area_level.priors import resolved_prior
@@ -32,9 +33,8 @@ from sae.results import (
     residual_table,
 )
 from sae.samplers.chains import ChainPosterior, coefficient_prior, draw_summary, prior_text
-from sae.samplers.inflated_beta import SharePanel, sample_inflated, sample_of
-from sae.samplers.pymc import per_chain
-from sae.specs import Design, split_formula
+from sae.samplers.inflated_beta import SharePanel, numbers, sample_inflated, sample_of
+from sae.specs import split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior
 from sae.tables.labels import labels
@@ -95,11 +95,10 @@ def read_shares(
     rows = read_rows(data, areas, outcome=outcome, domain=domain, vardir="vardir", n_eff=n_eff, per=per)
     _refuse_shares(rows, n_eff)
     sampled, names = rows.sampled, rows.names
-    design, learnt = Design.learn(covariates, rows.covariates[sampled], list(names[sampled]))
-    check_rank(learnt, design.columns)
-    X = design.rebuild(rows.covariates, list(names))
+    design, X = design_of(rows, covariates)
+    check_rank(X[sampled], design.columns)
     # chains take rows and areas in the order of their names, so that the order of the data changes nothing
-    order = np.argsort(names.astype(str), kind="stable")
+    order = np.argsort(names.strings.astype(str), kind="stable")
     standard = standardise(X[order][sampled[order]])
     texts = labels(rows.table["domain"])
     if per and rows.groups != per:  # several columns make the domains: the area is all but the period
@@ -180,10 +179,12 @@ def fit_inflated(
     named = panel.ordered(shares.order)
     inside = np.clip(named.y, 0.5 / named.n, 1.0 - 0.5 / named.n)
     resolved = resolved_prior(prior, np.log(inside / (1 - inside)))
-    chains = sample_inflated(named, resolved.code, seed=seed, draws=per_chain(draws)).checked()
+    chains = sample_inflated(named, resolved.code, seed=seed, **numbers(draws)).checked()
     hyper = {**chains.joined()}
     hyper["eta"] = hyper["eta"][:, np.argsort(shares.order)]
-    posterior = ChainPosterior(sample_of(hyper, panel, seed), f"NUTS, {chains.lengths}", chains.diagnostics)
+    posterior = ChainPosterior(
+        sample_of(hyper, panel, seed), f"Hamiltonian Monte Carlo, {chains.lengths}", chains.diagnostics
+    )
     _, sd = posterior.moments()
     values = {name: draws for name, draws in hyper.items() if name not in ("beta", "eta")}
     return PosteriorFit(
