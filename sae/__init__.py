@@ -15,7 +15,9 @@ _PUBLIC = {
     "read_survey": "sae.survey",
     "Survey": "sae.survey",
     "Indicator": "sae.indicators",
+    "catalogue": "sae.batch.catalogue",
     "direct": "sae.design_based",
+    "combine": "sae.tables",
     "DirectEstimates": "sae.tables",
     "EstimateTable": "sae.tables",
     "FayHerriot": "sae.area_level",
@@ -57,6 +59,7 @@ _ROOMS = {
             "planning",
             "plots",
             "quality",
+            "survey",
             "unit_level",
         )
     },
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from sae import planning as planning
     from sae import plots as plots
     from sae import quality as quality
+    from sae import survey as survey
     from sae import unit_level as unit_level
     from sae.area_level import AR1 as AR1
     from sae.area_level import BYM2 as BYM2
@@ -98,6 +102,7 @@ if TYPE_CHECKING:
     from sae.area_level import TwoFoldFayHerriot as TwoFoldFayHerriot
     from sae.area_level import UnmatchedFayHerriot as UnmatchedFayHerriot
     from sae.area_level import YouChapman as YouChapman
+    from sae.batch.catalogue import catalogue as catalogue
     from sae.design_based import direct as direct
     from sae.indicators import Indicator as Indicator
     from sae.specs import priors as priors
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     from sae.survey import read_survey as read_survey
     from sae.tables import DirectEstimates as DirectEstimates
     from sae.tables import EstimateTable as EstimateTable
+    from sae.tables import combine as combine
     from sae.unit_level import LogitMixed as LogitMixed
     from sae.unit_level import MultinomialMixed as MultinomialMixed
     from sae.unit_level import NestedError as NestedError

@@ -255,21 +255,68 @@ def warmup(debug: Debug = False) -> int:
 
 @app.command()
 @_guarded
-def models(debug: Debug = False) -> int:
-    """List the shipped models and planning files."""
+def models(
+    name: Annotated[str | None, typer.Argument(help="Print this one's file instead of the list.")] = None,
+    debug: Debug = False,
+) -> int:
+    """List the shipped models and planning files, or print one of them."""
+    from sae.batch.models import locate, shipped_models, shipped_plans
+    from sae.batch.spec import read_text, title_of
+
+    if name is not None:
+        print("\n".join(read_text(path) for path in locate(name, plans=True)))
+        return DONE
+    files = {**shipped_models(), **shipped_plans()}
+    _list(["name", "what it estimates"], [[name, title_of(path)] for name, path in files.items()])
+    return DONE
+
+
+@app.command()
+@_guarded
+def indicators(debug: Debug = False) -> int:
+    """List the indicators; `sae show NAME` prints one. A remembered one runs where it is accepted by name."""
+    from sae.indicators import REGISTRY
+
+    mark = {"verified": "", "remembered": " (remembered)"}
+    rows = [[one.id, one.survey, one.label + mark[one.state]] for one in REGISTRY.values()]
+    _list(["name", "survey", "what it is"], rows)
+    return DONE
+
+
+@app.command()
+@_guarded
+def layouts(debug: Debug = False) -> int:
+    """List the layouts of survey files that are known by name; `sae show NAME` says more."""
+    from sae.survey import layouts
+
+    _list(["name", "years", "of which file"], layouts()[["name", "years", "title"]].to_numpy(object).tolist())
+    return DONE
+
+
+@app.command()
+@_guarded
+def show(
+    name: Annotated[str, typer.Argument(help="An indicator, a layout, a covariate or a shipped model.")],
+    debug: Debug = False,
+) -> int:
+    """Print all that is known of one entry of the catalogue: its definition, codes, state."""
+    from sae.batch.catalogue import page
+
+    print(page(name))
+    return DONE
+
+
+def _list(heads: list[str], rows: list[list[str]]) -> None:
+    """Print a table of which nothing is cut: the last column is folded."""
     from rich.console import Console
     from rich.table import Table
 
-    from sae.batch.models import shipped_models, shipped_plans
-    from sae.batch.spec import title_of
-
     table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it estimates")
-    for name, path in {**shipped_models(), **shipped_plans()}.items():
-        table.add_row(name, title_of(path))
+    for head in heads:
+        table.add_column(head, no_wrap=head != heads[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
-    return DONE
 
 
 def main() -> None:

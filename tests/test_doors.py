@@ -1,9 +1,12 @@
 """Frames of every kind at every model: a finite table, or an error that names the thing."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import sae
@@ -195,3 +198,59 @@ def test_a_posterior_that_no_nodes_hold_is_named():
     ):
         warnings.simplefilter("ignore")
         MODELS["arcsin"].fit(frame, seed=1)
+
+
+LIBRARIES = {"polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_frame_of_another_library_gives_the_same_table_to_the_bit(model, library):
+    """Codes with zeros in front and accents, levels as text, a number of records that is missing."""
+    data, areas = plain(model, np.random.default_rng(1))
+    codes = {name: f"0{k}é" for k, name in enumerate(data["domain"].unique())}
+    data["domain"], spec = data["domain"].map(codes), MODELS[model]
+    if model in UNITS:
+        areas["domain"] = areas["domain"].map(codes)
+    else:
+        kind = np.where(np.arange(len(data)) % 3 == 0, "town", "city")
+        areas = data[["domain", "x"]].assign(kind=kind)
+        data = data.drop(columns="x")
+        spec = replace(spec, formula=f"{spec.formula} + kind")
+        if model != "binomial":
+            data["n"] = data["n"].where(data["n"] != data["n"][3])
+    other = LIBRARIES[library]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = spec.fit(data, areas=areas, seed=1).estimates
+        theirs = spec.fit(other(data), areas=other(areas), seed=1).estimates
+    pd.testing.assert_frame_equal(ours.frame, theirs.frame, check_exact=True)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_other_door_takes_a_frame_of_another_library(library):
+    other, names = LIBRARIES[library], list("abcdefgh")
+    frame = pd.DataFrame({"domain": names * 5, "w": 2.0, "y": [0.0, 1, 1, 0, 1, 0, 1, 1] * 5})
+    frame["y"] = np.where(np.arange(40) % 5 == 0, 1.0, frame["y"])
+    surveys = [sae.Survey.from_frame(records, weights="w") for records in (frame, other(frame))]
+    direct = [sae.direct(survey, "y", by="domain") for survey in surveys]
+    pd.testing.assert_frame_equal(direct[0].frame, direct[1].frame, check_exact=True)
+    edges = pd.DataFrame({"a": names, "b": names[1:] + names[:1]})
+    both = [sae.auxiliary.neighbours(pairs).pairs for pairs in (edges, other(edges))]
+    np.testing.assert_array_equal(*both)
+    assert sae.SAR(other(edges)).text == sae.SAR(edges).text
+    rows = direct[0].frame
+    judged = [sae.quality.assess(table, "eurostat_silc") for table in (rows, other(rows))]
+    pd.testing.assert_frame_equal(*judged)
+    counts = pd.DataFrame({"domain": names, "population": range(10, 18)})
+    tables = [sae.design_based.synthetic(surveys[0], "y", "domain", some) for some in (counts, other(counts))]
+    pd.testing.assert_frame_equal(tables[0].frame, tables[1].frame, check_exact=True)
+    strata = counts.rename(columns={"domain": "stratum"})
+    plans = [
+        sae.planning.allocate(some, method=sae.planning.Proportional(), total=40).frame
+        for some in (strata, other(strata))
+    ]
+    pd.testing.assert_frame_equal(*plans)
+    table = sae.EstimateTable(other(pd.DataFrame({"domain": ["A"], "estimate": [0.5]})))
+    assert table["domain"].tolist() == ["A"]
+    assert sae.plots.compare(other(rows.assign(direct=rows["estimate"], direct_se=rows["se"]))).axes

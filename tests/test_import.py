@@ -34,7 +34,7 @@ print(*sys.modules, sep="\\n")
 """
 # what a fit with its summary may load of a room that it uses, beside the room itself
 ONLY = {
-    "sae.area_level": {"arrays", "effects", "fay_herriot", "priors", "rows"},
+    "sae.area_level": {"arrays", "effects", "fay_herriot", "priors", "reading", "rows"},
     "sae.area_level.effects": {"options"},
     "sae.area_level.fay_herriot": {"eblup", "model", "mse", "tables"},
     "sae.numerics": {"compile", "fay_herriot", "inference", "linalg", "random"},
@@ -48,7 +48,7 @@ def test_a_fay_herriot_fit_loads_no_other_model_and_no_library_it_does_without()
         loaded = set(done.stdout.split())
         if "numba.np.linalg" not in loaded:
             break
-    libraries = {"pymc", "arviz", "matplotlib", "statsmodels", "pydantic"} & loaded
+    libraries = {"pymc", "arviz", "matplotlib", "statsmodels", "pydantic", "narwhals"} & loaded
     packages = {name for name in loaded if name.startswith("scipy.") and name.split(".")[1][0] != "_"}
     assert not libraries and packages <= {"scipy.version"}
     for room, modules in ONLY.items():

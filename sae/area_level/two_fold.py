@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import sparse
 
 from sae.area_level.arrays import AreaArrays, refuse_unit
-from sae.area_level.rows import AreaRows, read_rows
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import MomentMse
 from sae.numerics.fay_herriot.two_fold import (

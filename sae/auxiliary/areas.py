@@ -12,16 +12,10 @@ from typing import Literal
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.tables import joined_labels, labels, require, to_numbers
+from sae.tables import Origin, joined_labels, labels, require, to_numbers
 from sae.tables.parquet_files import read_parquet
-from sae.tables.text_files import (
-    CODE,
-    looks_missing,
-    missing_words,
-    read_cells,
-    refuse_other_formats,
-    typed_cells,
-)
+from sae.tables.text_cells import CODE, looks_missing, missing_words, typed_cells
+from sae.tables.text_files import read_cells, refuse_other_formats
 
 __all__ = ["AreaFile", "code_numbers", "code_texts", "open_areas", "read_areas"]
 
@@ -44,6 +38,8 @@ class AreaFile:
         Of the file's bytes, in hexadecimal.
     numbers : mapping of str to Series
         The columns that hold numbers and words for missing values only.
+    origins : mapping of str to Origin
+        Of the columns whose origin the file itself tells.
     """
 
     name: str
@@ -51,6 +47,7 @@ class AreaFile:
     text_columns: tuple[str, ...]
     sha256: str
     numbers: Mapping[str, pd.Series] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def table(self, codes: Sequence[str] = ()) -> pd.DataFrame:
         """Return the codes and other text as text and everything else as numbers; see `read_areas`."""

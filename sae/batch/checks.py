@@ -13,7 +13,7 @@ from sae.batch.runner import covariates_of, read_areas, read_records
 from sae.batch.spec import ModelFile, parse_spec, read_text, toml_tables
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
-from sae.indicators import Indicator
+from sae.indicators import Indicator, check_domains
 from sae.quality import load_policy
 from sae.specs import parse_terms, split_formula
 from sae.survey.expressions import names_in
@@ -73,6 +73,7 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
     records = None if survey is None else read_records(spec, Path(survey))
     if records is not None:
         cross_domains(records, spec.estimate.domains)
+        check_domains(spec.estimate.domains, records, frozenset(spec.estimate.accept))
         evaluated(spec, records)
     if areas is not None:
         file = read_areas(spec, Path(areas))
@@ -84,7 +85,7 @@ def _check_expressions(spec: ModelFile) -> None:
     expressions = [spec.estimate.universe]
     if not isinstance(spec.estimate.indicator, str):
         definition = Indicator(**spec.estimate.indicator.model_dump())
-        expressions += [definition.numerator, definition.denominator, definition.universe]
+        expressions += definition.parts
     for expression in expressions:
         if expression is not None:
             names_in(expression)
@@ -92,8 +93,11 @@ def _check_expressions(spec: ModelFile) -> None:
 
 def _check_columns(spec: ModelFile, covariates: pd.DataFrame) -> None:
     known = [*covariates, *spec.estimate.domains]
-    wanted = {name: "[model] formula" for name in parse_terms(split_formula(spec.model.formula)[1]).variables}
-    wanted |= {spec.model.area: "[model] area"} if spec.model.area else {}
+    wanted: dict[str, str] = {}
+    if spec.model is not None:
+        terms = parse_terms(split_formula(spec.model.formula)[1])
+        wanted = {name: "[model] formula" for name in terms.variables}
+        wanted |= {spec.model.area: "[model] area"} if spec.model.area else {}
     if spec.benchmark:
         within, weights, targets = spec.benchmark.within, spec.benchmark.weights, spec.benchmark.targets
         wanted |= {within: "[benchmark] within"} if within else {}

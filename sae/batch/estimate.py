@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.area_level.rows import read_rows
+from sae.area_level.reading import read_rows
+from sae.batch.direct_table import direct_table
 from sae.batch.hints import collected_warnings, file_error
 from sae.batch.kinds import model_class
 from sae.batch.outputs import hash_file
@@ -21,13 +22,14 @@ from sae.batch.targets import benchmarked
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeError, SaeInputError, name_some
-from sae.indicators import Indicator, IndicatorArrays, arrays, resolve
+from sae.indicators import Indicator, IndicatorArrays, arrays, break_marks, check_accept, resolve
 from sae.quality import assess
 from sae.results import AreaModel, Result
 from sae.specs import parse_terms, split_formula
 from sae.survey import Survey
 from sae.tables import DirectEstimates, EstimateTable, label_text
 from sae.tables.columns import DIRECT_COLUMNS
+from sae.tables.covariates import Covariates, frame_of
 
 __all__ = [
     "Outcome",
@@ -88,11 +90,11 @@ class Outcome:
         """The run in a few lines: how many domains, the gain, how many can be published, the files."""
         frame, model = self.table.frame, self.spec.model
         sampled = int(frame["in_sample"].fillna(False).sum())
-        method = "/".join(filter(None, (model.kind, model.transform)))
+        method = "/".join(filter(None, (model.kind, model.transform))) if model else "direct estimates"
         lines = [f"{self.spec.id}: {len(frame)} domains, {sampled} with a sample; {method}"]
         lines.append(f"design of the survey: {self.design}")
         both = frame["direct_cv"].gt(0) & frame["cv"].notna()
-        if both.any():
+        if model and both.any():
             before, after = (frame.loc[both, name].median() for name in ("direct_cv", "cv"))
             lines.append(f"median CV of {int(both.sum())} domains: direct {before:.1%}, model {after:.1%}")
         publishable = int(frame["publishable"].fillna(False).sum())
@@ -109,7 +111,7 @@ def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
     Raises
     ------
     SaeSpecError
-        If the survey lacks a column that it needs.
+        If the survey lacks a column that it needs, or the indicator runs by name only and is not accepted.
     SaeInputError
         If it is about nobody: no record is in the universe with all that defines the indicator.
     """
@@ -118,7 +120,7 @@ def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
     if universe and universe != indicator.universe:
         narrowed = f"({indicator.universe}) and ({universe})" if indicator.universe else universe
         indicator = indicator.with_universe(narrowed)
-    data = arrays(indicator, survey)
+    data = arrays(indicator, survey, check_accept(spec.estimate.accept, [indicator]))
     if not data.inside.any():
         raise SaeInputError(
             f"No record of {len(survey):,} has a known value of {indicator.name} in its universe "
@@ -128,8 +130,8 @@ def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
     return data
 
 
-def estimator(spec: ModelFile) -> AreaModel[Any]:
-    """Return the specification of the model, a map with its full path.
+def estimator(spec: ModelFile) -> AreaModel[Any] | None:
+    """Return the specification of the model, a map with its full path; None where the file has no model.
 
     Raises
     ------
@@ -138,6 +140,8 @@ def estimator(spec: ModelFile) -> AreaModel[Any]:
     SaeInputError
         If the file of a map does not exist.
     """
+    if spec.model is None:
+        return None
     model = model_class(spec.model.kind).from_dict(spec.model.options)
     effect: Any = getattr(model, "spatial", None)
     place = getattr(effect, "map", None)
@@ -150,6 +154,8 @@ def estimator(spec: ModelFile) -> AreaModel[Any]:
 
 def refuse_without_areas(spec: ModelFile) -> None:
     """Refuse a run without a file of the areas, if the formula needs covariates that only it can have."""
+    if spec.model is None:
+        return
     known = {*spec.estimate.domains, *DIRECT_COLUMNS}
     lost = [name for name in parse_terms(split_formula(spec.model.formula)[1]).variables if name not in known]
     if lost:
@@ -160,7 +166,7 @@ def refuse_without_areas(spec: ModelFile) -> None:
         )
 
 
-def named_files(spec: ModelFile, model: AreaModel[Any]) -> dict[str, dict[str, str]]:
+def named_files(spec: ModelFile, model: AreaModel[Any] | None) -> dict[str, dict[str, str]]:
     """Return name and hash of each file that the model file names and that decides a figure."""
     path = getattr(getattr(model, "spatial", None), "map", None)
     files = {"map": path} if isinstance(path, Path) else {}
@@ -176,7 +182,7 @@ def numbered(role: str, paths: Iterable[Path]) -> dict[str, Path]:
 def estimate(
     spec: ModelFile,
     survey: Survey,
-    areas: pd.DataFrame | None = None,
+    areas: pd.DataFrame | Covariates | None = None,
     *,
     run: str = "",
     step: Step = silent,
@@ -187,7 +193,7 @@ def estimate(
     ----------
     spec : ModelFile
     survey : Survey
-    areas : DataFrame, optional
+    areas : DataFrame or Covariates, optional
         Covariates, one row per area (and per group and period, if it has their columns).
     run : str
         Name of the run for the table; by default the fit's own.
@@ -197,7 +203,8 @@ def estimate(
     Returns
     -------
     Outcome
-        Without files. A model without a usable answer gives the direct estimates and its reason in `failed`.
+        Without files. Without a model: the direct estimates, flagged. A model without a usable answer gives
+        the direct estimates and its reason in `failed`.
 
     Raises
     ------
@@ -205,9 +212,9 @@ def estimate(
         If the data or the model file cannot be used.
     """
     model = estimator(spec)
-    data = evaluated(spec, survey)
-    domains = cross_domains(survey, spec.estimate.domains)
     with collected_warnings() as messages:
+        data = evaluated(spec, survey)
+        domains = cross_domains(survey, spec.estimate.domains)
         step("direct estimates")
         table = direct_estimates(
             survey,
@@ -215,22 +222,45 @@ def estimate(
             domains,
             variance=spec.estimate.variance,
             smoothing=spec.estimate.smoothing,
-            level=spec.model.level,
+            level=0.95 if spec.model is None else spec.model.level,
             seed=spec.publish.seed,
-            covariance=model.wants_covariance,
+            covariance=model is not None and model.wants_covariance,
+            accept=spec.estimate.accept,
         )
-        step("model")
-        fit, errors = model.fit_each(table, areas=areas, seed=spec.publish.seed)
-        refused = {key: file_error(error) for key, error in errors.items()}
-        if fit is not None and spec.benchmark is not None:
-            step("benchmark")
-            fit = benchmarked(fit, spec, survey, data, domains, partial=bool(refused))
-        step("flags")
-        lost = _refused_rows(refused, table, areas, spec)
-        result, failed = _table(fit, table, lost, spec)
+        fit: Result | None = None
+        failed: tuple[str, ...] = ()
+        if model is None:
+            step("flags")
+            result = direct_table(table, spec.publish.policy)
+        else:
+            step("model")
+            fit, errors = model.fit_each(table, areas=areas, seed=spec.publish.seed)
+            refused = {key: file_error(error) for key, error in errors.items()}
+            if fit is not None and spec.benchmark is not None:
+                step("benchmark")
+                fit = benchmarked(fit, spec, survey, data, domains, partial=bool(refused))
+            step("flags")
+            lost = _refused_rows(refused, table, frame_of(areas), spec)
+            result, failed = _table(fit, table, lost, spec)
+    result = _with_breaks(result, table)
     result = result.assign(model=spec.id, run=run or result["run"])
     contrasts = _contrasts(fit, result)
     return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=survey.design)
+
+
+def _with_breaks(result: EstimateTable, direct: DirectEstimates) -> EstimateTable:
+    """Give the rows from an accepted break on Eurostat's flag b, and name the break among the reasons."""
+    breaks = {
+        name: year for years in direct.provenance.get("breaks", {}).values() for name, year in years.items()
+    }
+    if not breaks:
+        return result
+    marks = pd.Series(break_marks(result["time"], breaks), index=result.frame.index, dtype="string")
+    later, reason = marks != "", result["reason"].fillna("")
+    named = reason.where(reason == "", reason + "; ") + "break " + marks
+    return result.assign(
+        flag=result["flag"].where(~later, result["flag"] + "b"), reason=reason.where(~later, named)
+    )
 
 
 def _contrasts(fit: Result | None, result: EstimateTable) -> EstimateTable | None:
@@ -262,7 +292,7 @@ def _refused_rows(
         domain="domain",
         vardir="vardir",
         n_eff="n_eff",
-        per=spec.model.per if any(refused) else (),
+        per=spec.model.per if spec.model is not None and any(refused) else (),
     )
     fits = list(rows.fits.itertuples(index=False, name=None))
     return [

@@ -23,7 +23,9 @@ _OF_MODELS = (
         "per",
         "population",
         "prior",
+        "reference",
         "scale",
+        "source",
         "spatial",
         "structure",
         "temporal",
@@ -33,8 +35,9 @@ _OF_MODELS = (
 )
 _TABLES = {
     "[survey.columns]": ("weights", "strata", "psu", "household", "person", "time", "fpc", "replicates"),
-    "[survey]": ("layout", "lonely_psu", "nest"),
-    "[estimate]": ("by", "smoothing", "variance", "universe"),
+    "[survey]": ("layout", "lonely_psu", "nest", "population"),
+    "[survey.pool]": ("panel", "partial", "yearly_weights"),
+    "[estimate]": ("by", "smoothing", "variance", "universe", "accept"),
     "[model]": _OF_MODELS,
     "[benchmark]": ("within", "targets"),
     "[publish]": ("policy", "seed"),

@@ -220,7 +220,9 @@ def _with_model(
 ) -> tuple[Report, tuple[str, ...]]:
     step("model")
     assert read.estimates is not None
-    fit = estimator(model).fit(read.estimates, areas=read.areas, seed=model.publish.seed)
+    specification = estimator(model)
+    assert specification is not None  # a planning file holds a model only with its [model]
+    fit = specification.fit(read.estimates, areas=read.areas, seed=model.publish.seed)
     fit = fit.flag(model.publish.policy)
     strata = _keep_today(spec, _with_domains(read.strata, fit, model.estimate.by, file))
     step("plan")

@@ -22,7 +22,7 @@ from sae.indicators import Indicator
 from sae.indicators.registry import REGISTRY
 from sae.survey import Survey
 from sae.tables import DirectEstimates, joined_labels, labels, read_table, require
-from sae.tables.text_files import CODE, looks_missing
+from sae.tables.text_cells import CODE, looks_missing
 
 __all__ = ["PlanInputs", "read_inputs"]
 
@@ -88,6 +88,7 @@ def read_inputs(spec: PlanningFile, paths: Mapping[str, Path], step: Step) -> Pl
         variance=model.estimate.variance,
         smoothing=model.estimate.smoothing,
         seed=model.publish.seed,
+        accept=model.estimate.accept,
     )
     return PlanInputs(strata, areas, estimates, origin, records.design)
 

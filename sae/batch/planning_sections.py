@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from sae.batch.paths import placed_policy
 from sae.batch.spec import (
-    AreasSection,
     EstimateSection,
+    FileSection,
     IndicatorSection,
     ModelSection,
     Names,
@@ -121,13 +121,13 @@ class PlanSection(Section):
     minimum: int = Field(default=2, ge=0)
 
 
-class FrameSection(AreasSection):
+class FrameSection(FileSection):
     """``[frame]``: how the file of the strata is read; `columns` gives names to columns that bear others."""
 
     columns: dict[str, str] = Field(default_factory=dict)
 
 
-class PlanAreasSection(AreasSection):
+class PlanAreasSection(FileSection):
     """``[areas]``: how the file of the areas is read, and which of its rows (and of --direct) are meant."""
 
     only: Annotated[dict[str, list[str]], BeforeValidator(_as_lists)] = Field(default_factory=dict)

@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from sae.auxiliary import AreaFile, code_numbers, open_areas
+from sae.auxiliary import (
+    AreaFile,
+    area_codes,
+    areas_from_eurostat,
+    code_numbers,
+    nuts_vintage,
+    open_areas,
+    read_eurostat,
+)
+from sae.auxiliary.eurostat_areas import area_dimension
 from sae.batch.estimate import (
     Outcome,
     Step,
@@ -19,13 +28,14 @@ from sae.batch.estimate import (
     silent,
 )
 from sae.batch.hints import collected_warnings, reading, speaks_of_files
-from sae.batch.outputs import run_id, versions, write_manifest
-from sae.batch.spec import ModelFile
+from sae.batch.outputs import hash_file, run_id, versions, write_manifest
+from sae.batch.spec import EurostatSection, ModelFile, PoolSection
 from sae.batch.staging import staged
-from sae.errors import SaeSpecError
+from sae.design_based.domains import place_of
+from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.plots import compare, save
-from sae.survey import Survey, read_survey
-from sae.tables import require, write_table
+from sae.survey import Overlap, Survey, pool_periods, read_survey
+from sae.tables import Covariates, require, write_table
 
 __all__ = ["covariates_of", "produce", "read_areas", "read_records", "run"]
 
@@ -42,9 +52,9 @@ def run(
     """Run a model file from survey records to a folder of results.
 
     Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the estimate table), ``{id}.direct.csv``, ``{id}.png`` (a
-    chart of direct against model), ``{id}.contrasts.csv`` (the gaps, of a multivariate model) and
-    ``manifest.json`` (inputs, versions, seed, model file, warnings): all of them or none. The same inputs
-    give the same bytes.
+    chart of direct against model, where there is one), ``{id}.contrasts.csv`` (the gaps, of a multivariate
+    model) and ``manifest.json`` (inputs, versions, seed, model file, warnings): all of them or none. The same
+    inputs give the same bytes.
 
     Parameters
     ----------
@@ -78,24 +88,97 @@ def read_records(spec: ModelFile, path: Path) -> Survey:
             layout=section.as_layout,
             lonely_psu=section.lonely_psu,
             nest=section.nest,
+            population=section.population,
             encoding=section.encoding,
             separator=section.separator,
             decimal=section.decimal,
         )
+        if section.pool is not None:
+            records = _pooled(records, section.pool)
     require(records.frame, spec.estimate.domains, "The survey has", "to group by", error=SaeSpecError)
+    with reading("[survey.about]"):
+        _check_places(records, spec)
     return records
+
+
+def _check_places(records: Survey, spec: ModelFile) -> None:
+    """Refuse regions that are no codes of the NUTS vintage that the survey is said to have."""
+    kind, _, wanted = records.release.geo.partition(" ")
+    place = place_of(records, spec.estimate.domains)
+    if kind != "NUTS" or place is None:
+        return
+    codes = records.frame[place].dropna().unique()
+    vintage = nuts_vintage(codes, accept=spec.estimate.accept)
+    odd = vintage.unlike(wanted)
+    if odd:
+        raise SaeInputError(
+            f"{place} holds {name_some(odd)}, which NUTS {wanted} does not have; the codes are of {vintage}.",
+            hint=f'Write geo = "{vintage}" in [survey.about], or bring the codes to NUTS {wanted}.',
+            areas=odd,
+            column=place,
+        )
+
+
+def _pooled(survey: Survey, pool: PoolSection) -> Survey:
+    stated = Overlap(pool.shares, pool.correlations) if pool.panel == "overlap" else None
+    if stated is None and (pool.shares or pool.correlations):
+        raise SaeSpecError(
+            f'Shares and correlations belong to panel = "overlap", but the panel is {pool.panel!r}.',
+            hint="Leave them out, or state the overlap.",
+        )
+    return pool_periods(
+        survey, stated or pool.panel, partial=pool.partial, yearly_weights=pool.yearly_weights
+    )
 
 
 def read_areas(spec: ModelFile, path: Path) -> AreaFile:
     """Read the file of the areas as the model file describes it."""
     with reading("[areas]"):
+        if spec.areas.eurostat is not None:
+            return _read_eurostat(spec.areas.eurostat, spec.estimate.time, path)
         return open_areas(path, **spec.areas.reading)
+
+
+def _read_eurostat(section: EurostatSection, time: str | None, path: Path) -> AreaFile:
+    """Return figures of a table of Eurostat as a file of areas, by the names that the survey has."""
+    table = read_eurostat(path, dataflow=section.dataflow)
+    place = area_dimension(table)
+    codes = area_codes(table.frame[place])
+    kept = codes["code"].str.startswith(tuple(section.within or [""]))
+    if section.level is not None:
+        kept &= codes["level"].eq(section.level).fillna(False) & ~codes["off_map"]
+    if not kept.any():
+        raise SaeInputError(
+            f"None of the {len(codes)} areas of {path.name} is of the level and place that [areas.eurostat] "
+            f"names: {name_some(codes['code'])}.",
+            hint="level is that of NUTS, from 0 to 3; within holds the beginnings of codes.",
+        )
+    single = section.time[0] if len(section.time) == 1 else None
+    covariates = areas_from_eurostat(
+        table,
+        section.figures,
+        time=single or section.time or None,
+        back=section.back,
+        areas=codes["code"][kept],
+    )
+    if single is None and time is None:
+        raise SaeSpecError(
+            f"{path.name} gives figures of several periods, but [estimate] has no time.",
+            hint='Name one: [areas.eurostat] time = "2021".',
+        )
+    names = {place: section.area, **({"time": time} if time is not None and single is None else {})}
+    frame = covariates.frame.rename(columns=names)
+    numbers = {name: frame[name] for name in section.figures}
+    cells = frame[[*names.values(), *numbers]]
+    digest = hash_file(path)
+    return AreaFile(path.name, cells, tuple(names.values()), digest, numbers, covariates.origins)
 
 
 def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey) -> pd.DataFrame:
     """Return the areas; the grouping columns among them become labels of the same kind as in the survey."""
     by = [name for name in spec.estimate.domains if name in file.cells]
     areas = file.table(file.keys(by))
+    require(areas, list(spec.areas.origins), f"{file.name} has", "(of [areas.origins])", error=SaeSpecError)
     for name in by:
         if pd.api.types.is_numeric_dtype(survey.frame[name].dtype):
             areas[name] = code_numbers(areas[name], f"{name} holds numbers in the survey, but in {file.name}")
@@ -122,7 +205,10 @@ def produce(spec: ModelFile, survey: Path, areas: Path | None, stage: Path, step
         "versions": versions(),
         "seed": spec.publish.seed,
     }
-    outcome = estimate(spec, records, covariates, run=run_id(origin), step=step)
+    known = None
+    if file is not None and covariates is not None:
+        known = Covariates(covariates, {**file.origins, **spec.areas.origin_of})
+    outcome = estimate(spec, records, known, run=run_id(origin), step=step)
     outcome = replace(outcome, warnings=(*doubts, *outcome.warnings))
     step("writing the tables")
     for ending in (".csv", ".parquet", ".xlsx"):
@@ -130,7 +216,7 @@ def produce(spec: ModelFile, survey: Path, areas: Path | None, stage: Path, step
     write_table(outcome.direct.frame, stage / f"{spec.id}.direct.csv")
     if outcome.contrasts is not None:
         outcome.contrasts.write(stage / f"{spec.id}.contrasts.csv")
-    if outcome.table["estimate"].notna().any() and outcome.table["direct"].notna().any():
+    if spec.model and outcome.table["estimate"].notna().any() and outcome.table["direct"].notna().any():
         save(compare(outcome.table, title=spec.title), stage / f"{spec.id}.png")
     write_manifest(stage, spec.id, {**origin, **_record(outcome)})
     return outcome
@@ -138,6 +224,7 @@ def produce(spec: ModelFile, survey: Path, areas: Path | None, stage: Path, step
 
 def _record(outcome: Outcome) -> dict[str, Any]:
     frame = outcome.table.frame
+    covariates = {} if outcome.fit is None else outcome.fit.provenance.get("covariates", {})
     return {
         "title": outcome.spec.title,
         "run": frame["run"].iloc[0],
@@ -147,5 +234,15 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "failed": list(outcome.failed),
         "warnings": list(outcome.warnings),
         "design": outcome.design,
-        "log": [f"design: {outcome.design}", *outcome.direct.log],
+        **({"covariates": covariates} if covariates else {}),
+        "log": [f"design: {outcome.design}", *outcome.direct.log, *_origin_lines(outcome)],
     }
+
+
+def _origin_lines(outcome: Outcome) -> list[str]:
+    """Return where the covariates of the formula come from, as the summary of the fit says it."""
+    if outcome.fit is None:
+        return []
+    names = outcome.fit.provenance.get("covariates", {})
+    texts = [message.text for message in outcome.fit.messages]
+    return [f"covariate {text}" for text in texts if text.partition(": ")[0] in names]

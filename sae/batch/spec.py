@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
@@ -18,7 +18,11 @@ from sae.batch.values import LONGEST, check_values, shown
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import LonelyPolicy, Smoothing
 
+if TYPE_CHECKING:
+    from sae.tables import Origin
+
 __all__ = [
+    "FileSection",
     "ModelFile",
     "Section",
     "complaints",
@@ -39,6 +43,7 @@ _WANTED = {
     "float_type": "it takes a number",
     "bool_type": "it takes true or false, without quotes",
     "list_type": "it takes a list",
+    "tuple_type": "it takes a list",
     "dict_type": "it takes a table",
     "model_type": "it takes a table",
 }
@@ -57,6 +62,11 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _as_tuple(value: Any) -> Any:
+    listed = _as_list(value)
+    return tuple(listed) if isinstance(listed, list) else listed
+
+
 def _kind_of(value: Any) -> str:
     return "~table" if isinstance(value, dict | BaseModel) else "~value"
 
@@ -65,19 +75,36 @@ Names = Annotated[list[str], BeforeValidator(_as_list)]
 Words = Annotated[list[str | int | float], BeforeValidator(_as_list)]
 
 
+class PoolSection(Section):
+    """``[survey.pool]``: quarters or months pooled to the column ``year``, as `sae.survey.pool_periods` does.
+
+    Of an "overlap", `shares` and `correlations` say one number per lag inside the year.
+    """
+
+    panel: Literal["linked", "independent", "overlap"]
+    shares: list[int | float] = Field(default_factory=list)
+    correlations: list[int | float] = Field(default_factory=list)
+    partial: bool = False
+    yearly_weights: bool = False
+
+
 class SurveySection(Section):
     """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins.
 
-    `missing` lists words that mean a missing value, besides the empty cell.
+    `missing` lists words that mean a missing value, besides the empty cell; `population` is what the weights
+    sum to in every period.
     """
 
     layout: str | None = None
+    about: dict[str, Any] = Field(default_factory=dict)
     columns: dict[str, Any] = Field(default_factory=dict)
     codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
     missing: Words = Field(default_factory=list)
     lonely_psu: LonelyPolicy = "fail"
     nest: bool = False
+    population: int | float | dict[str, float] | None = None
+    pool: PoolSection | None = None
     encoding: str = "utf-8"
     separator: str | None = None
     decimal: Literal[".", ","] = "."
@@ -85,7 +112,7 @@ class SurveySection(Section):
     @property
     def as_layout(self) -> dict[str, Any] | None:
         """The mapping that `sae.read_survey` takes as its layout; None where the file says nothing."""
-        names = ("layout", "columns", "codes", "derive", "missing")
+        names = ("layout", "about", "columns", "codes", "derive", "missing")
         return {name: getattr(self, name) for name in names if getattr(self, name)} or None
 
 
@@ -102,22 +129,28 @@ class IndicatorSection(Section):
     unit: str = ""
     source: str = ""
     threshold_share: float = 0.6
+    union: str | None = None
+    state: str = "verified"
+    breaks: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    years: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = ()
 
 
 class EstimateSection(Section):
     """``[estimate]``: what is estimated, for whom, and how its variance is smoothed.
 
-    `universe` narrows the indicator's own: both must hold.
+    `universe` narrows the indicator's own: both must hold. `accept` names what runs by name only: a
+    remembered definition or code, a level that the file never holds, a break.
     """
 
     indicator: Annotated[
         Annotated[str, Tag("~value")] | Annotated[IndicatorSection, Tag("~table")], Discriminator(_kind_of)
     ]
-    by: Names = Field(min_length=1)
+    by: Names = Field(default_factory=list)
     time: str | None = None
     universe: str | None = None
     variance: Literal["linearised", "replicate", "bootstrap"] | None = None
     smoothing: Smoothing | None = None
+    accept: Names = Field(default_factory=list)
 
     @property
     def indicator_id(self) -> str:
@@ -153,8 +186,19 @@ class ModelSection(Section):
         return self.model_dump(exclude_unset=True)
 
 
-class AreasSection(Section):
-    """``[areas]``: how the file of the areas is read.
+class OriginSection(Section):
+    """``[areas.origins.NAME]``: where a covariate comes from, and of which year it is."""
+
+    source: str
+    definition: str
+    vintage: Annotated[
+        Annotated[str, Tag("~value")] | Annotated[dict[str, str], Tag("~table")], Discriminator(_kind_of)
+    ]
+    rounding_error: float = 0.0
+
+
+class FileSection(Section):
+    """How a file of areas is read.
 
     `missing` lists words that mean a missing value, besides the empty cell.
     """
@@ -168,6 +212,38 @@ class AreasSection(Section):
     def reading(self) -> dict[str, Any]:
         """What `sae.auxiliary.open_areas` takes of it."""
         return {name: getattr(self, name) for name in ("encoding", "separator", "decimal", "missing")}
+
+
+class EurostatSection(Section):
+    """``[areas.eurostat]``: the file of the areas is a table of Eurostat, and these of its figures are meant.
+
+    `figures` name the level of each dimension by covariate, `time` and `back` the period, as
+    `sae.auxiliary.areas_from_eurostat` takes them; `area` is the column of the areas in the survey. `level`
+    keeps NUTS regions of that level, `within` areas whose codes begin so: ["AT"]. `dataflow` names the data
+    set of a TSV, which does not: "ESTAT:URB_CLMA(1.0)".
+    """
+
+    figures: dict[str, dict[str, str]]
+    time: Names = Field(default_factory=list)
+    back: int = 0
+    area: str = "region"
+    level: int | None = Field(default=None, ge=0, le=3)
+    within: Names = Field(default_factory=list)
+    dataflow: str = ""
+
+
+class AreasSection(FileSection):
+    """``[areas]``: how the file of the areas is read, and where its covariates come from."""
+
+    origins: dict[str, OriginSection] = Field(default_factory=dict)
+    eurostat: EurostatSection | None = None
+
+    @property
+    def origin_of(self) -> dict[str, Origin]:
+        """The origin of each covariate that has one."""
+        from sae.tables import Origin
+
+        return {name: Origin(**section.model_dump()) for name, section in self.origins.items()}
 
 
 class BenchmarkSection(Section):
@@ -215,7 +291,7 @@ class _Contents(Section):
     survey: SurveySection = Field(default_factory=SurveySection)
     areas: AreasSection = Field(default_factory=AreasSection)
     estimate: EstimateSection
-    model: ModelSection
+    model: ModelSection | None = None
     benchmark: BenchmarkSection | None = None
     publish: PublishSection = Field(default_factory=PublishSection)
 
@@ -224,6 +300,8 @@ _TABLES: dict[tuple[str, ...], type[Section]] = {
     (): _Contents,
     ("survey",): SurveySection,
     ("areas",): AreasSection,
+    ("areas", "eurostat"): EurostatSection,
+    ("areas", "origins"): OriginSection,  # of each of its tables
     ("estimate",): EstimateSection,
     ("estimate", "indicator"): IndicatorSection,
     ("model",): ModelSection,
@@ -245,7 +323,7 @@ class ModelFile:
     text : str
         The TOML as it was written.
     survey, areas, estimate, model, benchmark, publish
-        The tables of the file; a policy with its full path.
+        The tables of the file; a policy with its full path. Without a model the result is direct.
     folder : Path
         From which the paths of the file are taken: its own.
     """
@@ -256,7 +334,7 @@ class ModelFile:
     survey: SurveySection
     areas: AreasSection
     estimate: EstimateSection
-    model: ModelSection
+    model: ModelSection | None
     benchmark: BenchmarkSection | None
     publish: PublishSection
     folder: Path = Path()
@@ -350,7 +428,7 @@ def title_from(tables: dict[str, Any], text: str, identifier: str) -> str:
     return str(tables.get("title") or _first_comment(text) or identifier)
 
 
-def toml_tables(text: str, file: str, needs: str = "[estimate] and [model]") -> dict[str, Any]:
+def toml_tables(text: str, file: str, needs: str = "[estimate]") -> dict[str, Any]:
     """Return the tables of a TOML file that is not empty and holds texts, numbers, lists and tables only.
 
     Raises
@@ -395,6 +473,24 @@ def _first_comment(text: str) -> str:
 
 def _check_together(contents: _Contents, file: str) -> None:
     estimate, model, benchmark = contents.estimate, contents.model, contents.benchmark
+    try:
+        _ = contents.areas.origin_of
+    except SaeInputError as error:
+        raise SaeSpecError(f"{file}: [areas.origins] {error.what}", hint=error.hint) from None
+    ignored = sorted(contents.areas.model_fields_set - {"eurostat", "origins"})
+    if contents.areas.eurostat is not None and ignored:
+        raise SaeSpecError(
+            f"{file}: [areas] {name_some(ignored)} has no meaning for a table of Eurostat.",
+            hint="Its formats are told by their content.",
+        )
+    if estimate.variance == "bootstrap" and contents.publish.seed is None:
+        raise _without_seed(file, '[estimate] variance = "bootstrap"')
+    if model is None:
+        if benchmark is not None:
+            raise SaeSpecError(f"{file}: [benchmark] adjusts a model, but the file has no [model].")
+        return
+    if not estimate.domains:
+        raise SaeSpecError(f"{file}: [estimate] lacks by.", hint="A model has areas: name their column.")
     left = model.formula.partition("~")[0].strip()
     if left != estimate.indicator_id:
         raise SaeSpecError(
@@ -414,15 +510,18 @@ def _check_together(contents: _Contents, file: str) -> None:
             hint="Name the column whose values the targets are for, or give one number.",
         )
     random = {
-        '[estimate] variance = "bootstrap"': estimate.variance == "bootstrap",
         f'[model] mse = "{model.mse}"': model.mse.startswith(("bootstrap", "nonparametric")),
         f'[model] transform = "{model.transform}"': model.mse == "auto" and model.transform is not None,
     }
     for option in (name for name, draws in random.items() if draws and contents.publish.seed is None):
-        raise SaeSpecError(
-            f"{file}: {option} needs a bootstrap, which draws random numbers, but [publish] gives no seed.",
-            hint="Write a seed under [publish], such as seed = 20260101.",
-        )
+        raise _without_seed(file, option)
+
+
+def _without_seed(file: str, option: str) -> SaeSpecError:
+    return SaeSpecError(
+        f"{file}: {option} needs a bootstrap, which draws random numbers, but [publish] gives no seed.",
+        hint="Write a seed under [publish], such as seed = 20260101.",
+    )
 
 
 def complaints(error: ValidationError, tables: Mapping[tuple[str, ...], type[Section]]) -> Iterator[str]:
@@ -454,7 +553,7 @@ def unknown_key(
     known: Sequence[str] = (),
 ) -> str:
     """Return the complaint on a key that its table does not know, with the nearest one that it does."""
-    known = list(known) or list(tables[table].model_fields)
+    known = list(known) or list((tables.get(table) or tables[table[:-1]]).model_fields)
     where = f"[{'.'.join(table)}]" if table else "the file"
     key = key if key.isidentifier() and len(key) <= LONGEST else shown(key)
     near = get_close_matches(key, known, n=1)

@@ -61,7 +61,7 @@ def benchmarked(
     within = list(filter(None, [section.within]))
     if section.targets is None and spec.estimate.time:
         within = list(dict.fromkeys([*within, spec.estimate.time]))
-    targets = _targets(fit, section, within, survey, data)
+    targets = _targets(fit, section, within, survey, data, spec.estimate.accept)
     if partial and isinstance(targets, Mapping):
         columns = pd.DataFrame({name: fit.column(name).astype("object") for name in within})
         fitted = set(_labels(columns, within))
@@ -81,11 +81,16 @@ def benchmarked(
 
 
 def _targets(
-    fit: Result, section: BenchmarkSection, within: Sequence[str], survey: Survey, data: IndicatorArrays
+    fit: Result,
+    section: BenchmarkSection,
+    within: Sequence[str],
+    survey: Survey,
+    data: IndicatorArrays,
+    accept: Sequence[str],
 ) -> float | Mapping[Any, float]:
     given = section.targets
     if given is None:
-        table = direct_estimates(survey, [data], cross_domains(survey, within)).frame
+        table = direct_estimates(survey, [data], cross_domains(survey, within), accept=accept).frame
         if not within:
             return float(table["estimate"][0])
         known = table["estimate"].notna()  # a group without an estimate of its own has no target

@@ -1,5 +1,18 @@
-"""A synthetic country with a known truth: population, samples, registers, map."""
+"""A synthetic country with a known truth: population, years, samples, panels, files, registers, map."""
 
-from sae.datasets.synthetic_country import Country, country, lfs_like, lfs_like_areas
+from sae.datasets.drawing import countries, country, lfs_like, lfs_like_areas
+from sae.datasets.files import write_lfs, write_silc
+from sae.datasets.panels import lfs_panel, silc_panel
+from sae.datasets.synthetic_country import Country
 
-__all__ = ["Country", "country", "lfs_like", "lfs_like_areas"]
+__all__ = [
+    "Country",
+    "countries",
+    "country",
+    "lfs_like",
+    "lfs_like_areas",
+    "lfs_panel",
+    "silc_panel",
+    "write_lfs",
+    "write_silc",
+]

@@ -1,14 +1,15 @@
-"""The surveys' design: PSUs with probability proportional to size within regions, then households."""
+"""The surveys' designs: PSUs with probability proportional to size within regions, then households."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from sae.errors import SaeInputError
 
-__all__ = ["Design", "systematic_pps", "two_stage"]
+__all__ = ["Design", "rotating", "systematic_pps", "two_stage"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,18 @@ class Design:
         PSUs drawn in a region per square root of its households; two at least, half of its PSUs at most.
     households : int
         Households drawn in each PSU; all of them where there are fewer.
+    waves : int
+        In a panel, how many periods a dwelling stays; of the households of a PSU one in so many is new.
     """
 
     psus_per_root: float
     households: int
+    waves: int = 1
+
+    def psus(self, households: np.ndarray, psus: np.ndarray) -> np.ndarray:
+        """Return how many PSUs are drawn in regions of so many households and PSUs."""
+        wanted = np.maximum(np.rint(self.psus_per_root * np.sqrt(households)), 2)
+        return np.minimum(wanted, np.maximum(psus // 2, 1)).astype(np.int64)
 
 
 def two_stage(
@@ -50,8 +59,7 @@ def two_stage(
     weight : ndarray of float, shape (n_drawn,)
         Inverse inclusion probabilities.
     """
-    wanted = round(design.psus_per_root * float(np.sqrt(households.sum())))
-    psus, probability = systematic_pps(rng, size, min(max(wanted, 2), max(len(size) // 2, 1)))
+    psus, probability = systematic_pps(rng, size, _number_of_psus(design, households))
     first = np.cumsum(households) - households
     taken = np.minimum(households[psus], design.households)
     drawn = [
@@ -59,6 +67,50 @@ def two_stage(
         for psu, take in zip(psus, taken, strict=True)
     ]
     return np.concatenate(drawn), np.repeat(households[psus] / (taken * probability), taken)
+
+
+def rotating(
+    rng: np.random.Generator, design: Design, size: np.ndarray, households: np.ndarray, periods: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Draw a rotating panel of one region: the same PSUs in every period, dwellings that come and go.
+
+    The dwellings of a PSU stand in random order, and a window moves over them by 1/waves of its length each
+    period, so that every period is a simple random sample and a dwelling stays for so many periods. At the
+    end of the order the window goes on at its start.
+
+    Parameters
+    ----------
+    rng, design, size, households
+        As for `two_stage`.
+    periods : int
+        How many periods are drawn; the first has all waves.
+
+    Yields
+    ------
+    drawn : ndarray of int, shape (n_drawn,)
+        Running numbers of the dwellings within the region.
+    weight : ndarray of float, shape (n_drawn,)
+        Inverse inclusion probabilities of the period.
+    wave : ndarray of int, shape (n_drawn,)
+        1 for dwellings that are new in the period.
+    """
+    psus, probability = systematic_pps(rng, size, _number_of_psus(design, households))
+    first = np.cumsum(households) - households
+    orders = [rng.permutation(households[psu]) for psu in psus]
+    taken = np.minimum(households[psus], design.households)
+    weight = np.repeat(households[psus] / (taken * probability), taken)
+    turn = design.households // design.waves
+    wave = np.concatenate([(take - 1 - np.arange(take)) // turn + 1 for take in taken])
+    for period in range(periods):
+        drawn = [
+            first[psu] + order[(period * turn + np.arange(take)) % len(order)]
+            for psu, order, take in zip(psus, orders, taken, strict=True)
+        ]
+        yield np.concatenate(drawn), weight, wave
+
+
+def _number_of_psus(design: Design, households: np.ndarray) -> int:
+    return int(design.psus(households.sum(), np.asarray(len(households))))
 
 
 def systematic_pps(rng: np.random.Generator, size: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

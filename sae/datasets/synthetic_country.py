@@ -1,28 +1,30 @@
-"""The synthetic country: its persons, its truth, its covariates, its map, and the samples drawn from it."""
+"""A year of the synthetic country: its persons, its truth, its covariates, its map, and its samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from sae.datasets.geography import NATION, Geography, field, geography
-from sae.datasets.persons import LEVELS, effects_of, persons_of
+from sae.datasets.further import draw_further
+from sae.datasets.geography import geography
+from sae.datasets.indicator_truth import indicator_truth
+from sae.datasets.persons import region_effects
+from sae.datasets.population import further, residents
 from sae.datasets.samples import Design, two_stage
-from sae.datasets.truth import census_and_registers, truth
+from sae.datasets.surveys import as_survey, members, sized, strata
+from sae.datasets.truth import by_region, poverty_line, registers, truth
 from sae.errors import SaeInputError, name_some
 from sae.numerics.random.streams import generator, seed_of
 from sae.survey import Survey
 
-__all__ = ["Country", "country", "lfs_like", "lfs_like_areas"]
+__all__ = ["Country"]
 
 _LFS = Design(psus_per_root=0.18, households=7)
 _SILC = Design(psus_per_root=0.14, households=6)
-_MOST_REGIONS = 999  # three digits in the region code
-_REMOTE = 29  # every 29th region, which the surveys do not visit, like the islands
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,11 @@ class Country:
     ----------
     seed : int
         What the country was drawn with.
-    population : DataFrame
-        One row per person: ``nation, nuts1, region, psu, household, person, age, sex, birth, citizenship,
-        education, labour_status, income``. Education and labour status are missing below age 15; income
-        is the equivalised disposable household income of a year.
+    year : int
+        The year that it shows.
+    persons : DataFrame
+        The core of `population`: ``nation, nuts1, region, psu, household, person, age, sex, birth,
+        citizenship, education, labour_status, income, birth_group, citizenship_group``.
     truth : DataFrame
         One row per region × birth (native, foreign, total): ``n_persons``, ``n_20_64`` and the true
         ``employment_rate`` (20–64), ``unemployment_rate`` (15–74), ``activity_rate`` (20–64), ``arpr``.
@@ -48,61 +51,136 @@ class Country:
     frame : DataFrame
         Sampling frame, one row per PSU: ``region, psu, households``, the outdated ``size`` that the
         selection uses, and ``covered``: False where no survey goes, on islands and in every 29th region.
+    further : DataFrame, optional
+        The columns of `population` beyond the core; None: those of the first year, drawn when asked for.
+    quarters : tuple of DataFrame
+        The labour force columns of the second, third and fourth quarter, where the year has quarters
+        (`countries`); the others are those of the first.
 
     Notes
     -----
     A larger country contains a smaller one of the same seed: a region keeps its code and its persons.
-    Only what refers to the nation, the poverty line, moves.
+    Only what refers to the nation, the poverty line and persistent poverty, moves.
     """
 
     seed: int
-    population: pd.DataFrame
+    year: int
+    persons: pd.DataFrame
     truth: pd.DataFrame
     areas: pd.DataFrame
     neighbours: pd.DataFrame
     frame: pd.DataFrame
+    further: pd.DataFrame | None = None
+    quarters: tuple[pd.DataFrame, ...] = ()
+
+    @cached_property
+    def population(self) -> pd.DataFrame:
+        """One row per person, with the harmonised variables of `sae.survey.variables`.
+
+        Education and labour status are missing below age 15, what concerns a job without one; income is
+        the equivalised disposable household income of a year. ``naturalised`` (a foreigner becomes a
+        citizen within the year) and ``residence_permit`` are what registers know. Beyond `persons` the
+        columns are drawn when first asked for.
+        """
+        beyond = self._draw_further() if self.further is None else self.further
+        return pd.concat([self.persons, beyond], axis=1)
+
+    @cached_property
+    def registers(self) -> pd.DataFrame:
+        """What registers count: ``area, year, citizenship_group, indicator, value, source, definition``.
+
+        One row per region, citizenship (eu, non_eu) and indicator: ``foreign_residents`` (1 January),
+        ``naturalisations`` (of the year), ``long_term_residents`` and ``valid_permits`` (31 December, of
+        those who are no EU citizens).
+        """
+        return registers(self.population, self.year)
+
+    def in_quarter(self, number: int) -> Country:
+        """Return the country in a quarter of its year; one without `quarters` is the same all year.
+
+        Parameters
+        ----------
+        number : {1, 2, 3, 4}
+
+        Examples
+        --------
+        >>> (land,) = sae.datasets.countries(seed=1, first=2025, last=2025, regions=3)
+        >>> rates = [land.in_quarter(q).truth_of([]).loc[0, "employment_rate"] for q in (1, 2, 3, 4)]
+        >>> len(set(rates)), float(max(rates) - min(rates)) < 0.02
+        (4, True)
+        """
+        if number not in (1, 2, 3, 4):
+            raise SaeInputError(f"A year has the quarters 1 to 4, not {number!r}.")
+        return self if number == 1 or not self.quarters else self._moved[number - 2]
+
+    @cached_property
+    def _moved(self) -> list[Country]:
+        """The country in the second, third and fourth quarter."""
+        lands = []
+        for moved in self.quarters:
+            persons = self.persons.assign(labour_status=moved["labour_status"])
+            rest = {str(name): moved[name] for name in moved if name != "labour_status"}
+            further = self.population.drop(columns=list(self.persons)).assign(**rest)
+            lands.append(
+                replace(self, persons=persons, truth=by_region(persons), further=further, quarters=())
+            )
+        return lands
+
+    def _draw_further(self) -> pd.DataFrame:
+        line = poverty_line(self.persons["income"].to_numpy())
+        effects, parts = region_effects(self.seed, geography(len(self.areas))), list(residents(self.persons))
+        for code, part in zip(self.areas["region"], parts, strict=True):
+            draw_further(generator(self.seed, "further", code), part, line)
+        return further(effects, parts, line, self.persons.index)
 
     def __repr__(self) -> str:
-        foreign = (self.population["birth"] == "foreign").mean()
+        foreign = (self.persons["birth"] == "foreign").mean()
         covered = self.frame.loc[self.frame["covered"], "region"].nunique()
         return (
-            f"Country(seed={self.seed}): {len(self.population)} persons, {foreign:.1%} foreign-born, "
+            f"Country(seed={self.seed}): {len(self.persons)} persons, {foreign:.1%} foreign-born, "
             f"in {len(self.frame)} PSUs of {len(self.areas)} regions, {covered} of them surveyed"
         )
 
-    def truth_of(self, by: Sequence[str]) -> pd.DataFrame:
+    def truth_of(self, by: Sequence[str], *indicators: str) -> pd.DataFrame:
         """Return the true figures of the domains that any columns of the population make.
 
         Parameters
         ----------
         by : sequence of str
             Columns of `population`, such as ``["nuts1", "citizenship"]``; empty for the nation.
+        *indicators : str
+            Ids of the registry, beyond the four of `truth`. ``dissimilarity`` and ``isolation`` are those of
+            the foreign-born over the PSUs of the domain.
 
         Returns
         -------
         DataFrame
-            The `by` columns as text, the counts and the rates of `truth`; a rate over nobody is missing.
+            The `by` columns as text, the counts and the rates of `truth`, and the indicators; a rate over
+            nobody is missing.
 
         Raises
         ------
         SaeInputError
-            If the population has no such column.
+            If the population has no such column, or the truth of an indicator is not known.
 
         Examples
         --------
-        >>> sae.datasets.country(seed=1, regions=3).truth_of(["birth"])["birth"].tolist()
-        ['native', 'foreign']
+        >>> land = sae.datasets.country(seed=1, regions=3)
+        >>> land.truth_of(["birth"], "arope")[["birth", "n_persons", "arope"]].round(3).values.tolist()
+        [['native', 5389, 0.235], ['foreign', 332, 0.301]]
         """
-        unknown = [name for name in by if name not in self.population]
+        people = self.population
+        unknown = [name for name in by if name not in people]
         if unknown:
             raise SaeInputError(
                 f"The population has no column {name_some(unknown)}.",
-                hint=f"Choose from {', '.join(map(str, self.population))}.",
+                hint=f"Choose from {', '.join(map(str, people))}.",
                 column=unknown[0],
             )
-        return truth(self.population, by)
+        figures = {name: indicator_truth(people, by, name).to_numpy() for name in indicators}
+        return truth(people, by).assign(**figures)
 
-    def lfs(self, seed: int) -> Survey:
+    def lfs(self, seed: int, persons: int | None = None) -> Survey:
         """Draw a labour force survey; about 5,100 households of 730 PSUs where the country has 120 regions.
 
         Two stages, stratified by region. First, 0.18 √households PSUs of each covered region (two at
@@ -114,154 +192,39 @@ class Country:
         ----------
         seed : int
             Of the sample; another seed gives an independent sample of the same country.
-        """
-        persons, weights = self._draw("lfs", seed, _LFS)
-        return self._survey(persons.drop(columns="income"), weights, quarter="2025Q1")
+        persons : int, optional
+            About how many persons to draw, in more PSUs and more households of each: up to some two fifths of
+            the country.
 
-    def silc(self, seed: int) -> Survey:
+        Raises
+        ------
+        SaeInputError
+            If the country cannot give so many.
+        """
+        return self._survey("lfs", seed, _LFS, persons, quarter=f"{self.year}Q1")
+
+    def silc(self, seed: int, persons: int | None = None) -> Survey:
         """Draw an income survey: as `lfs`, with 0.14 √households PSUs and 6 households, and with income.
 
         Parameters
         ----------
         seed : int
             Of the sample; it is independent of the labour force survey of the same seed.
+        persons : int, optional
+            About how many persons to draw.
         """
-        persons, weights = self._draw("silc", seed, _SILC)
-        return self._survey(persons, weights, year="2025")
+        return self._survey("silc", seed, _SILC, persons, year=str(self.year))
 
-    def _draw(self, name: str, seed: int, design: Design) -> tuple[pd.DataFrame, np.ndarray]:
-        """Return the drawn persons, in the order of the population, and their weights."""
-        households = np.flatnonzero(self.population["household"].diff().to_numpy() != 0)
-        ends = np.append(households[1:], len(self.population))
-        drawn, weights = [], []
-        first = 0
-        for region, psus in self.frame.groupby("region", observed=True, sort=False):
-            if psus["covered"].iloc[0]:
-                rng = generator(self.seed, f"{name} {seed_of(seed)}", region)
-                chosen, weight = two_stage(
-                    rng, design, psus["size"].to_numpy(), psus["households"].to_numpy()
-                )
-                drawn.append(first + chosen)
-                weights.append(weight)
-            first += int(psus["households"].sum())
-        chosen = np.concatenate(drawn)
-        members = ends[chosen] - households[chosen]
-        rows = np.repeat(households[chosen] - (np.cumsum(members) - members), members) + np.arange(
-            members.sum()
-        )
-        return self.population.iloc[rows].reset_index(drop=True), np.repeat(np.concatenate(weights), members)
-
-    @staticmethod
-    def _survey(persons: pd.DataFrame, weights: np.ndarray, **period: str) -> Survey:
-        (time,) = period
-        frame = persons.assign(**{time: pd.Categorical(np.full(len(persons), period[time]))}, weight=weights)
-        return Survey.from_frame(
-            frame,
-            weights="weight",
-            strata="region",
-            psu="psu",
-            household="household",
-            person="person",
-            time=time,
-        )
-
-
-def country(seed: int = 1, regions: int = 120) -> Country:
-    """Draw a synthetic country: about 300,000 persons in households, in PSUs, in 120 regions.
-
-    Parameters
-    ----------
-    seed : int
-        Non-negative; the same seed gives the same country, in every process.
-    regions : int
-        Number of regions, 2 to 999. Two of the default 120 are islands.
-
-    Raises
-    ------
-    SaeInputError
-        If `seed` or `regions` is out of range.
-
-    Examples
-    --------
-    >>> land = sae.datasets.country(seed=1, regions=12)
-    >>> len(land.areas), sorted(land.population["birth"].unique())
-    (12, ['foreign', 'native'])
-    """
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise SaeInputError(
-            f"seed is {seed!r}; a country needs a whole number of at least 0.", hint="Try seed=1."
-        )
-    if not 2 <= regions <= _MOST_REGIONS:
-        raise SaeInputError(f"regions is {regions}; a country has 2 to {_MOST_REGIONS} regions.")
-    where = geography(regions)
-    prosperity, attraction = (
-        field(generator(seed, "field", name), where.x, where.y) for name in ("prosperity", "attraction")
-    )
-    parts = []
-    for code, wealth, pull in zip(where.codes, prosperity, attraction, strict=True):
-        effects = effects_of(generator(seed, "region", code), wealth, pull)
-        parts.append(persons_of(generator(seed, "persons", code), effects))
-    population = _population(where, parts)
-    by_birth = truth(population, ["region", "birth"])
-    total = truth(population, ["region"]).assign(birth="total")
-    figures = pd.concat([by_birth, total])[list(by_birth)].sort_values(["region", "birth"], ignore_index=True)
-    return Country(
-        seed=int(seed),
-        population=population,
-        truth=figures,
-        areas=census_and_registers(seed, population, where),
-        neighbours=where.neighbours(),
-        frame=_frame(seed, where, population),
-    )
-
-
-def lfs_like(seed: int = 1) -> Survey:
-    """Return a labour force survey of the country of this seed: `country(seed).lfs(seed)`."""
-    return country(seed).lfs(seed)
-
-
-def lfs_like_areas(seed: int = 1) -> pd.DataFrame:
-    """Return the covariates that go with `lfs_like(seed)`, one row per region."""
-    return country(seed).areas
-
-
-def _categorical(codes: np.ndarray, labels: Iterable[str]) -> Any:
-    return pd.Categorical.from_codes(codes.astype(np.int64), pd.Index([*labels]))
-
-
-def _population(where: Geography, parts: list[dict[str, np.ndarray]]) -> pd.DataFrame:
-    """Put the regions together; numbers within a region become identifiers of the nation."""
-    persons = np.array([len(part["age"]) for part in parts])
-    region = np.repeat(np.arange(len(parts), dtype=np.int32), persons)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    larger, of_region = np.unique(where.nuts1, return_inverse=True)
-    psu_code = region * np.int64(1000) + joined["psu"]
-    psu_values, psu = np.unique(psu_code, return_inverse=True)
-    psu_labels = [f"{where.codes[code // 1000]}-{code % 1000 + 1:03d}" for code in psu_values.tolist()]
-    first = np.cumsum(persons) - persons
-    columns: dict[str, object] = {
-        "nation": _categorical(np.zeros(len(region), dtype=np.int8), [NATION]),
-        "nuts1": _categorical(of_region[region], larger),
-        "region": _categorical(region, where.codes),
-        "psu": _categorical(psu, psu_labels),
-        "household": region * np.int64(1_000_000) + joined["household"] + 1,
-        "person": region * np.int64(1_000_000) + np.arange(len(region)) - first[region] + 1,
-        "age": joined["age"],
-    }
-    columns |= {name: _categorical(joined[name], levels) for name, levels in LEVELS.items()}
-    return pd.DataFrame(columns | {"income": joined["income"]})
-
-
-def _frame(seed: int, where: Geography, population: pd.DataFrame) -> pd.DataFrame:
-    """Return the sampling frame: PSUs with their households, and the outdated size of the selection."""
-    homes = population.drop_duplicates("household")
-    frame = homes.groupby(["region", "psu"], observed=True).size().rename("households").reset_index()
-    psus = np.bincount(frame["region"].cat.codes)
-    error = [
-        generator(seed, "frame", code).uniform(0.8, 1.2, n) for code, n in zip(where.codes, psus, strict=True)
-    ]
-    remote = np.arange(1, len(where.codes) + 1) % _REMOTE == 0
-    return frame.assign(
-        size=np.round(np.concatenate(error) * frame["households"], 1),
-        covered=np.repeat(~(where.island | remote), psus),
-    )
+    def _survey(self, name: str, seed: int, design: Design, persons: int | None, **period: str) -> Survey:
+        if persons is not None:
+            design = sized(design, self.frame, self.persons["psu"], persons)
+        dwellings, weights = [], []
+        for region, first, size, households in strata(self.frame):
+            rng = generator(self.seed, f"{name} {seed_of(seed)}", region)
+            drawn, weight = two_stage(rng, design, size, households)
+            dwellings.append(first + drawn)
+            weights.append(weight)
+        sample = members(self.population, name, np.concatenate(dwellings), weight=np.concatenate(weights))
+        ((time, label),) = period.items()
+        sample.insert(sample.shape[1] - 1, time, pd.Series(label, sample.index, dtype="category"))
+        return as_survey(sample, time)

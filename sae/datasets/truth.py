@@ -10,8 +10,15 @@ import pandas as pd
 from sae.datasets.geography import Geography
 from sae.numerics.random.streams import generator
 
-__all__ = ["census_and_registers", "poverty_line", "truth"]
+__all__ = ["by_region", "census_and_registers", "poverty_line", "registers", "truth"]
 
+_REGISTERS = {  # source and definition of each figure
+    "foreign_residents": ("population register", "non-nationals, 1 January"),
+    "naturalisations": ("citizenship register", "acquisitions of citizenship within the year"),
+    "long_term_residents": ("register of foreigners", "long-term residence permits, 31 December"),
+    "valid_permits": ("register of foreigners", "valid residence permits, 31 December"),
+}
+_OF_PERMITS = ("long_term_residents", "valid_permits")  # which citizens of the EU do not need
 _POVERTY_LINE = 0.6  # of the national median
 
 
@@ -54,6 +61,13 @@ def truth(population: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     )
 
 
+def by_region(population: pd.DataFrame) -> pd.DataFrame:
+    """Return the truth of each region, of its natives, of its foreign-born and of all."""
+    by_birth = truth(population, ["region", "birth"])
+    total = truth(population, ["region"]).assign(birth="total")
+    return pd.concat([by_birth, total])[list(by_birth)].sort_values(["region", "birth"], ignore_index=True)
+
+
 def census_and_registers(seed: int, population: pd.DataFrame, where: Geography) -> pd.DataFrame:
     """Return one row of covariates per region, in the order of the map.
 
@@ -65,7 +79,7 @@ def census_and_registers(seed: int, population: pd.DataFrame, where: Geography) 
     age = population["age"].to_numpy()
     region = population["region"].cat.codes.to_numpy()
     foreign = population["birth"].cat.codes.to_numpy() == 1
-    citizenship = population["citizenship"].cat.codes.to_numpy()
+    citizenship = population["citizenship_group"].cat.codes.to_numpy()
     education = population["education"].cat.codes.to_numpy()
     status = population["labour_status"].cat.codes.to_numpy()
     n_regions = len(where.codes)
@@ -103,3 +117,24 @@ def census_and_registers(seed: int, population: pd.DataFrame, where: Geography) 
             "register_employment": missed(share(status == 0, working & ~foreign), -0.1, 0.20 * noise[5]),
         }
     )
+
+
+def registers(population: pd.DataFrame, year: int) -> pd.DataFrame:
+    """Return the figures of registers by region and citizenship, one row per figure."""
+    foreign = population[population["citizenship"] == "foreign"]
+    counted = pd.DataFrame(
+        {
+            "area": foreign["region"].astype(str),
+            "year": str(year),
+            "citizenship_group": foreign["citizenship_group"].astype(str),
+            "foreign_residents": True,
+            "naturalisations": foreign["naturalised"] == "yes",
+            "long_term_residents": foreign["residence_permit"] == "long_term",
+            "valid_permits": foreign["residence_permit"].isin(["long_term", "temporary"]),
+        }
+    )
+    keys = ["area", "year", "citizenship_group"]
+    table = counted.groupby(keys).sum().reset_index().melt(keys, var_name="indicator")
+    needless = table["indicator"].isin(_OF_PERMITS) & (table["citizenship_group"] == "eu")
+    provenance = pd.DataFrame.from_dict(_REGISTERS, orient="index", columns=["source", "definition"])
+    return table[~needless].join(provenance, on="indicator").reset_index(drop=True)

@@ -12,7 +12,7 @@ from sae.design_based.counts import Keys, KnownCounts, match_records, names_of, 
 from sae.design_based.indirect import Shared, shared_means
 from sae.design_based.indirect_problem import IndirectProblem, check_variance
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.indicators import Indicator, IndicatorArrays, arrays
+from sae.indicators import Indicator, IndicatorArrays, arrays, check_accept, check_domains
 from sae.literals import IndirectVariance
 from sae.survey import Survey
 from sae.survey.codes import encode
@@ -84,6 +84,7 @@ def read_structure(
     universe: str | None,
     count: str,
     variance: IndirectVariance | None,
+    accept: str | Sequence[str] = (),
 ) -> Structure:
     """Match census, counts and survey by name; the parameters are those of `sae.design_based.spree`."""
     by = (by,) if isinstance(by, str) else tuple(by)
@@ -99,7 +100,9 @@ def read_structure(
     values = labels.tolist()
     if not values:
         raise SaeInputError(f"The column {category!r} has no value at all.", column=category)
-    probe = arrays(Indicator(f"{category} == {values[0]!r}", universe=universe), survey)
+    accepted = check_accept(accept)
+    probe = arrays(Indicator(f"{category} == {values[0]!r}", universe=universe), survey, accepted)
+    check_domains([*by, *within], survey, accepted)
     known = read_counts(survey, by, within, counts, count, probe.inside)
     levels, dense = _read_census(census, by, within, category, count, known)
     keys: Keys = [(name,) for name in levels]

@@ -40,6 +40,7 @@ def ssd(
     mse: BiasMse = "variance",
     bias_groups: str | None = None,
     level: float = 0.95,
+    accept: str | Sequence[str] = (),
 ) -> EstimateTable:
     """Estimate by the sample-size dependent composite of the direct and the synthetic estimate.
 
@@ -47,7 +48,7 @@ def ssd(
 
     Parameters
     ----------
-    survey, indicator, by, counts, within, count, variance, bias_groups, level
+    survey, indicator, by, counts, within, count, variance, bias_groups, level, accept
         As in `sae.design_based.synthetic`. With ``variance="poisson"`` the direct estimate divides by the
         known population of the domain, else by the estimated one.
     delta : float
@@ -81,7 +82,7 @@ def ssd(
     check_mse(mse, bias_groups, level)
     if not (np.isfinite(delta) and delta > 0):
         raise SaeSpecError(f"delta must be a number above 0, but delta={delta}.")
-    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance)
+    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance, accept)
     direct = problem.direct(data)
     groups = bias_groups_of(counts, bias_groups, problem.known)
     errors = indirect_errors(problem, indirect, direct, data, mse, groups)
@@ -116,6 +117,7 @@ def composite(
     mse: CompositeMse = "average",
     bias_groups: str | None = None,
     level: float = 0.95,
+    accept: str | Sequence[str] = (),
 ) -> EstimateTable:
     """Estimate by the composite whose weight minimises the mean squared error.
 
@@ -124,7 +126,7 @@ def composite(
 
     Parameters
     ----------
-    survey, indicator, by, counts, within, count, variance, bias_groups, level
+    survey, indicator, by, counts, within, count, variance, bias_groups, level, accept
         As in `sae.design_based.synthetic`.
     smoothing : {"deff", "gvf", "arcsin"}, optional
         Smooth the direct variances first, as in `sae.direct`: otherwise a domain whose few answers agree has
@@ -158,7 +160,7 @@ def composite(
     {'direct': [0.75, 0.25], 'gamma': [0.538, 0.538], 'estimate': [0.635, 0.365]}
     """
     check_mse(mse, bias_groups, level, CompositeMse)
-    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance)
+    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance, accept)
     direct = problem.direct(data)
     groups = bias_groups_of(counts, bias_groups, problem.known)
     errors = indirect_errors(problem, indirect, direct, data, mse, groups)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sae.design_based.domains import Domains, cross_domains
+from sae.design_based.domains import Domains, cross_domains, place_of
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey import Survey
 from sae.survey.codes import encode
-from sae.tables import labels, require
+from sae.tables import labels, pandas_frame, require
+from sae.tables.covariates import frame_of
 
 __all__ = ["Crossing", "Keys", "KnownCounts", "match_records", "names_of", "read_counts", "read_crossing"]
 
@@ -96,6 +97,7 @@ def read_crossing(
     SaeInputError
         If a label or a count is missing or negative, or cells are absent or twice.
     """
+    frame = pandas_frame(frame_of(frame), called[:1].upper() + called[1:])
     _check_columns(frame, [*rows, *columns, count], called)
     values = pd.to_numeric(frame[count], errors="coerce").to_numpy(float, na_value=np.nan)
     row_code, row_labels, row_keys = _keyed(frame, rows, called)
@@ -318,7 +320,8 @@ def _labels(survey: Survey, by: Sequence[str], crossing: Crossing) -> pd.DataFra
     texts = {name: [key[k] for key in crossing.rows] for k, name in enumerate(by)}
     places = [name for name in by if name != survey.time]
     table = pd.DataFrame(index=pd.RangeIndex(len(crossing.rows)))
-    table["geo"] = texts[places[0]] if places else ""
+    place = place_of(survey, by)
+    table["geo"] = "" if place is None else texts[place]
     table["time"] = (
         texts[survey.time] if survey.time in texts else cross_domains(survey, ()).labels["time"].iloc[0]
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,19 @@ from sae.design_based.estimates import DomainEstimates, assess_domains
 from sae.design_based.intervals import intervals
 from sae.design_based.linear import linear_estimates, poisson_estimates
 from sae.design_based.smoothing import smooth
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.indicators import Indicator, IndicatorArrays, arrays, item_nonresponse, resolve
+from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
+from sae.indicators import (
+    BREAKS,
+    Indicator,
+    IndicatorArrays,
+    arrays,
+    break_marks,
+    check_accept,
+    check_domains,
+    crossed_breaks,
+    item_nonresponse,
+    resolve,
+)
 from sae.literals import DesignVariance, Smoothing
 from sae.specs import one_of
 from sae.survey import Survey
@@ -38,6 +50,7 @@ def direct(
     level: float = 0.95,
     seed: int | np.random.Generator | None = None,
     replicates: int = 200,
+    accept: str | Sequence[str] = (),
 ) -> DirectEstimates:
     """Estimate indicators from the survey alone, in every domain, with their design-based errors.
 
@@ -68,18 +81,23 @@ def direct(
         Needed by the bootstrap.
     replicates : int
         Number of bootstrap replicates.
+    accept : str or sequence of str
+        What runs by name only: the id of a remembered definition; "layout.variable" for codes that the layout
+        remembers, or for a level that the file never holds; the id of a break that the periods cross.
 
     Returns
     -------
     DirectEstimates
         One row per indicator and domain. ``df`` counts sampling units minus strata where the domain has
         records (at most replicates - 1); ``deff`` compares with simple random sampling with replacement of
-        the same n; ``n_eff`` is p(1-p)/v for shares, else n/deff; ``status`` says why a row is not "ok".
+        the same n; ``n_eff`` is p(1-p)/v for shares, else n/deff; ``status`` says why a row is not "ok", and
+        names the accepted breaks before its year.
 
     Raises
     ------
     SaeSpecError
-        If a column or an option does not exist or the options contradict each other.
+        If a column or an option does not exist, the options contradict each other, or something runs by name
+        only and is not accepted.
     SaeInputError
         If a stratum has a lonely unit under the policy "fail", or a domain size is missing.
 
@@ -95,7 +113,9 @@ def direct(
     >>> table[["domain", "estimate", "se", "status"]].round(3).to_dict("list")
     {'domain': ['a', 'b'], 'estimate': [0.5, 1.0], 'se': [0.395, 0.0], 'status': ['ok', 'zero variance']}
     """
-    evaluated = [arrays(one, survey) for one in _indicators(survey, indicator)]
+    indicators = _indicators(survey, indicator)
+    accepted = check_accept(accept, indicators)
+    evaluated = [arrays(one, survey, accepted) for one in indicators]
     return direct_estimates(
         survey,
         evaluated,
@@ -107,6 +127,7 @@ def direct(
         level=level,
         seed=seed,
         replicates=replicates,
+        accept=accepted,
     )
 
 
@@ -122,6 +143,7 @@ def direct_estimates(
     level: float = 0.95,
     seed: int | np.random.Generator | None = None,
     replicates: int = 200,
+    accept: Collection[str] = (),
 ) -> DirectEstimates:
     """Estimate indicators that are already evaluated on the survey, in domains that are already crossed.
 
@@ -132,7 +154,10 @@ def direct_estimates(
     domains : Domains
     variance, smoothing, covariance, domain_sizes, level, seed, replicates
         As in `direct`.
+    accept : collection of str
+        What is accepted by name, as `check_accept` returns it.
     """
+    check_domains(domains.by, survey, frozenset(accept))
     method = _method(survey, variance, domain_sizes, seed, level)
     if smoothing is not None:
         one_of("smoothing", smoothing, Smoothing)
@@ -142,10 +167,23 @@ def direct_estimates(
     design = read_design(survey, domains, lonely=method == "linearised")
     estimates = [_estimate(survey, design, data, method, sizes) for data in evaluated]
 
-    log = [*_notes(survey, evaluated), *domains.log]
+    log = [*_notes(survey, evaluated), *_summed_periods(survey, evaluated, domains), *domains.log]
     columns = []
+    breaks: dict[str, dict[str, int]] = {}
     for data, of_domains in zip(evaluated, estimates, strict=True):
         numbers, lines = _columns(data.indicator, of_domains, domains, smoothing, level)
+        crossed = crossed_breaks(survey, data.indicator, domains.by)
+        if crossed:
+            years = breaks[data.indicator.name] = {one.id: one.year for one in crossed}
+            marks = break_marks(domains.labels["time"], years)
+            status = [
+                f"{word}; break {mark}" if mark else word
+                for word, mark in zip(numbers["status"], marks, strict=True)
+            ]
+            numbers["status"] = np.array(status, dtype=object)
+            log.extend(
+                f"{data.indicator.name}: accepted across {one}; later rows are marked" for one in crossed
+            )
         columns.append(numbers)
         log.extend(f"{data.indicator.name}: {line}" for line in (*of_domains.notes, *lines))
     labels = domains.labels
@@ -156,14 +194,20 @@ def direct_estimates(
     # a mapping becomes the frame as the table is made
     table: Any = {**{str(name): labels[name].reset_index(drop=True) for name in labels}, **numbers, **methods}
     names = [data.indicator.name for data in evaluated]
+    known = {data.indicator.name: _known_breaks(survey, data.indicator) for data in evaluated}
+    known = {name: years for name, years in known.items() if years}
     provenance = {
         **survey.source,
         "layout": survey.layout,
+        **({"release": survey.release.facts} if survey.release.facts else {}),
         "indicators": {data.indicator.name: data.indicator.definition for data in evaluated},
         "by": list(domains.by),
         "variance": method,
         "smoothing": smoothing,
         "level": level,
+        **({"accept": sorted(accept)} if accept else {}),
+        **({"breaks": breaks} if breaks else {}),
+        **({"known_breaks": known} if known else {}),
     }
     if method == "bootstrap":
         provenance |= {"seed": seed if isinstance(seed, int) else "a Generator", "replicates": replicates}
@@ -175,6 +219,13 @@ def direct_estimates(
         log=tuple(log),
         provenance=provenance,
     )
+
+
+def _known_breaks(survey: Survey, indicator: Indicator) -> dict[str, int]:
+    """Return the breaks of the indicator in such a survey, crossed or not: for tables of other years."""
+    if survey.release.survey not in ("", indicator.survey or survey.release.survey):
+        return {}
+    return {one: BREAKS[one].year for one in indicator.breaks}
 
 
 # ---------------------------------------------------------------- options
@@ -197,6 +248,12 @@ def _method(
     if method == "bootstrap" and seed is None:
         raise SaeSpecError(
             "variance='bootstrap' is random and needs a seed.", hint="Give seed=1 or a numpy Generator."
+        )
+    if method == "poisson" and survey.panel not in ("", "independent"):
+        raise SaeSpecError(
+            "variance='poisson' takes every record as drawn by itself, but the survey is pooled over periods "
+            f"whose samples overlap ({survey.panel}).",
+            hint="Use variance='linearised'.",
         )
     if method != "poisson" and domain_sizes is not None:
         raise SaeSpecError(
@@ -266,7 +323,7 @@ def _known_sizes(domain_sizes: Any, domains: Domains) -> np.ndarray:
 
 def _notes(survey: Survey, evaluated: Sequence[IndicatorArrays]) -> list[str]:
     """Return the notes of the survey, with item non-response counted within the universes, not overall."""
-    notes = list(survey.notes)
+    notes = [*survey.notes, *(note for data in evaluated for note in data.notes)]
     if not survey.missing:
         return notes
     for data in evaluated:
@@ -275,6 +332,27 @@ def _notes(survey: Survey, evaluated: Sequence[IndicatorArrays]) -> list[str]:
             universe = f" with {data.indicator.universe}" if data.indicator.universe else ""
             notes.append(f"{data.indicator.name}: item non-response (records{universe}): {', '.join(counts)}")
     return notes
+
+
+def _summed_periods(survey: Survey, evaluated: Sequence[IndicatorArrays], domains: Domains) -> list[str]:
+    """Warn of totals over several periods, each of which may stand for the whole population."""
+    totals = [data.indicator.name for data in evaluated if data.indicator.kind == "total"]
+    if survey.time is None or survey.time in domains.by or not totals:
+        return []
+    column = survey.frame[survey.time]
+    periods = (column if survey.mask is None else column[survey.mask]).nunique()
+    if periods < 2:
+        return []
+    line = (
+        f"{name_some(totals)}: summed over the {periods} periods of {survey.time}; where the weights of each "
+        f"stand for the population, it counts {periods} times"
+    )
+    warn(
+        f"{line}. Add {survey.time!r} to by, or pool the periods (sae.survey.pool_periods).",
+        SaeWarning,
+        stacklevel=4,
+    )
+    return [line]
 
 
 def _estimate(
@@ -351,6 +429,8 @@ def _covariance(
     else:
         deviations = np.nan_to_num(np.vstack(factors))
         matrix = deviations @ deviations.T
+    matrix[variance == 0, :] = 0.0  # all or nobody: what is left would be the error of the threshold alone
+    matrix[:, variance == 0] = 0.0
     missing = ~np.isfinite(variance)
     matrix[missing, :] = np.nan
     matrix[:, missing] = np.nan
@@ -366,8 +446,9 @@ def _covariance(
 
 
 def _described(survey: Survey, method: DesignVariance) -> str:
+    words: str = method
     if method == "linearised" and survey.calibration is not None:
-        return "linearised, calibration residuals"
-    if method in ("replicate", "bootstrap") and survey.replicates is not None:
-        return f"{survey.replicates.method}, {survey.replicates.weights.shape[1]} replicates"
-    return method
+        words = "linearised, calibration residuals"
+    elif method in ("replicate", "bootstrap") and survey.replicates is not None:
+        words = f"{survey.replicates.method}, {survey.replicates.weights.shape[1]} replicates"
+    return f"{words}, pooled periods {survey.panel}" if survey.panel else words

@@ -31,7 +31,8 @@ def distribution_estimates(
     """
     indicator, inside = data.indicator, data.inside
     income, domains = data.numerator, (inside, design.domain, design.n_domains)
-    statistic = poverty.estimate(indicator, income, design.weights, *domains, groups=data.groups)
+    how: dict[str, Any] = {"groups": data.groups, "union": data.union}
+    statistic = poverty.estimate(indicator, income, design.weights, *domains, **how)
     scores = design.scores(statistic.local, inside, statistic.common, statistic.loadings)
     use = inside & (design.domain >= 0)
     moments = design.sizes(inside)
@@ -52,9 +53,7 @@ def distribution_estimates(
     if replicates is None:
         variance = np.where(np.isfinite(statistic.estimates), design.variance(scores), np.nan)
         return PlainEstimates(**shared, scores=scores, variance=variance)
-    theta = poverty.replicate(
-        indicator, income, replicates.weights, *domains, groups=data.groups, full=design.weights
-    ).T
+    theta = poverty.replicate(indicator, income, replicates.weights, *domains, **how, full=design.weights).T
     return PlainEstimates(**shared, **replicate_variance(theta, statistic.estimates, replicates))
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeSpecError, name_some
-from sae.survey import Survey
+from sae.survey import VARIABLES, Survey
+from sae.survey.variables import PLACES
 from sae.tables import label_text, labels, require
+from sae.tables.covariates import year_of
 
-__all__ = ["Domains", "cross_domains"]
+__all__ = ["Domains", "cross_domains", "place_of"]
 
 _MOST = 2_000_000  # rows of a crossing: more is a mistaken `by`, not a table
 
@@ -33,7 +35,8 @@ class Domains:
     log : tuple of str
         Records left out for a missing grouping column; levels that a subset has no record of.
     place : str or None
-        The grouping column that says where: the first one that is not the period.
+        The grouping column that says where: the first one that is not the period, or, where that is a
+        variable of persons such as birth, the first that bears the name of a place; None where none does.
     """
 
     by: tuple[str, ...]
@@ -48,7 +51,7 @@ class Domains:
     def peers(self) -> np.ndarray:
         """Code of each domain's group and period, whatever its place: shape (n_domains,)."""
         shared = [name for name in self.by if name != self.place]
-        if not shared:
+        if self.place is None or not shared:
             return np.zeros(len(self), dtype=np.int64)
         return self.labels.groupby(shared, sort=False, observed=True).ngroup().to_numpy(dtype=np.int64)
 
@@ -83,9 +86,24 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     codes, log = _crossed(by, parts, len(frame), used)
     log = (*log, *unmet)
     index = np.indices(sizes).reshape(len(sizes), -1) if by else np.zeros((0, 1), int)
-    place = next((name for name in by if name != survey.time), None)
     levels = [of_column for _, of_column in parts]
-    return Domains(by, codes, _labels(survey, by, levels, index, used), log, place)
+    return Domains(by, codes, _labels(survey, by, levels, index, used), log, place_of(survey, by))
+
+
+def place_of(survey: Survey, by: Sequence[str]) -> str | None:
+    """Return the grouping column that says where: see `Domains`.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"w": 1.0, "sex": ["male", "female"], "region": ["N", "S"]})
+    >>> survey = sae.Survey.from_frame(frame, weights="w")
+    >>> place_of(survey, ["sex", "region"]), place_of(survey, ["sex"])
+    ('region', None)
+    """
+    parts = [name for name in by if name != survey.time]
+    if parts and parts[0] in VARIABLES:
+        return next((name for name in parts if name in PLACES), None)
+    return parts[0] if parts else None
 
 
 def _check(by: tuple[str, ...], frame: pd.DataFrame) -> None:
@@ -172,23 +190,34 @@ def _labels(
         name: labels(of_column).to_numpy(dtype=object)[row]
         for name, of_column, row in zip(by, levels, index, strict=True)
     }
-    places = [name for name in by if name != survey.time]
+    parts = [name for name in by if name != survey.time]
+    place = place_of(survey, by)
     table: dict[str, Any] = {
-        "geo": texts[places[0]] if places else np.full(size, "", dtype=object),
-        "time": texts[survey.time] if survey.time in texts else np.full(size, _period(survey, used), object),
+        "geo": np.full(size, "", dtype=object) if place is None else texts[place],
+        "time": texts[survey.time] if survey.time in texts else _periods(survey, texts, size, used),
     }
     for name, of_column, row in zip(by, levels, index, strict=True):
         table.setdefault(name, of_column[row])
-    table["domain"] = texts[places[0]] if places else np.full(size, "all", dtype=object)
-    for name in places[1:]:
+    table["domain"] = texts[parts[0]] if parts else np.full(size, "all", dtype=object)
+    for name in parts[1:]:
         table["domain"] = table["domain"] + " / " + texts[name]
     return pd.DataFrame(table)
 
 
-def _period(survey: Survey, used: np.ndarray | None) -> str:
-    """Return the one period of the file, or first/last of the pooled ones."""
+def _periods(survey: Survey, texts: dict[str, np.ndarray], size: int, used: np.ndarray | None) -> np.ndarray:
+    """Return the period of the file, or first/last of the pooled ones: of its year, where a row has one."""
     if survey.time is None:
-        return ""
+        return np.full(size, "", dtype=object)
     _, levels = _levels(survey.frame[survey.time], used)
-    ends = dict.fromkeys([label_text(levels[0]), label_text(levels[-1])]) if len(levels) else {}
-    return "/".join(ends)
+    periods = [label_text(level) for level in levels]
+    by_year: dict[str, list[str]] = {}
+    for period in periods:
+        by_year.setdefault(str(year_of(period)), []).append(period)
+    for column in texts.values():
+        if len(by_year) > 1 and set(column) <= set(by_year):  # a column of the years of the periods
+            return np.array([_span(by_year[year]) for year in column], dtype=object)
+    return np.full(size, _span(periods), dtype=object)
+
+
+def _span(periods: list[str]) -> str:
+    return "/".join(dict.fromkeys([periods[0], periods[-1]])) if periods else ""

@@ -16,16 +16,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtri
 
 from sae.design_based.estimates import DomainEstimates
 from sae.design_based.indirect_problem import IndirectProblem
 from sae.errors import SaeInputError, name_some
-from sae.indicators import IndicatorArrays
+from sae.indicators import IndicatorArrays, crossed_breaks
 from sae.literals import BiasMse
 from sae.numerics.design.replicates import replicate_deviations, replicate_totals
 from sae.survey import Replicates
 from sae.tables import EstimateTable, cv_of
+from sae.tables.mixing import marked
 
 __all__ = [
     "Errors",
@@ -322,9 +324,11 @@ def rows(
     if biased:
         low, high, names = np.full_like(low, np.nan), np.full_like(high, np.nan), np.full_like(names, "")
     labels = problem.known.domains.labels
+    breaks = crossed_breaks(problem.survey, data.indicator, problem.known.domains.by)
+    definition = pd.Series(data.indicator.definition, index=labels.index)
     frame = labels.assign(
         indicator=data.indicator.name,
-        definition=data.indicator.definition,
+        definition=marked(definition, [one.id for one in breaks]),  # of all: they share one sample
         unit=direct.unit,
         n=direct.n,
         n_eff=direct.n_eff,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,8 @@ from sae.indicators import IndicatorArrays, arrays
 from sae.literals import BiasMse, IndirectVariance
 from sae.specs import one_of
 from sae.survey import Replicates, Survey
-from sae.tables import label_text, require
+from sae.tables import label_text, pandas_frame, require
+from sae.tables.covariates import frame_of
 
 __all__ = ["IndirectProblem", "bias_groups_of", "check_mse", "check_variance", "universe_of"]
 
@@ -98,6 +100,7 @@ def bias_groups_of(counts: pd.DataFrame, column: str | None, known: KnownCounts)
     n_domains = len(known.domains)
     if column is None:
         return np.zeros(n_domains, dtype=np.int64)
+    counts = pandas_frame(frame_of(counts), "The counts")
     require(counts, [column], "The counts have", "for bias_groups=", error=SaeSpecError)
     labels = zip(*(counts[name].tolist() for name in known.domains.by), strict=True)
     pairs = set(
@@ -116,7 +119,9 @@ def bias_groups_of(counts: pd.DataFrame, column: str | None, known: KnownCounts)
     return pd.factorize(pd.Series([group[key] for key in known.rows], dtype=object), use_na_sentinel=False)[0]
 
 
-def universe_of(survey: Survey, data: IndicatorArrays) -> tuple[np.ndarray, np.ndarray]:
+def universe_of(
+    survey: Survey, data: IndicatorArrays, accept: Collection[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the records that the counts are about, and the denominator on them.
 
     The counts are about the universe of the indicator. A denominator that holds for a part of it only (the
@@ -136,5 +141,6 @@ def universe_of(survey: Survey, data: IndicatorArrays) -> tuple[np.ndarray, np.n
         )
     if indicator.denominator is None:
         return data.inside, data.inside.astype(float)
-    whole = arrays(replace(indicator, numerator=indicator.denominator, denominator=None, kind="mean"), survey)
+    bottom = replace(indicator, numerator=indicator.denominator, denominator=None, kind="mean")
+    whole = arrays(bottom, survey, accept)
     return whole.inside & ~data.item_missing, np.asarray(data.denominator, dtype=float)

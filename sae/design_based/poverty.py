@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.design_based.poverty_statistics import LOCAL, THRESHOLDED, point_of, quintile_shares
+from sae.design_based.poverty_statistics import LOCAL, THRESHOLDED, at_risk, point_of, quintile_shares
 from sae.errors import SaeInputError
 from sae.indicators import Indicator
 from sae.numerics.design.quantiles import income_densities, quantiles, sort_segments
@@ -30,7 +30,7 @@ class PovertyEstimates:
     local : ndarray of float, shape (n,)
         PlainEstimates of the linearised variable on the records of their own domain.
     common : ndarray of float, shape (n, n_groups)
-        Linearised variable of the threshold of each group (period); no column where there is no threshold.
+        Linearised variable of the threshold of each group (country, period); no column without thresholds.
     loadings : ndarray of float, shape (n_domains, n_groups)
         Derivative of each domain's estimate by each threshold.
     codes : ndarray of int, shape (n,)
@@ -64,13 +64,14 @@ def estimate(
     n_domains: int,
     *,
     groups: np.ndarray | None = None,
+    union: np.ndarray | None = None,
 ) -> PovertyEstimates:
     """Estimate a statistic of an income distribution in every domain and linearise it.
 
     Parameters
     ----------
     indicator : Indicator
-        Of kind "median", "arpr", "poverty_gap", "qsr", "gini" or "threshold".
+        Of a kind of an income distribution.
     income : ndarray of float, shape (n,)
         Income of every record of the file, NaN where missing. A threshold is estimated from all records with
         an income, whether inside or not.
@@ -83,7 +84,9 @@ def estimate(
     n_domains : int
         Number of domains.
     groups : ndarray of int, shape (n,), optional
-        Groups (periods) that each have a threshold of their own; negative: in none.
+        Groups (countries, periods) that each have a threshold of their own; negative: in none.
+    union : ndarray of bool, shape (n,), optional
+        Who counts besides the poor, of kind "arpr".
 
     Returns
     -------
@@ -120,23 +123,24 @@ def estimate(
     w = weights[lines.order]
     share = np.full(n_groups, 0.5)
     medians = quantiles(lines.values, w, lines.offsets, share)
-    thresholds = _positive(indicator.threshold_share * medians)
+    thresholds = _positive(indicator.reference_share * medians)
     at_median = income_densities(lines.values, w, lines.offsets, medians)
     common = np.zeros((income.size, n_groups))
     for g in range(n_groups):
         mine = known & (groups == g)
         below = income[mine] <= medians[g]
-        common[mine, g] = -indicator.threshold_share * (below - 0.5) / (weights[mine].sum() * at_median[g])
+        common[mine, g] = -indicator.reference_share * (below - 0.5) / (weights[mine].sum() * at_median[g])
     # incomes relative to their threshold make one distribution of all groups, poor below 1
     codes = np.where(groups >= 0, codes, -1)
     relative = income / thresholds[groups]
-    values, local, loadings, notes = THRESHOLDED[indicator.kind](
-        relative, weights, codes, n_domains, groups, thresholds
+    of_domains = (relative, weights, codes, n_domains, groups, thresholds)
+    values, local, loadings, notes = (
+        THRESHOLDED[indicator.kind](*of_domains) if union is None else at_risk(*of_domains, union)
     )
     values_text = ", ".join(f"{value:.6g}" for value in thresholds)
     note = (
-        f"threshold {indicator.threshold_share:g} of the median of {int(known.sum())} records with an income"
-        f": {values_text}" + (", one per period" if n_groups > 1 else "")
+        f"threshold {indicator.reference_share:g} of the median of {int(known.sum())} records with an income"
+        f": {values_text}" + (", one per period and country" if n_groups > 1 else "")
     )
     return PovertyEstimates(values, local, common, loadings, codes, thresholds, (note, *notes))
 
@@ -151,12 +155,13 @@ def replicate(
     *,
     groups: np.ndarray | None = None,
     full: np.ndarray | None = None,
+    union: np.ndarray | None = None,
 ) -> np.ndarray:
     """Recompute the estimates, threshold included, with every column of replicate weights; sorts once.
 
     Parameters
     ----------
-    indicator, income, inside, codes, n_domains, groups
+    indicator, income, inside, codes, n_domains, groups, union
         As for `estimate`.
     weights : ndarray of float, shape (n, n_replicates)
         Replicate weights; 0 takes a record out.
@@ -191,13 +196,15 @@ def replicate(
     share = np.full(n_groups, 0.5)
     segments = sort_segments(income, codes, n_domains, known)
     for r, w in enumerate(weights.T):
-        applied = (indicator.threshold_share * quantiles(lines.values, w[lines.order], lines.offsets, share))[
+        applied = (indicator.reference_share * quantiles(lines.values, w[lines.order], lines.offsets, share))[
             groups
         ]
         if n_groups > 1:  # the order of relative incomes across groups changes with the thresholds
             segments = sort_segments(income / applied, codes, n_domains, known)
         own = applied[segments.order]
         relative = segments.values if n_groups > 1 else segments.values / own
+        if union is not None:  # who counts in any case counts as one without an income
+            relative = np.where(union[segments.order], 0.0, relative)
         out[r] = point_of(indicator.kind, relative, w[segments.order], segments.offsets, own)
     return out
 

@@ -17,7 +17,7 @@ from sae.numerics.design.quantiles import (
     sort_segments,
 )
 
-__all__ = ["LOCAL", "THRESHOLDED", "QuintileShares", "point_of", "quintile_shares"]
+__all__ = ["LOCAL", "THRESHOLDED", "QuintileShares", "at_risk", "point_of", "quintile_shares"]
 
 # estimates by domain, the linearised variable on the records of their own domain, notes for the log
 Linearised = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
@@ -44,7 +44,7 @@ def point_of(
     n_domains = offsets.size - 1
     domain = np.repeat(np.arange(n_domains), np.diff(offsets))
     with np.errstate(divide="ignore", invalid="ignore"):
-        if kind == "median":
+        if kind in ("median", "median_ratio"):
             return quantiles(values, weights, offsets, np.full(n_domains, 0.5))
         if kind == "gini":
             return gini(values, weights, offsets)[0]
@@ -181,24 +181,30 @@ def _qsr(income: np.ndarray, weights: np.ndarray, codes: np.ndarray, n_domains: 
     return shares.ratio, local, notes
 
 
-def _arpr(
+def at_risk(
     relative: np.ndarray,
     weights: np.ndarray,
     codes: np.ndarray,
     n_domains: int,
     groups: np.ndarray,
     thresholds: np.ndarray,
+    union: np.ndarray | None = None,
 ) -> LinearisedWithThreshold:
+    """Rate of those below the threshold, or in the `union`, who count whatever their income, linearised.
+
+    At the threshold only who is not in the union changes sides.
+    """
     held = codes >= 0
     size = _sums(None, weights, codes, n_domains)
-    poor = relative < 1.0
+    risk = relative < 1.0 if union is None else (relative < 1.0) | union
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = _sums(poor.astype(float), weights, codes, n_domains) / size
+        rate = _sums(risk.astype(float), weights, codes, n_domains) / size
     local = np.zeros(relative.size)
-    local[held] = (poor[held] - rate[codes[held]]) / size[codes[held]]
+    local[held] = (risk[held] - rate[codes[held]]) / size[codes[held]]
     segments = sort_segments(relative, codes, n_domains, np.isfinite(relative))
+    changing = None if union is None else ~union
     density = _density_by_group(
-        income_densities, segments, weights, groups, thresholds.size, np.ones(n_domains)
+        income_densities, segments, weights, groups, thresholds.size, np.ones(n_domains), changing
     )
     return rate, local, density / thresholds, (_DENSITY.replace("incomes", "log incomes", 1),)
 
@@ -240,6 +246,34 @@ def _poverty_gap(
     return 1.0 - middle, local, np.nan_to_num(loadings, posinf=0.0, neginf=0.0), (_DENSITY,)
 
 
+def _median_ratio(
+    relative: np.ndarray,
+    weights: np.ndarray,
+    codes: np.ndarray,
+    n_domains: int,
+    groups: np.ndarray,
+    thresholds: np.ndarray,
+) -> LinearisedWithThreshold:
+    """Median of the incomes relative to the national median: F(q) = 1/2 moves with every group's median.
+
+    The density is that of the national median: where the domain is the nation, both parts cancel.
+    """
+    segments = sort_segments(relative, codes, n_domains, np.isfinite(relative))
+    middle = quantiles(segments.values, weights[segments.order], segments.offsets, np.full(n_domains, 0.5))
+    size = _sums(None, weights, codes, n_domains)
+    at = np.nan_to_num(middle)
+    density = _density_by_group(income_densities, segments, weights, groups, thresholds.size, at)
+    total = density.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.nan_to_num(1.0 / (size * total), posinf=0.0)
+        loadings = -middle[:, None] * density / total[:, None] / thresholds
+    local, held = np.zeros(relative.size), codes >= 0
+    below = relative[held] <= middle[codes[held]]
+    local[held] = -(below - 0.5) * scale[codes[held]]
+    notes = (_DENSITY.replace("incomes", "log incomes", 1),)
+    return middle, local, np.nan_to_num(loadings, posinf=0.0, neginf=0.0), notes
+
+
 def _threshold(
     relative: np.ndarray,
     weights: np.ndarray,
@@ -268,10 +302,16 @@ def _density_by_group(
     groups: np.ndarray,
     n_groups: int,
     at: np.ndarray,
+    part: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Density of relative incomes of each domain at one point, split by group: (n_domains, n_groups)."""
+    """Density of relative incomes of each domain at one point, split by group: (n_domains, n_groups).
+
+    `part` marks the records whose part of the density is wanted, all by default.
+    """
     w, group = weights[segments.order], groups[segments.order]
-    parts = [None] if n_groups == 1 else [np.where(group == g, w, 0.0) for g in range(n_groups)]
+    shown = w if part is None else np.where(part[segments.order], w, 0.0)
+    plain = n_groups == 1 and part is None
+    parts = [None] if plain else [np.where(group == g, shown, 0.0) for g in range(n_groups)]
     columns = [density(segments.values, w, segments.offsets, at, part) for part in parts]
     return np.nan_to_num(np.column_stack(columns), posinf=0.0)
 
@@ -282,4 +322,9 @@ _DENSITY = (
 )
 QUINTILES = "S80/S20 by Eurostat's rule: income above q80 over income up to q20, whole records"
 LOCAL = {"median": _median, "gini": _gini, "qsr": _qsr}
-THRESHOLDED = {"arpr": _arpr, "poverty_gap": _poverty_gap, "threshold": _threshold}
+THRESHOLDED = {
+    "arpr": at_risk,
+    "poverty_gap": _poverty_gap,
+    "threshold": _threshold,
+    "median_ratio": _median_ratio,
+}

@@ -10,7 +10,7 @@ import pandas as pd
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import Smoothing
 from sae.specs import one_of
-from sae.tables import to_numbers
+from sae.tables import pandas_frame, to_numbers
 
 __all__ = ["Smoothed", "smooth"]
 
@@ -86,6 +86,7 @@ def smooth(
     True
     """
     one_of("smoothing", method, Smoothing)
+    frame = pandas_frame(frame, "The direct estimates")
     n, estimate, variance, df = (to_numbers(frame, name) for name in ("n", "estimate", "variance", "df"))
     sampled = (n > 0) & np.isfinite(estimate)
     usable = sampled & (variance > 0) & (n >= 2)

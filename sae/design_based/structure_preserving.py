@@ -56,6 +56,7 @@ def spree(
     mse: BiasMse = "variance",
     bias_groups: str | None = None,
     level: float = 0.95,
+    accept: str | Sequence[str] = (),
 ) -> EstimateTable:
     """Estimate the shares of categories by domain, preserving the interactions of a census.
 
@@ -86,6 +87,8 @@ def spree(
         Column of `counts`: groups of domains for the average bias.
     level : float
         Confidence level.
+    accept : str or sequence of str
+        As in `sae.direct`: what runs by name only.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def spree(
     Raises
     ------
     SaeSpecError
-        If a column or an option does not exist.
+        If a column or an option does not exist, or something runs by name only and is not accepted.
     SaeInputError
         If cells or labels are missing or twice, margins cannot be met with the zeros of the census, or a
         category has no record in a post-stratum where the census has people in it.
@@ -116,7 +119,7 @@ def spree(
     {'indicator': ["works == 'yes'", "works == 'yes'"], 'domain': ['a', 'b'], 'estimate': [0.6754, 0.8619]}
     """
     check_mse(mse, bias_groups, level)
-    frame = read_structure(survey, category, by, census, counts, within, universe, count, variance)
+    frame = read_structure(survey, category, by, census, counts, within, universe, count, variance, accept)
     fit = _fitted(frame, frame.census)
     return _table(frame, fit, frame.shared, fit.jacobian, "spree", "", mse, counts, bias_groups, level)
 
@@ -136,12 +139,13 @@ def gspree(
     mse: BiasMse = "variance",
     bias_groups: str | None = None,
     level: float = 0.95,
+    accept: str | Sequence[str] = (),
 ) -> EstimateTable:
     """Estimate the shares of categories by domain from the interactions of a census, scaled.
 
     Parameters
     ----------
-    survey, category, by, census, counts, within, universe, count, variance, mse, bias_groups, level
+    survey, category, by, census, counts, within, universe, count, variance, mse, bias_groups, level, accept
         As in `sae.design_based.spree`. No cell of `census` may be 0: it has no logarithm.
     beta : float, optional
         Slope of the interactions; without it, fitted by maximum likelihood to the direct shares of
@@ -179,7 +183,7 @@ def gspree(
     check_mse(mse, bias_groups, level)
     if beta is not None and not np.isfinite(beta):
         raise SaeSpecError(f"beta={beta} is no slope.", hint="Leave it out to have it fitted.")
-    frame = read_structure(survey, category, by, census, counts, within, universe, count, variance)
+    frame = read_structure(survey, category, by, census, counts, within, universe, count, variance, accept)
     log_census = _logarithms(frame)
     if beta is not None:
         fit = _fitted(frame, np.exp(beta * log_census))

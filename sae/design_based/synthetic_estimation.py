@@ -21,7 +21,7 @@ from sae.design_based.indirect_problem import (
     check_variance,
     universe_of,
 )
-from sae.indicators import Indicator, IndicatorArrays, arrays, resolve
+from sae.indicators import Indicator, IndicatorArrays, arrays, check_accept, check_domains, resolve
 from sae.literals import BiasMse, IndirectVariance
 from sae.survey import Survey
 from sae.tables import EstimateTable
@@ -41,6 +41,7 @@ def synthetic(
     mse: BiasMse = "variance",
     bias_groups: str | None = None,
     level: float = 0.95,
+    accept: str | Sequence[str] = (),
 ) -> EstimateTable:
     """Estimate an indicator by domain as if everybody in a post-stratum were alike wherever they live.
 
@@ -73,6 +74,8 @@ def synthetic(
         Column of `counts`, constant within a domain: average over the domains of each group apart.
     level : float
         Confidence level.
+    accept : str or sequence of str
+        As in `sae.direct`. A break within the survey marks every row: all share the means of post-strata.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def synthetic(
     Raises
     ------
     SaeSpecError
-        If a column or an option does not exist, or the indicator is a total or of an income distribution.
+        If a column or an option does not exist, the indicator is a total or of an income distribution, or
+        something runs by name only and is not accepted.
     SaeInputError
         If cells are missing, twice or unknown, a post-stratum has people but no record, or a record of the
         universe has no post-stratum.
@@ -101,7 +105,7 @@ def synthetic(
     {'domain': ['a', 'b'], 'direct': [1.0, 0.5], 'estimate': [0.625, 0.75]}
     """
     check_mse(mse, bias_groups, level)
-    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance)
+    problem, data, indirect = prepare(survey, indicator, by, counts, within, count, variance, accept)
     direct = problem.direct(data)
     groups = bias_groups_of(counts, bias_groups, problem.known)
     errors = indirect_errors(problem, indirect, direct, data, mse, groups)
@@ -128,11 +132,15 @@ def prepare(
     within: str | Sequence[str],
     count: str,
     variance: IndirectVariance | None,
+    accept: str | Sequence[str],
 ) -> tuple[IndirectProblem, IndicatorArrays, Indirect]:
     """Match survey and counts, and estimate the post-stratified synthetic estimate of every domain."""
     method = check_variance(survey, variance)
-    data = arrays(resolve(indicator, survey), survey)
-    base, x = universe_of(survey, data)
+    resolved = resolve(indicator, survey)
+    accepted = check_accept(accept, [resolved])
+    data = arrays(resolved, survey, accepted)
+    check_domains([*_names(by), *_names(within)], survey, accepted)
+    base, x = universe_of(survey, data, accepted)
     known = read_counts(survey, _names(by), _names(within), counts, count, base)
     problem = IndirectProblem.of(survey, known, base, method)
     return problem, data, _mixed(problem, np.asarray(data.numerator, dtype=float), x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +14,12 @@ import pandas as pd
 from sae.datasets import Country
 from sae.design_based import direct
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
-from sae.indicators import Indicator, arrays, resolve
+from sae.indicators import Indicator, IndicatorArrays, arrays, check_accept, resolve
 from sae.literals import Smoothing
 from sae.numerics.random.streams import generator, seed_of
 from sae.planning.with_model.plan import OversamplePlan
 from sae.survey import Survey
-from sae.tables import Allocation, label_text, labels, require
+from sae.tables import Allocation, Covariates, DirectEstimates, label_text, labels, pandas_frame, require
 
 __all__ = ["BANDS", "Evaluation", "evaluate"]
 
@@ -118,11 +118,12 @@ def evaluate(
     *,
     domain: str,
     stratum: str | None = None,
-    areas: pd.DataFrame | None = None,
+    areas: pd.DataFrame | Covariates | None = None,
     group: str = "",
     smoothing: Smoothing | None = "deff",
     repetitions: int = 100,
     seed: int | np.random.Generator,
+    accept: str | Sequence[str] = (),
 ) -> Evaluation:
     """Repeat a design on a population, estimate directly and by the model, and compare with the truth.
 
@@ -138,7 +139,7 @@ def evaluate(
     indicator : str or Indicator
     domain, stratum : str
         Columns of the population; `stratum` by default the domain.
-    areas : DataFrame, optional
+    areas : DataFrame or Covariates, optional
         Covariates of the model by domain.
     group : str
         Expression of who is interviewed, such as ``"birth == 'foreign' and 20 <= age <= 64"``; a callable's
@@ -148,6 +149,8 @@ def evaluate(
     repetitions : int
     seed : int or Generator
         Streams are named by repetition and stratum: another stratum or repetition changes no other.
+    accept : str or sequence of str
+        As in `sae.direct`: what runs by name only.
 
     Raises
     ------
@@ -165,17 +168,21 @@ def evaluate(
     """
     if repetitions < 1:
         raise SaeSpecError(f"repetitions = {repetitions}: at least one sample is needed.")
-    people = population.population if isinstance(population, Country) else population
+    people = (
+        population.population if isinstance(population, Country) else pandas_frame(population, "The persons")
+    )
     _refuse_columns(people, [domain, *([stratum] if stratum else [])])
     number = seed_of(seed)
     whole = Survey.from_frame(people.assign(_one=1.0), weights="_one")
     chosen = whole.subset(group) if group else whole
-    truth = _truth(chosen, indicator, domain)
+    resolved = resolve(indicator, chosen)
+    truth = _truth(arrays(resolved, chosen, check_accept(accept, [resolved])), chosen, domain)
     draw = _drawer(chosen, design, stratum or domain, group, number)
     cells, failed = [], []
     for repetition in range(repetitions):
         survey = draw(repetition)
-        cell, reason = _one(survey, indicator, domain, model, areas, smoothing, truth, number, repetition)
+        table = _direct(survey, indicator, domain, smoothing, accept)
+        cell, reason = _one(table, domain, model, areas, truth, number, repetition)
         cells.append(cell)
         failed += [f"{repetition}: {reason}"] if reason else []
     expected, required = _planned(design, truth.index)
@@ -186,9 +193,8 @@ def _refuse_columns(people: pd.DataFrame, wanted: list[str]) -> None:
     require(people, wanted, "The population has")
 
 
-def _truth(chosen: Survey, indicator: str | Indicator, domain: str) -> pd.Series:
+def _truth(data: IndicatorArrays, chosen: Survey, domain: str) -> pd.Series:
     """Return the true figures by domain; a domain without anybody in the universe has none."""
-    data = arrays(resolve(indicator, chosen), chosen)
     names = labels(chosen.frame[domain], keep_missing=True).to_numpy(dtype=object)
     sums = (
         pd.DataFrame(
@@ -260,13 +266,23 @@ def _sizes(design: Allocation | OversamplePlan | Mapping[str, int]) -> dict[str,
     return {label_text(name): int(n) for name, n in design.items()}
 
 
-def _one(
+def _direct(
     survey: Survey,
     indicator: str | Indicator,
     domain: str,
-    model: Any,
-    areas: pd.DataFrame | None,
     smoothing: Smoothing | None,
+    accept: str | Sequence[str],
+) -> DirectEstimates:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SaeWarning)
+        return direct(survey, indicator, by=[domain], smoothing=smoothing, accept=accept)
+
+
+def _one(
+    table: DirectEstimates,
+    domain: str,
+    model: Any,
+    areas: pd.DataFrame | Covariates | None,
     truth: pd.Series,
     seed: int,
     repetition: int,
@@ -274,7 +290,6 @@ def _one(
     """Estimate from one sample; one row per domain of the truth, and why there is no model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SaeWarning)
-        table = direct(survey, indicator, by=[domain], smoothing=smoothing)
         lines = table.frame.set_index(labels(table.frame[domain])).reindex(truth.index)
         cell = pd.DataFrame(
             {

@@ -1,7 +1,28 @@
 """The definition registry: what each indicator counts, over whom, in which version."""
 
+from sae.indicators.admission import check_accept, check_admitted, check_domains, crossed_breaks
+from sae.indicators.breaks import BREAKS, Break, break_marks
 from sae.indicators.definition import Indicator
 from sae.indicators.evaluate import IndicatorArrays, arrays, item_nonresponse, resolve
-from sae.indicators.registry import catalogue
+from sae.indicators.registers import register_rate
+from sae.indicators.registry import REGISTRY, catalogue
+from sae.indicators.segregation import segregation
 
-__all__ = ["Indicator", "IndicatorArrays", "arrays", "catalogue", "item_nonresponse", "resolve"]
+__all__ = [
+    "BREAKS",
+    "REGISTRY",
+    "Break",
+    "Indicator",
+    "IndicatorArrays",
+    "arrays",
+    "break_marks",
+    "catalogue",
+    "check_accept",
+    "check_admitted",
+    "check_domains",
+    "crossed_breaks",
+    "item_nonresponse",
+    "register_rate",
+    "resolve",
+    "segregation",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -9,15 +11,21 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.indicators.definition import Indicator
-from sae.indicators.registry import LEVELS, REGISTRY
+from sae.indicators.admission import check_admitted
+from sae.indicators.definition import UNSAMPLED, Indicator
+from sae.indicators.registry import REGISTRY
 from sae.survey import Survey
 from sae.survey.expressions import evaluate, names_in
+from sae.survey.variables import VARIABLES
 from sae.tables import label_text
 
 __all__ = ["IndicatorArrays", "arrays", "item_nonresponse", "resolve"]
 
 LARGEST = 1e100  # of a value: variances sum weighted squares
+# how notes of a survey begin that tell why a variable is not there
+_ABSENCE = ("left out:", "not in the file", "layout ")
+_NOWHERE = "have no threshold: their period or country is missing, or holds no income"
+_FLAGS = (0, 1)  # what the national flag of poverty may hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +52,13 @@ class IndicatorArrays:
     unit : str
         Unit of the indicator; "share" where one was found.
     groups : ndarray of int, shape (n,), or None
-        Where thresholds are computed apart (periods), -1 unknown; None: one threshold for all records.
+        Where thresholds are computed apart (countries, periods), -1 where there is none; None: one for all.
     group_labels : tuple of str
         Labels of the groups.
+    union : ndarray of bool, shape (n,), or None
+        Who counts besides the poor, of an indicator that joins a condition to them.
+    notes : tuple of str
+        What has to be said of the levels that it names.
     """
 
     indicator: Indicator
@@ -59,6 +71,8 @@ class IndicatorArrays:
     unit: str
     groups: np.ndarray | None = None
     group_labels: tuple[str, ...] = ()
+    union: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
@@ -90,7 +104,8 @@ def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
     """
     frame = survey.frame
     if isinstance(indicator, Indicator):
-        _check_columns(indicator, frame)
+        _check_sampled(indicator)
+        _check_columns(indicator, survey)
         return indicator
     if not isinstance(indicator, str):
         raise SaeSpecError(
@@ -99,7 +114,8 @@ def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
         )
     registered = REGISTRY.get(indicator)
     if registered is not None and (indicator not in frame or not _absent(registered, frame)):
-        _check_columns(registered, frame)
+        _check_sampled(registered)
+        _check_columns(registered, survey)
         _check_levels(registered, frame)
         return registered
     if indicator in frame:
@@ -112,7 +128,7 @@ def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
     )
 
 
-def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
+def arrays(indicator: Indicator, survey: Survey, accept: Collection[str] = ()) -> IndicatorArrays:
     """Evaluate an indicator on every record of a survey.
 
     A record with any defining variable missing is out of numerator and denominator, and counted. Where the
@@ -124,6 +140,8 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
         As `resolve` returns it.
     survey : Survey
         The records; those outside a subset are outside here.
+    accept : collection of str
+        What is accepted by name, as `check_accept` returns it.
 
     Returns
     -------
@@ -132,7 +150,8 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
     Raises
     ------
     SaeSpecError
-        If a part is text where a number or a condition is needed.
+        If a part is text where a number or a condition is needed, or the survey cannot carry the indicator,
+        or not without `accept`: see `check_admitted`.
 
     Examples
     --------
@@ -143,11 +162,12 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
     (array([ True,  True, False]), array([False, False,  True]), True)
     """
     frame = survey.frame
+    notes = check_admitted(indicator, survey, frozenset(accept))
     eligible, doubtful = _universe(indicator, survey)
     candidates = eligible | doubtful
     top, top_missing = _part(indicator.numerator, frame, "numerator")
     if indicator.distributional:
-        return _income_arrays(indicator, survey, top, top_missing, eligible, doubtful)
+        return _income_arrays(indicator, survey, top, top_missing, eligible, doubtful, notes)
     share = top.dtype == bool
     bottom: np.ndarray | None = None
     if indicator.denominator is not None:
@@ -170,6 +190,7 @@ def arrays(indicator: Indicator, survey: Survey) -> IndicatorArrays:
         candidates=candidates,
         share=share,
         unit=indicator.unit or ("share" if share else ""),
+        notes=notes,
     )
 
 
@@ -192,7 +213,7 @@ def item_nonresponse(data: IndicatorArrays, survey: Survey) -> dict[str, int]:
     frame = survey.frame
     counts = {
         name: int(np.sum(data.candidates & frame[name].isna().to_numpy()))
-        for name in _names(data.indicator, frame)
+        for name in data.indicator.variables(frame)
     }
     return {name: count for name, count in counts.items() if count}
 
@@ -208,31 +229,68 @@ def _income_arrays(
     income_missing: np.ndarray,
     eligible: np.ndarray,
     doubtful: np.ndarray,
+    notes: tuple[str, ...],
 ) -> IndicatorArrays:
     if income.dtype == bool:
         raise SaeSpecError(
             f"The kind {indicator.kind!r} is about an income, but {indicator.numerator!r} is yes or no."
         )
     income = np.where(income_missing, np.nan, income)
-    missing = doubtful | income_missing
-    inside = eligible & ~missing
-    groups: np.ndarray | None = None
-    labels: tuple[str, ...] = ()
-    if survey.time is not None:
-        groups, periods = pd.factorize(survey.frame[survey.time], sort=True)
-        labels = tuple(map(label_text, periods))
+    groups, labels = _nations(survey, ~income_missing & (survey.weights > 0))
+    inside, union = eligible & ~income_missing, None
+    counts: dict[str, int] = {}
+    if indicator.union is not None:
+        union, known = _union(indicator.union, survey.frame)
+        inside &= known
+    if indicator.thresholded and groups is not None:
+        counts[_NOWHERE] = int(np.sum(eligible & (groups < 0)))
+        inside &= groups >= 0
+    lines = (f"{indicator.name}: {count:,} records {what}" for what, count in counts.items() if count)
     return IndicatorArrays(
         indicator=indicator,
         numerator=income,
         denominator=inside,
         inside=inside,
-        item_missing=(eligible | doubtful) & missing,
+        item_missing=doubtful | (eligible & ~inside),
         candidates=eligible | doubtful,
         share=indicator.kind == "arpr",
         unit=indicator.unit or ("share" if indicator.kind == "arpr" else ""),
         groups=groups,
         group_labels=labels,
+        union=union,
+        notes=(*notes, *lines),
     )
+
+
+def _nations(survey: Survey, known: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Group the records that share a national median: one period and country, with incomes that are `known`.
+
+    -1 where the period or the country is missing, or holds no income.
+    """
+    frame = survey.frame
+    columns = [] if survey.time is None else [survey.time]
+    if "country" in frame and frame["country"].nunique() > 1:
+        columns.append("country")
+    if not columns:
+        return None, ()
+    grouped = frame.groupby(columns, sort=True, observed=True)
+    keys = grouped.size().index.to_frame(index=False)
+    codes = grouped.ngroup().fillna(-1).to_numpy(np.int64)
+    held = np.bincount(codes[(codes >= 0) & known], minlength=len(keys)) > 0
+    ranks = np.append(np.where(held, np.cumsum(held) - 1, -1), -1)
+    return ranks[codes], tuple(" ".join(map(label_text, key)) for key in keys[held].itertuples(index=False))
+
+
+def _union(expression: str, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Who fulfils the condition, and of whom every part of it is known.
+
+    One part alone would tell of the deprived what it cannot tell of the others: the rate would be too high.
+    """
+    holds, missing = _part(expression, frame, "union")
+    if holds.dtype != bool:
+        raise SaeSpecError(f"The union {expression!r} is a number; it is a yes/no condition.")
+    known = ~missing & ~frame[list(names_in(expression))].isna().any(axis=1).to_numpy()
+    return holds & known, known
 
 
 def _universe(indicator: Indicator, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
@@ -305,45 +363,50 @@ def _from_column(name: str, frame: pd.DataFrame) -> Indicator:
     return Indicator(numerator=name, id=name, label=name, unit="share" if values.dtype == bool else "")
 
 
-def _names(indicator: Indicator, frame: pd.DataFrame) -> list[str]:
-    """Columns that an indicator needs, in the order it names them."""
-    parts = [
-        part for part in (indicator.numerator, indicator.denominator, indicator.universe) if part is not None
-    ]
-    return list(
-        dict.fromkeys(name for part in parts for name in ([part] if part in frame else names_in(part)))
-    )
-
-
 def _absent(indicator: Indicator, frame: pd.DataFrame) -> list[str]:
-    return [name for name in _names(indicator, frame) if name not in frame]
+    return [name for name in indicator.variables(frame) if name not in frame]
 
 
-def _check_columns(indicator: Indicator, frame: pd.DataFrame) -> None:
-    absent = _absent(indicator, frame)
+def _check_sampled(indicator: Indicator) -> None:
+    if indicator.kind in UNSAMPLED:
+        raise SaeSpecError(
+            f"No survey tells {indicator.name!r}: it comes from registers or counts, without sampling error.",
+            hint=f"Use sae.indicators.{UNSAMPLED[indicator.kind]}(table, {indicator.name!r}).",
+        )
+
+
+def _names_one(note: str, names: list[str]) -> bool:
+    return any(re.search(rf"\b{re.escape(name)}\b", note) for name in names)
+
+
+def _check_columns(indicator: Indicator, survey: Survey) -> None:
+    absent = _absent(indicator, survey.frame)
     if absent:
-        columns = [str(column) for column in frame.columns]
+        columns = [str(column) for column in survey.frame.columns]
         near = [match for name in absent for match in get_close_matches(name, columns, n=1)]
+        why = [note for note in survey.notes if note.startswith(_ABSENCE) and _names_one(note, absent)]
         raise SaeSpecError(
             f"The indicator {indicator.name!r} needs the column{'s' if len(absent) > 1 else ''} "
             f"{', '.join(absent)}, which the survey lacks. It has {name_some(columns, 12)}.",
-            hint=(f"Did you mean {' and '.join(near)}? " if near else "")
+            hint=(f"The survey's notes: {'; '.join(why)}. " if why else "")
+            + (f"Did you mean {' and '.join(near)}? " if near else "")
             + "Map them in the layout ([survey.columns], [survey.codes]), or define an sae.Indicator.",
             column=absent[0],
         )
 
 
 def _check_levels(indicator: Indicator, frame: pd.DataFrame) -> None:
-    for name in _names(indicator, frame):
-        if name not in LEVELS:
+    for name in indicator.variables(frame):
+        known = _FLAGS if name == "poor" else VARIABLES[name].levels if name in VARIABLES else ()
+        if not known:
             continue
         series = frame[name]
         levels = series.cat.categories if isinstance(series.dtype, pd.CategoricalDtype) else series
-        strange = [level for level in pd.unique(levels.dropna()) if level not in LEVELS[name]]
+        strange = [level for level in pd.unique(levels.dropna()) if level not in known]
         if strange:
             raise SaeSpecError(
                 f"The column {name!r} holds {name_some(strange)}, but the indicator {indicator.name!r} knows "
-                f"only {', '.join(map(str, LEVELS[name]))}.",
+                f"only {', '.join(map(str, known))}.",
                 hint=f"Code it in the layout under [survey.codes.{name}].",
                 column=name,
             )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.tables import EstimateTable, require, to_numbers, whole_file
+from sae.tables import EstimateTable, pandas_frame, require, to_numbers, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
 
 def rows_of(table: EstimateTable | pd.DataFrame, *needed: str) -> pd.DataFrame:
     """Return the rows of a table as a frame with plain floats; refuse several indicators in one chart."""
-    frame = table.to_frame() if isinstance(table, EstimateTable) else table.copy()
+    frame = table.to_frame() if isinstance(table, EstimateTable) else pandas_frame(table, "The rows").copy()
     require(frame, ["domain", "estimate", *needed], "The table has", "(that the chart needs)")
     for name in ("n", "direct", "direct_se", "estimate", "ci_low", "ci_high"):
         frame[name] = to_numbers(frame, name) if name in frame else np.nan

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping
-from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sae.errors import SaeInputError, name_some
-from sae.tables import label_text
+from sae.errors import SaeInputError
+from sae.tables.geojson import read_polygons
 
 if TYPE_CHECKING:
     from matplotlib.path import Path
@@ -22,63 +19,13 @@ Rings = list[tuple[np.ndarray, bool]]  # coordinates, shape (n, 2), and whether 
 
 
 def read_rings(geometry: Any, key: str) -> dict[str, Rings]:
-    """Return the rings of every area by its code.
-
-    Parameters
-    ----------
-    geometry : str, Path, mapping or GeoDataFrame
-        A GeoJSON FeatureCollection of polygons and multipolygons, a file of one (``.gz`` too), or any object
-        that gives itself as one by ``__geo_interface__``.
-    key : str
-        The property that holds the code of the area.
-
-    Raises
-    ------
-    SaeInputError
-        If the file is missing or no such collection, the property is not there, a code comes twice, or a
-        geometry is no polygon.
-    """
-    geometry = getattr(geometry, "__geo_interface__", geometry)
-    if not isinstance(geometry, (str, File, Mapping)):
-        raise SaeInputError(
-            f"A geometry of type {type(geometry).__name__} cannot be drawn.",
-            hint="Give a GeoJSON FeatureCollection, the path of its file, or a GeoDataFrame.",
-        )
-    if not isinstance(geometry, Mapping):
-        file = File(geometry)
-        if not file.is_file():
-            raise SaeInputError(f"There is no file {file}.", hint="Check the path of the geometry.")
-        try:
-            content = file.read_bytes()
-            geometry = json.loads(
-                (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8")
-            )
-        except (OSError, ValueError) as error:
-            raise SaeInputError(f"{file.name} is not GeoJSON in UTF-8: {error}.") from error
-    features: Any = geometry.get("features") if isinstance(geometry, Mapping) else None
-    if not features or not isinstance(features, (list, tuple)):
-        raise SaeInputError("The geometry holds no features.", hint="Give a GeoJSON FeatureCollection.")
-    areas: dict[str, Rings] = {}
-    for feature in features:
-        if not isinstance(feature, Mapping):
-            raise SaeInputError("A feature of the geometry is no GeoJSON object.")
-        properties: dict[str, Any] = feature.get("properties") or {}
-        if key not in properties:
-            raise SaeInputError(
-                f"The areas of the geometry have no property {key!r}.",
-                hint=f"Name the one with their codes: {name_some(properties, 12)}.",
-            )
-        code, shape = label_text(properties[key]), dict(feature.get("geometry") or {})
-        kind, coordinates = shape.get("type"), shape.get("coordinates", [])
-        if kind not in ("Polygon", "MultiPolygon"):
-            raise SaeInputError(f"The area {code} is a {kind}, not a polygon.", areas=[code])
-        if code in areas:
-            raise SaeInputError(f"The area {code} comes twice in the geometry.", areas=[code])
-        areas[code] = _rings([coordinates] if kind == "Polygon" else coordinates, code)
-    return areas
+    """Return the rings of every area that has some, by its code; see `read_polygons`."""
+    return {code: _rings(shape, code) for code, shape in read_polygons(geometry, key).items() if shape}
 
 
-def _rings(polygons: Any, code: str) -> Rings:
+def _rings(shape: Mapping[str, Any], code: str) -> Rings:
+    coordinates = shape.get("coordinates", [])
+    polygons = [coordinates] if shape["type"] == "Polygon" else coordinates
     try:
         rings = [
             (np.array([point[:2] for point in ring], dtype=float), hole > 0)

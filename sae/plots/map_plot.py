@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["area_map"]
 
-_LAND, _WITHHELD, _BORDER = "#F1F1EE", "#B4B4B4", "#FFFFFF"
+_LAND, _WITHHELD, _BORDER = "#E6E6E3", "#B4B4B4", "#FFFFFF"
 _CLASSES = 6
 _WORDS = {"cv": "Coefficient of variation", "se": "Standard error"}
 
@@ -38,8 +38,9 @@ def area_map(
 ) -> Figure:
     """Draw a map of the estimates beside one of their uncertainty.
 
-    Both in classes with round limits. Areas that a policy withholds are grey, areas of the geometry that are
-    not in the table pale; areas far from all others, such as overseas regions, are named below.
+    Both in classes with round limits. Areas that a policy withholds are grey, areas of the geometry without
+    an estimate light grey. Areas without a geometry cannot be drawn and are named below, as are areas far
+    from all others, such as overseas regions.
 
     Parameters
     ----------
@@ -63,8 +64,8 @@ def area_map(
     Raises
     ------
     SaeInputError
-        If a column is missing, an area stands twice in the table or has no geometry, or the geometry cannot
-        be read; names the areas.
+        If a column is missing, an area stands twice in the table, no area has a geometry, or the geometry
+        cannot be read; names the areas.
 
     Examples
     --------
@@ -80,9 +81,10 @@ def area_map(
     if uncertainty not in _WORDS:
         raise SaeSpecError(f"uncertainty={uncertainty!r}.", hint=f"Use one of {', '.join(_WORDS)}.")
     frame = rows_of(table, column, uncertainty)
-    codes = labels(frame[column]).tolist()
     areas = read_rings(geometry, key)
-    _check(codes, areas, key)
+    without = _without_geometry(labels(frame[column]), areas, key)
+    frame = frame[~labels(frame[column]).isin(without)].reset_index(drop=True)
+    codes = labels(frame[column]).tolist()
     paths, corners, outside = to_paths(areas, codes)
     frame["_second"] = to_numbers(frame, uncertainty)
     withheld = np.zeros(len(frame), dtype=bool)
@@ -109,7 +111,11 @@ def area_map(
         axes.set_ylim(corners[0][1] - margin[1], corners[1][1] + margin[1])
     _legend(figure, bool(withheld.any()), bool(background))
     figure.suptitle(title or f"{unit_words(frame)} and its uncertainty", fontsize=13, x=0.01, ha="left")
-    note(figure, frame, source, f"Outside the frame: {name_some(outside, 12)}." if outside else "")
+    remarks = [
+        f"Without a geometry: {name_some(without, 12)}." if without else "",
+        f"Outside the frame: {name_some(outside, 12)}." if outside else "",
+    ]
+    note(figure, frame, source, " ".join(filter(None, remarks)))
     return figure
 
 
@@ -118,22 +124,23 @@ def _meets(path: Any, corners: np.ndarray) -> bool:
     return bool((low <= corners[1]).all() and (high >= corners[0]).all())
 
 
-def _check(codes: list[str], areas: Mapping[str, Any], key: str) -> None:
-    counts = pd.Series(codes).value_counts(sort=False)
-    twice = counts[counts > 1].index.tolist()
+def _without_geometry(codes: pd.Series, areas: Mapping[str, Any], key: str) -> list[str]:
+    """Return the areas that cannot be drawn; refuse areas that stand twice, and a geometry of no area."""
+    twice = codes[codes.duplicated()].unique().tolist()
     if twice:
         raise SaeInputError(
             f"{name_some(twice)} stand more than once in the table.",
             hint="Draw one row per area.",
             areas=twice,
         )
-    unknown = [code for code in codes if code not in areas]
-    if unknown:
+    without = codes[~codes.isin(list(areas))].tolist()
+    if len(without) == len(codes):
         raise SaeInputError(
-            f"{len(unknown)} of {len(codes)} areas have no geometry: {name_some(unknown)}.",
+            f"None of the {len(codes)} areas has a geometry: {name_some(without)}.",
             hint=f"Check key={key!r} and the vintage of the codes; the geometry has {name_some(areas)}.",
-            areas=unknown,
+            areas=without,
         )
+    return without
 
 
 def _panel(
@@ -200,6 +207,6 @@ def _legend(figure: Figure, withheld: bool, background: bool) -> None:
 
     handles = [Patch(facecolor=_WITHHELD, label="not for publication")] if withheld else []
     if background:
-        handles.append(Patch(facecolor=_LAND, edgecolor="#D5D5D0", label="not in the table"))
+        handles.append(Patch(facecolor=_LAND, edgecolor="#D5D5D0", label="no estimate"))
     if handles:
         figure.legend(handles=handles, loc="upper right", ncols=2, frameon=False, fontsize=8)

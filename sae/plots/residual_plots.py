@@ -9,7 +9,7 @@ import pandas as pd
 
 from sae.errors import SaeInputError
 from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, tidy
-from sae.tables import labels, require, to_numbers
+from sae.tables import labels, pandas_frame, require, to_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figu
     """
     from matplotlib.figure import Figure
 
-    rows = _complete(frame, "fitted", "standardised", "leverage")
+    rows = _complete(pandas_frame(frame, "The residuals"), "fitted", "standardised", "leverage")
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _against_fitted(left, rows)
@@ -97,6 +97,7 @@ def qq(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     """
     from matplotlib.figure import Figure
 
+    frame = pandas_frame(frame, "The residuals")
     columns = [name for name in _QQ if name in frame or name == "standardised"]
     rows = _complete(frame, *columns)
     if len(rows) < 3:

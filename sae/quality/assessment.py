@@ -80,12 +80,12 @@ def assess(
     [['', True], [':u', False]]
     """
     policy = load_policy(policy)
-    if not isinstance(frame, pd.DataFrame):
+    if hasattr(frame, "frame"):
         raise SaeInputError(
             f"A policy judges a DataFrame, not a {type(frame).__name__}.",
             hint="Give the frame of a table: fit.estimates.frame; or call fit.flag(policy).",
         )
-    pandas_frame(frame, "The rows")
+    frame = pandas_frame(frame, "The rows")
     require(frame, ["estimate", "se"], "The table has", "(that a policy needs)")
     if not 0 < level < 1:
         raise SaeSpecError(f"level = {level!r} is no level of intervals.", hint="Give one such as 0.95.")

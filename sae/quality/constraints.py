@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.tables import labels
+from sae.tables import labels, pandas_frame
 
 __all__ = ["Constraints", "constraints_of", "figure", "figures_by_label", "independent", "unreachable"]
 
@@ -68,6 +68,8 @@ def constraints_of(
     mean: bool,
 ) -> Constraints:
     """Match areas, groups and figures by label; arguments as in `benchmark_estimates`."""
+    if hasattr(groups, "columns") and not isinstance(groups, Mapping):
+        groups = pandas_frame(groups, "The groups")
     if not isinstance(groups, Mapping | pd.DataFrame):
         return _of_column(weights, groups, targets, target_variance, names, mean, "")
     members = {str(name): column for name, column in groups.items()}

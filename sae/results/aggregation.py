@@ -13,6 +13,7 @@ from sae.errors import SaeInputError, name_some
 from sae.quality.constraints import figures_by_label
 from sae.results.draws import SumEnds
 from sae.tables import EstimateTable, labels, to_numbers
+from sae.tables.mixing import joined_marks
 
 __all__ = ["aggregate_table", "row_weights"]
 
@@ -80,10 +81,12 @@ def aggregate_table(
     counts = np.bincount(codes, np.where(known, n, 0.0), size)
     counts[np.bincount(codes[~known], minlength=size) > 0] = np.nan
     sampled = frame["in_sample"].to_numpy(dtype=bool)
-    first = {
+    first: dict[str, Any] = {
         name: frame[name].iloc[0] for name in ("indicator", "definition", "unit", "model", "run", "method")
     }
     first["method"] += ", aggregated"
+    if frame["definition"].nunique(dropna=False) > 1:
+        first["definition"] = joined_marks(frame["definition"], codes).to_numpy(dtype=object)
     text = units[by[0]]
     for name in by[1:]:
         text = text + " / " + units[name]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from sae.errors import (
 from sae.results.data import FittedData
 from sae.results.record import Message
 from sae.specs.design import outside_range
+from sae.tables import Origin
 from sae.tables.texts import Texts
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "extrapolation",
     "few_cases",
     "no_interval",
+    "origin_messages",
     "variance_messages",
 ]
 
@@ -275,3 +278,26 @@ def few_cases(data: FittedData) -> list[Message]:
         "and its intervals miss in areas without a case; BinomialMixed holds."
     )
     return [Message(text, SmallSampleWarning)]
+
+
+def origin_messages(origins: Mapping[str, Origin], data: FittedData, time: pd.Series) -> list[Message]:
+    """Say where the covariates of the formula come from; warn of figures later than the data.
+
+    Parameters
+    ----------
+    origins : mapping of str to Origin
+        By name of the covariate.
+    data : FittedData
+        Whose columns tell which of them the formula uses.
+    time : Series of str
+        Periods of the rows; empty where they are unknown.
+    """
+    terms = " ".join(data.columns)
+    periods = [period for period in time.unique() if period]
+    messages = []
+    for name, origin in origins.items():
+        if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", terms):
+            continue
+        later = any(min(lags) < 0 for lags in origin.lags(periods).values())
+        messages.append(Message(f"{name}: {origin.text(periods)}", SaeWarning if later else None))
+    return messages

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from sae.errors import SaeConvergenceError, SaeError, SaeSpecError
 from sae.numerics.random.streams import seed_of
-from sae.results.messages import few_cases, variance_messages
+from sae.results.messages import few_cases, origin_messages, variance_messages
 from sae.results.result import Result
 from sae.specs import Specification
+from sae.tables import Covariates
+from sae.tables.covariates import frame_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +54,16 @@ class _Model(Specification, Generic[ResultT]):
         """Fit, collecting what is to be said in ``Result.messages``; `fit` says it."""
         raise NotImplementedError
 
-    def _run(self, fit: Callable[[int | None], ResultT], seed: int | np.random.Generator | None) -> ResultT:
-        """Call `fit` with a seed that is checked, and emit what it has to say where `self.fit` was called."""
+    def _run(
+        self,
+        fit: Callable[[int | None], ResultT],
+        seed: int | np.random.Generator | None,
+        areas: Any = None,
+    ) -> ResultT:
+        """Call `fit` with a seed that is checked; emit what it has to say where `self.fit` was called.
+
+        The origins of `Covariates` go into the provenance of the result.
+        """
         if seed is None and self._random_step:
             raise no_seed(self._random_step)
         try:
@@ -65,9 +75,12 @@ class _Model(Specification, Generic[ResultT]):
                 f"{type(self).__name__} ended in a fault of sae itself, {type(error).__name__}: {error}.",
                 hint="Please report it, with the formula and, where you may, the data.",
             ) from error
-        result = result.with_messages(
-            [*variance_messages(result.residuals, result.data), *few_cases(result.data)]
-        )
+        messages = [*variance_messages(result.residuals, result.data), *few_cases(result.data)]
+        if isinstance(areas, Covariates):
+            record = {name: origin.record() for name, origin in areas.origins.items()}
+            result = replace(result, provenance={**result.provenance, "covariates": record})
+            messages += origin_messages(areas.origins, result.data, result.estimates["time"])
+        result = result.with_messages(messages)
         for message in result.messages:
             if message.category is not None:
                 warnings.warn(message.text, message.category, stacklevel=3)
@@ -81,7 +94,7 @@ class AreaModel(_Model[ResultT]):
         self,
         data: DirectEstimates | pd.DataFrame,
         *,
-        areas: pd.DataFrame | None = None,
+        areas: pd.DataFrame | Covariates | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> ResultT:
         """Fit the model and predict every area, those without a direct estimate included.
@@ -91,9 +104,9 @@ class AreaModel(_Model[ResultT]):
         data : DirectEstimates or DataFrame
             Direct estimates with their sampling variances, one row per area (and period, component or group
             where the model has them).
-        areas : DataFrame, optional
+        areas : DataFrame or Covariates, optional
             Covariates, joined by name on every grouping column they have; their areas that `data` lacks are
-            predicted too.
+            predicted too. The origins of `Covariates` stand in the provenance and in the summary.
         seed : int or Generator, optional
             Of what is random in the fit: bootstraps, chains, importance points. Refused where it is needed
             and missing; `Result.draws` takes its own.
@@ -118,7 +131,7 @@ class AreaModel(_Model[ResultT]):
             Of a variance estimated 0, covariates outside the range of the fit or nearly collinear, intervals
             that cannot be given. The same sentences stand in ``Result.messages`` and in the summary.
         """
-        return self._run(lambda number: self._fit(data, areas, number), seed)
+        return self._run(lambda number: self._fit(data, frame_of(areas), number), seed, areas)
 
     @property
     def wants_covariance(self) -> bool:
@@ -129,7 +142,7 @@ class AreaModel(_Model[ResultT]):
         self,
         data: DirectEstimates | pd.DataFrame,
         *,
-        areas: pd.DataFrame | None = None,
+        areas: pd.DataFrame | Covariates | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> tuple[ResultT | None, dict[tuple[Any, ...], SaeError]]:
         """Fit all that can be had, and say why the rest cannot: one bad group of a batch costs no other.
@@ -169,7 +182,7 @@ class UnitModel(_Model[ResultT]):
         self,
         data: pd.DataFrame | Survey,
         *,
-        areas: pd.DataFrame | str | Path | None = None,
+        areas: pd.DataFrame | Covariates | str | Path | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> ResultT:
         """Fit the model and predict every area of the population, those without a unit included.
@@ -179,7 +192,7 @@ class UnitModel(_Model[ResultT]):
         data : DataFrame or Survey
             One row per unit. Of a survey only the records of its subset are used: the model does not use
             weights, and is right where the design tells nothing of the outcome beyond the covariates.
-        areas : DataFrame, str or Path, optional
+        areas : DataFrame, Covariates, str or Path, optional
             The population: means of the covariates, one row per area; or a census of units or cells, with the
             covariates of the formula. See the model. Or the path of a Parquet file, or a folder of them, with
             such rows, of which only the columns that the model uses are read.
@@ -207,4 +220,4 @@ class UnitModel(_Model[ResultT]):
         SaeWarning
             As an area-level model.
         """
-        return self._run(lambda number: self._fit(data, areas, number), seed)
+        return self._run(lambda number: self._fit(data, frame_of(areas), number), seed, areas)

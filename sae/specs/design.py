@@ -20,6 +20,7 @@ __all__ = ["Design", "check_rank", "column_range", "outside_range"]
 _RANK_TOLERANCE = 1e-9
 _CLEARLY_OF_FULL_RANK = 1e-6  # of the Gram matrix of columns of length 1, whose rounding is far below
 _SLACK = 1e-9  # of the largest value: rounding of a mean is no extrapolation
+_FLAGS = re.compile(r"\s+[bcdefnprsuz]{1,3}$")  # of Eurostat's tables, behind the figure
 _SPELLS_A_NUMBER = re.compile(r"[+\-−]?(\d[\d\s.,'’]*|[.,]\d+)([eE][+-]?\d+)?\s*%?")
 _MOST_CODES = 50
 _SPELLS_NOTHING = {"", "na", "nan", "n/a", "null", "none", ".", ":", "-"}
@@ -267,14 +268,15 @@ def _refuse_numbers_as_text(column: pd.Series) -> None:
         return
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("string", "empty", "boolean"):
-        values = [text.strip() for text in labels(column, keep_missing=True).dropna().unique()]
+        texts = labels(column, keep_missing=True).dropna().unique()
+        values = list(dict.fromkeys(_FLAGS.sub("", text.strip()) for text in texts))
         numbers = [text for text in values if _SPELLS_A_NUMBER.fullmatch(text)]
         others = [text for text in values if not _SPELLS_A_NUMBER.fullmatch(text)]
         if not numbers or any(text.lower() not in _SPELLS_NOTHING for text in others):
             return
         if len(numbers) <= _MOST_CODES and all(text.isdecimal() for text in numbers):
             return  # whole numbers kept as text are codes
-        shown, what = name_some(map(repr, numbers), 3), "text that spells numbers"
+        shown, what = name_some(map(repr, texts), 3), "text that spells numbers"
     else:
         shown, what = name_some(column.head(3)), f"values of the kind {kind}"
     raise SaeInputError(

@@ -9,16 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from sae.errors import SaeWarning, name_some
+from sae.errors import SaeInputError, SaeWarning, name_some
 from sae.literals import LonelyPolicy
-from sae.survey.checks import as_list, check_columns, check_persons, column_of, read_weights
-from sae.survey.codes import as_categorical
+from sae.survey.checks import as_list, check_columns, check_persons, check_population, column_of, read_weights
+from sae.survey.codes import as_categorical, as_text, combine, encode
 from sae.survey.design import Stage, make_stages
-from sae.survey.layouts import harmonise, resolve_layout
+from sae.survey.file_columns import FileColumns
+from sae.survey.harmonise import harmonise
+from sae.survey.layout_fit import check_release
+from sae.survey.layouts import resolve_layout
+from sae.survey.release import Release
 from sae.survey.replicates import Replicates, read_replicates
-from sae.tables import label_text, labels, pandas_frame
-from sae.tables.text_files import looks_missing
+from sae.tables import label_text, pandas_frame
+from sae.tables import labels as text_labels
+from sae.tables.text_cells import look_missing
 
 __all__ = ["CheckedRecords", "check_records"]
 
@@ -33,6 +40,7 @@ class CheckedRecords:
     replicates: Replicates | None
     time: str | None
     layout: str
+    release: Release
     missing: Mapping[str, int]
     notes: tuple[str, ...]
 
@@ -44,6 +52,7 @@ def check_records(
     layout: str | Mapping[str, Any] | None,
     lonely_psu: LonelyPolicy,
     nest: bool,
+    population: float | Mapping[str, float] | None = None,
 ) -> CheckedRecords:
     """Harmonise and check; see `Survey.from_frame`."""
     frame = pandas_frame(frame, "The records")
@@ -56,15 +65,20 @@ def check_records(
         frame = frame.reset_index(drop=True)
     given = {role: value for role, value in roles.items() if value is not None}
     columns = {str(name): _one_kind(frame[name]) for name in frame}
-    layout_name = ""
+    layout_name, release = "", Release()
     if layout is not None:
         spec = resolve_layout(layout)
         layout_name = spec.name
         if spec.missing:
             columns = {name: _without(values, spec.missing) for name, values in columns.items()}
-        columns, layout_roles, layout_notes = harmonise(columns, spec, given)
-        given = {**layout_roles, **given}
-        notes += layout_notes
+        file = FileColumns(columns, spec)
+        check_release(file, given)
+        harmonised = harmonise(file, given)
+        columns, release = harmonised.columns, harmonised.release
+        given = {**harmonised.roles, **given}
+        notes += harmonised.notes
+        if "country" in spec.columns or "country" in spec.derive:
+            _refuse_shared(columns, given, nest)
     identifiers = {given.get("household"), given.get("person")}
     records = pd.DataFrame(
         {
@@ -74,13 +88,41 @@ def check_records(
         copy=False,
     )
     notes += _announce(records)
-    return _read_design(records, given, layout_name, lonely_psu, nest, notes)
+    checked = _read_design(records, given, layout_name, release, lonely_psu, nest, notes)
+    if population is not None:
+        periods = None if checked.time is None else records[checked.time]
+        check_population(checked.weights, periods, population)
+    return checked
+
+
+def _refuse_shared(columns: Mapping[str, pd.Series], roles: Mapping[str, Any], nest: bool) -> None:
+    """Refuse strata, sampling units and households of two countries that bear the same label."""
+    if "country" not in columns or columns["country"].nunique() < 2:
+        return
+    country, countries = encode(columns["country"])
+    for role in ("strata",) if nest else ("strata", "psu", "household"):
+        names = as_list(roles.get(role), role)[:1]
+        if not names or names[0] not in columns:
+            continue
+        values, labels = encode(columns[names[0]])
+        known = (values >= 0) & (country >= 0)
+        _, units, _ = combine(values[known], country[known], len(countries))
+        shared = np.flatnonzero(np.bincount(units, minlength=len(labels)) > 1)
+        if shared.size:
+            raise SaeInputError(
+                f"{shared.size:,} of {len(labels):,} labels of the {role} column {names[0]!r} occur in "
+                f"several countries, where they are not the same: {name_some(as_text(labels[shared]))}.",
+                hint="Join them to the file's column of the country in a layout of your own: "
+                f"derive = {{x = {{join = [country, {names[0]}]}}}}, columns = {{{role} = 'x'}}.",
+                column=names[0],
+            )
 
 
 def _read_design(
     records: pd.DataFrame,
     roles: Mapping[str, Any],
     layout: str,
+    release: Release,
     lonely_psu: LonelyPolicy,
     nest: bool,
     notes: list[str],
@@ -110,9 +152,34 @@ def _read_design(
     notes += stage_notes
     if person is not None:
         check_persons(records, person, household, time)
+    notes += _quarters_in_a_year(records, release, stages[0], time)
     weights.setflags(write=False)
     missing = _missing_values(records)
-    return CheckedRecords(records, weights, stages, replicates, time, layout, missing, tuple(notes))
+    return CheckedRecords(records, weights, stages, replicates, time, layout, release, missing, tuple(notes))
+
+
+def _quarters_in_a_year(records: pd.DataFrame, release: Release, stage: Stage, time: str | None) -> list[str]:
+    """Say of a yearly file whether its key links the quarters; warn where it does not."""
+    if release.survey != "EU-LFS" or "period" not in records or time in (None, "period"):
+        return []
+    period, labels = encode(records["period"])
+    year, _ = encode(column_of(records, time, "time"))
+    if len(labels) <= len(np.unique(year)):
+        return []
+    _, units, _ = combine(stage.psu, period + 1, len(labels) + 1)
+    several = int(np.sum(np.bincount(units) > 1))
+    unit = stage.columns.get("psu", "record")
+    note = f"the quarters of a year are linked by {unit}: {several:,} of {stage.n_psu:,} occur in several"
+    if several:
+        return [note]
+    note = f"no {unit} occurs in two quarters: errors of a year take its quarters as independent"
+    warnings.warn(
+        f"The survey: {note}. Where the panel asks the same households again, they are too small: state the "
+        'overlap, sae.survey.pool_periods(survey, Overlap(...), yearly_weights=True), with time="period".',
+        SaeWarning,
+        stacklevel=5,
+    )
+    return [note]
 
 
 def _one_kind(values: pd.Series) -> pd.Series:
@@ -125,7 +192,7 @@ def _one_kind(values: pd.Series) -> pd.Series:
         return pd.to_numeric(known if kind == "integer" else known.astype("float64"))
     dates = kind in ("date", "datetime") and values.dropna().map(type).nunique() > 1  # they have no order
     if dates or kind in ("mixed", "mixed-integer", "bytes", "unknown-array"):
-        return labels(values, keep_missing=True)
+        return text_labels(values, keep_missing=True)
     return values
 
 
@@ -134,21 +201,31 @@ def _identifier(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return _text_as_category(values)
     is_text = isinstance(values.dtype, pd.StringDtype) or pd.api.types.is_object_dtype(values.dtype)
-    if is_text and not all(value.isascii() for value in values.array if isinstance(value, str)):
-        return labels(values, keep_missing=True)
+    if is_text and not _is_ascii(values):
+        return text_labels(values, keep_missing=True)
     return values
 
 
 def _text_as_category(values: pd.Series) -> pd.Series:
     dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        texts = [text for text in dtype.categories if isinstance(text, str)]
-        return values if all(text.isascii() for text in texts) else _with_levels_spelt(values)
+        return values if _is_ascii(dtype.categories) else _with_levels_spelt(values)
     if isinstance(dtype, pd.StringDtype):
         return as_categorical(values)
     if pd.api.types.is_object_dtype(dtype) and pd.api.types.infer_dtype(values, skipna=True) == "string":
         return as_categorical(values)
     return values
+
+
+def _texts(values: pd.Series | pd.Index) -> pa.Array:
+    """Return the texts among some values; what is no text is missing."""
+    is_text = pd.api.types.infer_dtype(values, skipna=True) == "string"
+    texts = values.array if is_text else [value if isinstance(value, str) else None for value in values]
+    return pa.array(texts, pa.large_string(), from_pandas=True)
+
+
+def _is_ascii(values: pd.Series | pd.Index) -> bool:
+    return pc.all(pc.string_is_ascii(_texts(values))).as_py() is not False
 
 
 def _with_levels_spelt(values: pd.Series) -> pd.Series:
@@ -186,9 +263,7 @@ def _announce(records: pd.DataFrame) -> list[str]:
     for name in records:
         if isinstance(records[name].dtype, pd.CategoricalDtype):
             levels = records[name].cat.categories
-            codes = [
-                code for code, level in enumerate(levels) if isinstance(level, str) and looks_missing(level)
-            ]
+            codes = np.flatnonzero(look_missing(_texts(levels))).tolist()
             if codes:
                 counts = np.bincount(records[name].cat.codes.to_numpy() + 1, minlength=len(levels) + 1)
                 seen += [

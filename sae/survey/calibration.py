@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,16 @@ from sae.literals import CalibrationMethod
 from sae.numerics.design.calibration import CalibrationSolution
 from sae.numerics.design.calibration import calibrate as solve
 from sae.specs import one_of
-from sae.survey.checks import column_of, counted, rows_text
-from sae.survey.codes import as_text, encode
+from sae.survey.checks import counted
+from sae.survey.counts import (
+    CellCounts,
+    Collapse,
+    count_cells,
+    has_counts,
+    known_total,
+    refuse_contradictions,
+    refuse_missing,
+)
 from sae.survey.expressions import evaluate
 from sae.survey.operands import Values, fetch
 from sae.survey.replicates import Replicates
@@ -74,12 +82,13 @@ class Calibration:
 def calibration_of(
     frame: pd.DataFrame,
     weights: np.ndarray,
-    totals: Mapping[str, Any],
+    totals: Mapping[Any, Any],
     *,
     method: CalibrationMethod,
     bounds: tuple[float, float] | None,
-) -> Calibration:
-    """Read known totals off the records; see `Survey.calibrate`."""
+    collapse: Collapse = None,
+) -> tuple[Calibration, tuple[str, ...]]:
+    """Read known totals off the records, and note the cells that were joined; see `Survey.calibrate`."""
     one_of("method", method, CalibrationMethod)
     if (method == "logit") != (bounds is not None):
         raise SaeSpecError(
@@ -91,8 +100,8 @@ def calibration_of(
         if not low < 1 < high:
             raise SaeSpecError(f"The bounds {bounds} of the ratio of weights must lie on both sides of 1.")
         bounds = (low, high)
-    names, matrix, target = _auxiliaries(frame, totals, weights != 0)
-    return Calibration(names, method, weights, target, matrix=matrix, bounds=bounds)
+    names, matrix, target, notes = _auxiliaries(frame, totals, weights != 0, method, collapse)
+    return Calibration(names, method, weights, target, matrix=matrix, bounds=bounds), notes
 
 
 def _pair(bounds: Any) -> tuple[float, float]:
@@ -104,28 +113,22 @@ def _pair(bounds: Any) -> tuple[float, float]:
 
 
 def poststratification_of(
-    frame: pd.DataFrame, weights: np.ndarray, columns: list[str], counts: Any
-) -> Calibration:
-    """Match the cells of the records with known counts; see `Survey.post_stratify`."""
-    known = _counts(columns, counts)
-    inside = weights != 0  # whoever has the weight 0 is outside the population that the counts are about
-    coded = []
-    for name in columns:
-        codes, labels = encode(column_of(frame, name, "post-stratification"))
-        _refuse_missing((codes < 0) & inside, name, len(frame))
-        coded.append((codes[inside], as_text(labels)))
-    shape = tuple(len(labels) for _, labels in coded)
-    cell = np.ravel_multi_index([codes for codes, _ in coded], shape)
-    cells = np.zeros(len(frame), dtype=np.int64)
-    cells[inside], occurring = encode(cell)
-    keys = [
-        tuple(labels[code] for (_, labels), code in zip(coded, place, strict=True))
-        for place in zip(*np.unravel_index(occurring, shape), strict=True)
-    ]
-    _match_cells(keys, known, columns)
-    target = np.array([known[key] for key in keys])
-    names = tuple(" / ".join(key) for key in keys)
-    return Calibration(names, "poststratified", weights, target, cells=cells)
+    frame: pd.DataFrame, weights: np.ndarray, columns: list[str], counts: Any, collapse: Collapse = None
+) -> tuple[Calibration, tuple[str, ...]]:
+    """Match the cells of the records with known counts; see `Survey.post_stratify`.
+
+    Whoever has the weight 0 is outside the population that the counts are about.
+
+    Returns
+    -------
+    calibration : Calibration
+    notes : tuple of str
+        Cells that were joined.
+    """
+    _check_collapse(collapse, [columns])
+    cells = count_cells(frame, columns, counts, weights != 0, collapse)
+    codes = np.maximum(cells.codes, 0)
+    return Calibration(cells.names, "poststratified", weights, cells.totals, cells=codes), cells.notes
 
 
 def recalibrate(calibration: Calibration, weights: np.ndarray) -> np.ndarray:
@@ -195,41 +198,62 @@ def recalibrated(replicates: Replicates, calibration: Calibration) -> Replicates
 
 
 def _auxiliaries(
-    frame: pd.DataFrame, totals: Mapping[str, Any], inside: np.ndarray
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    frame: pd.DataFrame, totals: Mapping[Any, Any], inside: np.ndarray, method: str, collapse: Collapse
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]:
     if not isinstance(totals, Mapping) or not totals:
         raise SaeSpecError(
             f"totals={totals!r} is not a mapping of names to totals.",
             hint="For example {'sex': {'f': 510, 'm': 490}, 'income': 1e6, '1': 1000}.",
         )
+    _check_collapse(collapse, [term for term in totals if isinstance(term, tuple)])
     n = len(frame)
+    counts: list[CellCounts] = []
     names: list[str] = []
     target: list[float] = []
     columns: list[np.ndarray] = []
     for term, total in totals.items():
-        if isinstance(total, Mapping | pd.Series):
-            codes, labels = encode(column_of(frame, term, "calibration"))
-            _refuse_missing((codes < 0) & inside, term, n)
-            known = _counts([term], total)
-            sampled = np.unique(codes[inside])
-            keys: list[tuple[str, ...]] = [(label,) for label in as_text(labels[sampled])]
-            _match_cells(keys, known, [term])
-            for code, key in zip(sampled, keys, strict=True):
-                names.append(f"{term}[{key[0]}]")
-                target.append(known[key])
-                columns.append((codes == code).astype(np.float64))
+        if has_counts(total):
+            crossed = [term] if isinstance(term, str) else list(term)
+            cells = count_cells(frame, crossed, total, inside, collapse if len(crossed) > 1 else None)
+            counts.append(cells)
+            names += [f"{' x '.join(crossed)}[{name}]" for name in cells.names]
+            target += cells.totals.tolist()
+            columns += [(cells.codes == code).astype(np.float64) for code in range(len(cells.names))]
+        elif isinstance(term, tuple):
+            raise SaeSpecError(
+                f"The total of {' x '.join(map(str, term))} is {total!r}, not counts by these columns.",
+                hint="Give a table, a Series or a mapping of their levels to counts.",
+            )
         else:
             values, missing = _term(frame, str(term))
-            _refuse_missing(missing & inside, str(term), n)
+            refuse_missing(missing & inside, str(term), n)
             names.append(str(term))
-            target.append(_number(str(term), total))
+            target.append(known_total(str(term), total))
             columns.append(np.where(inside, values, 0.0))
         if n * len(columns) * 8 > _MAX_GIGABYTES * 1e9:
             raise SaeSpecError(
                 f"{len(columns)} or more auxiliaries for {n:,} records take over {_MAX_GIGABYTES} GB.",
                 hint="Use post_stratify for crossed cells, or fewer totals.",
             )
-    return tuple(names), np.column_stack(columns), np.array(target)
+    everybody = totals.get("1")
+    refuse_contradictions(counts, method, None if everybody is None else known_total("1", everybody))
+    notes = tuple(note for cells in counts for note in cells.notes)
+    return tuple(names), np.column_stack(columns), np.array(target), notes
+
+
+def _check_collapse(collapse: Collapse, crossings: Sequence[Sequence[str]]) -> None:
+    """Refuse a rule that no crossing of columns can follow."""
+    if isinstance(collapse, str) and not any(len(one) > 1 and collapse in one for one in crossings):
+        shown = name_some(" x ".join(one) for one in crossings) or "none"
+        raise SaeSpecError(
+            f"collapse={collapse!r} is no column of crossed cells; they are {shown}.",
+            hint="It names a column in which cells differ that are joined where one of them is empty.",
+        )
+    if isinstance(collapse, Mapping) and len(crossings) != 1:
+        raise SaeSpecError(
+            "A mapping of cells in collapse= needs one table of crossed cells.",
+            hint='Name the column instead: collapse="birth".',
+        )
 
 
 def _term(frame: pd.DataFrame, term: str) -> tuple[np.ndarray, np.ndarray]:
@@ -246,80 +270,6 @@ def _term(frame: pd.DataFrame, term: str) -> tuple[np.ndarray, np.ndarray]:
         )
     result = evaluate(term, frame)
     return np.asarray(result.values, dtype=np.float64), result.missing
-
-
-def _counts(columns: list[str], counts: Any) -> dict[tuple[str, ...], float]:
-    """Return the counts by tuple of level texts."""
-    if isinstance(counts, pd.Series) and isinstance(counts.index, pd.MultiIndex):
-        names = list(counts.index.names)
-        if sorted(map(str, names)) == sorted(columns):
-            counts = counts.reorder_levels([names.index(name) for name in columns])
-    if not isinstance(counts, Mapping | pd.Series) or not len(counts):
-        raise SaeSpecError(f"The counts of {', '.join(columns)} are a mapping or a Series, not {counts!r}.")
-    known: dict[tuple[str, ...], float] = {}
-    for key, value in counts.items():  # of a Series one by one: a dict would keep the last of two like labels
-        parts = key if isinstance(key, tuple) else (key,)
-        if len(parts) != len(columns):
-            raise SaeSpecError(
-                f"The count for {key!r} has {counted(len(parts), 'level', 'levels')}, but the cells cross "
-                f"{len(columns)} columns "
-                f"({', '.join(columns)})."
-            )
-        cell = tuple(as_text(np.array([part]))[0] for part in parts)
-        if cell in known:
-            raise SaeInputError(f"The cell {' / '.join(cell)} of {', '.join(columns)} has two counts.")
-        known[cell] = _number(" / ".join(cell), value)
-        if known[cell] < 0:
-            raise SaeInputError(f"The count of {' / '.join(cell)} is negative ({value}).")
-    return known
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise SaeSpecError(f"The total of {name!r} is {value!r}, not a number.") from None
-    if not np.isfinite(number):
-        raise SaeInputError(
-            f"The total of {name!r} is {value}.", hint="Every total must be known and finite."
-        )
-    return number
-
-
-def _match_cells(
-    keys: list[tuple[str, ...]], known: Mapping[tuple[str, ...], float], columns: list[str]
-) -> None:
-    of = " x ".join(columns)
-    uncounted = [" / ".join(key) for key in keys if key not in known]
-    if uncounted:
-        raise SaeInputError(
-            f"{counted(len(uncounted), 'level', 'levels')} of {of} in the sample "
-            f"{'has' if len(uncounted) == 1 else 'have'} no count: {name_some(uncounted)}.",
-            hint=f"Counts were given for {name_some(' / '.join(key) for key in known)}.",
-            areas=uncounted,
-            column=columns[0],
-        )
-    unsampled = [" / ".join(key) for key, count in known.items() if key not in set(keys) and count > 0]
-    if unsampled:
-        raise SaeInputError(
-            f"{counted(len(unsampled), 'count', 'counts')} of {of} "
-            f"{'has' if len(unsampled) == 1 else 'have'} no record in the sample: {name_some(unsampled)}.",
-            hint="Join these cells with others, in the counts and in the records.",
-            areas=unsampled,
-            column=columns[0],
-        )
-
-
-def _refuse_missing(missing: np.ndarray, name: str, n: int) -> None:
-    rows = np.flatnonzero(missing)
-    if rows.size:
-        raise SaeInputError(
-            f"{name!r} is missing in {rows.size:,} of {n:,} records (rows {rows_text(rows)}), so its "
-            f"total cannot be "
-            "calibrated to.",
-            hint="Impute it, give the missing records a level of their own, or leave it out of the totals.",
-            column=name,
-        )
 
 
 def _unreachable(calibration: Calibration, solution: CalibrationSolution) -> SaeInputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -11,7 +11,16 @@ import pandas as pd
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey.codes import as_text, combine, encode
 
-__all__ = ["check_columns", "check_persons", "column_of", "counted", "numbers", "read_weights", "rows_text"]
+__all__ = [
+    "check_columns",
+    "check_persons",
+    "check_population",
+    "column_of",
+    "counted",
+    "numbers",
+    "read_weights",
+    "rows_text",
+]
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -41,12 +50,12 @@ def check_columns(frame: pd.DataFrame) -> None:
         )
 
 
-def unknown_column(name: object, known: Iterable[object], role: str) -> SaeInputError:
+def unknown_column(name: object, known: Iterable[object], role: str, hint: str = "") -> SaeInputError:
     """Error for a column that is not there, with near matches whatever their case."""
     names = [str(column) for column in known]
     lower = {column.lower(): column for column in names}
     near = [lower[match] for match in get_close_matches(str(name).lower(), list(lower), n=3)]
-    hint = f"Did you mean {name_some(near)}? " if near else ""
+    hint += f"Did you mean {name_some(near)}? " if near else ""
     return SaeInputError(
         f"The {role} column {name!r} is not in the survey.",
         hint=f"{hint}Columns: {name_some(names, limit=12)}.",
@@ -143,6 +152,62 @@ def read_weights(frame: pd.DataFrame, weights: str | Sequence[float] | None) -> 
             column=column,
         )
     return values
+
+
+def check_population(
+    weights: np.ndarray, periods: pd.Series | None, population: float | Mapping[str, float]
+) -> None:
+    """Refuse weights that do not sum to the population that is stated, within 0.1 %, in every period.
+
+    Raises
+    ------
+    SaeSpecError
+        If the population is no positive number, or states periods that the survey does not hold.
+    SaeInputError
+        If a sum differs; the ratio tells of thousands, and of years read as quarters.
+    """
+    if periods is None:
+        sums = {"": float(weights.sum())}
+    else:
+        codes, labels = encode(periods)
+        totals = np.bincount(codes[codes >= 0], weights[codes >= 0], len(labels))
+        sums = dict(zip(as_text(labels), totals.tolist(), strict=True))
+    if isinstance(population, Mapping):
+        stated = {str(period): value for period, value in population.items()}
+    else:
+        stated = dict.fromkeys(sums, population)
+    if stated.keys() != sums.keys():
+        other = sorted(stated.keys() ^ sums.keys())
+        raise SaeSpecError(
+            f"The population is stated for {len(stated)} periods, but the survey holds {len(sums)}: not in "
+            f"both are {name_some(other)}.",
+            hint="State one number for every period, or one for all.",
+        )
+    bad = [value for value in stated.values() if not isinstance(value, int | float) or not value > 0]
+    if bad:
+        raise SaeSpecError(f"The population is a number of persons, not {bad[0]!r}.")
+    off = {one: total / stated[one] for one, total in sums.items() if abs(total / stated[one] - 1) > 0.001}
+    if off:
+        first = next(iter(off))
+        where = f" of {first}" if first else ""
+        known = f"the population is stated as {stated[first]:,.0f} (ratio {off[first]:.4g})"
+        raise SaeInputError(
+            f"The weights{where} sum to {sums[first]:,.0f}, but {known}"
+            + (f"; {len(off)} of {len(sums)} periods differ." if where else "."),
+            hint=_likely(off[first]),
+            areas=off,
+        )
+
+
+def _likely(ratio: float) -> str:
+    for factor, words in (
+        (0.001, "They count thousands of persons: multiply them."),
+        (0.25, "They are the weights of a year, read by quarter: name the year as the period."),
+        (4.0, "They are the weights of quarters: name the quarter as the period, or pool them afterwards."),
+    ):
+        if abs(ratio / factor - 1) < 0.05:
+            return words
+    return "Name the weights of this population, or calibrate the survey to it."
 
 
 def check_persons(frame: pd.DataFrame, person: str, household: str | None, time: str | None) -> None:

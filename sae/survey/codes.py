@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from sae.tables import label_text
 from sae.tables import labels as text_labels
+from sae.tables.texts import Texts
 
 __all__ = ["as_categorical", "as_text", "combine", "encode", "join_text"]
 
@@ -75,7 +77,10 @@ def as_text(labels: np.ndarray) -> list[str]:
     >>> as_text(np.array([2.0, 11.0])), as_text(np.array(["01"]))
     (['2', '11'], ['01'])
     """
-    return [label_text(label) for label in np.asarray(labels)]
+    values = np.asarray(labels)
+    if values.dtype.kind in "iu":
+        return list(map(str, values.tolist()))
+    return [label_text(label) for label in values]
 
 
 def as_categorical(values: pd.Series) -> pd.Series:
@@ -101,18 +106,20 @@ def join_text(columns: Sequence[pd.Series], separator: str) -> pd.Series:
     missing = np.logical_or.reduce([codes < 0 for codes, _ in coded])
     known = ~missing if missing.any() else slice(None)
     keys = coded[0][0][known]
-    texts = as_text(coded[0][1])
+    texts = Texts.of(as_text(coded[0][1]))
     for codes, labels in coded[1:]:
         parts = as_text(labels)
         if separator.isalpha():
             parts = [part.removeprefix(separator) for part in parts]
         keys, firsts, seconds = combine(keys, codes[known], len(parts))
-        texts = [f"{texts[a]}{separator}{parts[b]}" for a, b in zip(firsts, seconds, strict=True)]
-    # two pairs of parts may spell the same text
+        texts = texts[firsts].joined(Texts.of(parts)[seconds], separator)
+    spelt = texts.values.dictionary_encode()  # two pairs of parts may spell the same text
+    order = pc.array_sort_indices(spelt.dictionary)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
     joined = np.full(len(columns[0]), -1, dtype=np.int64)
-    levels = sorted(set(texts))
-    ranks = {text: rank for rank, text in enumerate(levels)}
-    joined[known] = np.array([ranks[text] for text in texts], dtype=np.int64)[keys]
+    joined[known] = ranks[spelt.indices][keys]
+    levels = Texts(spelt.dictionary.take(order)).strings
     return pd.Series(pd.Categorical.from_codes(joined, categories=pd.Index(levels)))
 
 

@@ -13,7 +13,7 @@ from sae.literals import LonelyPolicy
 from sae.survey.checks import column_of, counted, numbers, rows_text
 from sae.survey.codes import as_text, combine, encode
 
-__all__ = ["LONELY_POLICIES", "Stage", "make_stages"]
+__all__ = ["LONELY_POLICIES", "Stage", "make_stages", "treat_lonely"]
 
 LONELY_POLICIES = ("fail", "certainty", "average", "collapse")
 
@@ -34,6 +34,8 @@ class Stage:
         Labels of the codes, as they stand in the file (nested labels may repeat between strata).
     columns : mapping of str to str
         Column of the file behind "strata", "psu" and "fpc"; a role without a column is left out.
+    inflation : ndarray of float or None, shape (n,)
+        Factor of the variance in the record's stratum: the overlap of pooled periods that no key links.
     """
 
     strata: np.ndarray
@@ -42,6 +44,7 @@ class Stage:
     strata_labels: np.ndarray
     psu_labels: np.ndarray
     columns: Mapping[str, str] = field(default_factory=dict)
+    inflation: np.ndarray | None = None
 
     @property
     def n_strata(self) -> int:
@@ -134,7 +137,7 @@ def make_stages(
         # variance
         matters = all(above.fpc is not None for above in stages)
         if check_lonely and matters:
-            stage, lonely_notes = _treat_lonely(stage, lonely_psu, level)
+            stage, lonely_notes = treat_lonely(stage, lonely_psu, level)
             notes += lonely_notes
         stages.append(stage)
     return tuple(stages), notes
@@ -251,7 +254,7 @@ def _with_fpc(stage: Stage, frame: pd.DataFrame, name: str) -> Stage:
     return replace(stage, fpc=values)
 
 
-def _treat_lonely(stage: Stage, policy: str, level: int) -> tuple[Stage, list[str]]:
+def treat_lonely(stage: Stage, policy: str, level: int) -> tuple[Stage, list[str]]:
     """Apply the policy for strata with one sampled unit out of several (a census of one is no problem)."""
     lonely = np.flatnonzero((stage.psu_counts() == 1) & (stage.stratum_fpc() > 1 + 1e-6))
     if lonely.size == 0:

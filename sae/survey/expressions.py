@@ -20,7 +20,7 @@ import pandas as pd
 from sae.errors import SaeSpecError, name_some
 from sae.survey.operands import Operand, Text, Values, any_of, both, either, fetch, known_truth, sortable
 
-__all__ = ["Evaluated", "evaluate", "names_in"]
+__all__ = ["Evaluated", "comparisons_in", "evaluate", "names_in"]
 
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -31,6 +31,16 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 _MIRROR: dict[type, type] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+_SIGNS: dict[type, str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
 _LARGEST = 1e300
 _DEEPEST = 200  # operations inside each other
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
@@ -131,6 +141,34 @@ def names_in(expression: str) -> tuple[str, ...]:
 
     collect(_parse(expression).body)
     return tuple(names)
+
+
+def comparisons_in(expression: str) -> list[tuple[str, str, Any]]:
+    """Return what an expression compares its columns with: name, sign, and the constant or list.
+
+    Examples
+    --------
+    >>> comparisons_in("20 <= age <= 64 and birth in ['eu', 'non_eu']")
+    [('age', '>=', 20), ('age', '<=', 64), ('birth', 'in', ['eu', 'non_eu'])]
+    """
+    compared = []
+    for node in ast.walk(_parse(expression)):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        for left, op, right in zip(sides, node.ops, sides[1:], strict=False):
+            sign = type(op)
+            if not isinstance(left, ast.Name | ast.Attribute):
+                left, right, sign = right, left, _MIRROR.get(sign, sign)
+            if not isinstance(left, ast.Name | ast.Attribute):
+                continue
+            try:
+                value = ast.literal_eval(right)
+            except (ValueError, TypeError):
+                continue  # two columns, or arithmetic
+            value = list(value) if isinstance(value, tuple | set) else value
+            compared.append((_dotted(left, expression), _SIGNS[sign], value))
+    return compared
 
 
 class _Walker:

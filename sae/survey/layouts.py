@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import pandas as pd
+from sae.errors import SaeSpecError, name_some
+from sae.survey.derive import check_derived, is_reference
+from sae.survey.levels import check_coding
+from sae.survey.release import STATES, Release, release_of
+from sae.tables.text_cells import missing_words
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.survey.checks import numbers, unknown_column
-from sae.survey.codes import as_categorical, as_text, encode, join_text
-from sae.survey.expressions import evaluate, names_in
-from sae.tables.text_files import missing_words
-
-__all__ = ["Layout", "harmonise", "layout_names", "resolve_layout"]
+__all__ = ["ROLES", "Layout", "known_layout", "layout_names", "resolve_layout"]
 
 ROLES = ("weights", "strata", "psu", "household", "person", "time", "fpc", "replicates")
 _STAGED = ("strata", "psu", "fpc")  # the roles that may name one column per stage
-_NUMERIC = ("age", "income", "poor")  # harmonised names that are numbers even where the file pads them ("07")
-_PLACES = (
-    "geo",
-    "region",
-    "city",
-    "country",
-    "area",
-)  # codes of places are text even where the file has numbers
-_PARTS = ("layout", "title", "note", "columns", "derive", "codes", "missing")
+_PARTS = ("layout", "title", "note", "about", "columns", "derive", "codes", "missing")
 _OTHER_NAMES = {  # of roles, in other programs: a column of such a name is a design that would be lost
     "stratum": "strata",
     "cluster": "psu",
@@ -58,15 +49,26 @@ class Layout:
     name : str
         Name of a known layout, "" for a mapping of one's own.
     columns : mapping
-        Role or harmonised name -> file column, list of columns (one per stage), or ``{"first": [columns]}``.
+        Role or harmonised name -> file column, list of columns (one per stage), or ``{"first": [columns]}``;
+        the time also ``{"of_weights": {column of weights: column of the period}}``.
     derive : mapping
-        Name -> ``{"join": [columns], "separator": text}`` or ``{"expression": text}`` (1, 0 or missing).
+        Name -> ``{"join": [columns], "separator": text}``, ``{"nuts": [country, region]}``,
+        ``{"country": column}``, ``{"ages": [columns]}``; ``{"expression": text}``: yes or no where the
+        harmonised variable has these levels, else 1 or 0, or missing; ``{"levels": {level: condition}}``, of
+        which the first that is true decides; or ``{"bands": [20, 25, 65], "column": name}``: 20-24, 25-64,
+        65+, and missing below the first limit.
     codes : mapping
-        Name -> ``{"column": file column, level: [values or "low..high"], ...}``.
+        Name -> ``{"column": file column, level: [values, "low..high" or "text with *"], ...}``; codes that
+        mean no answer may be declared: ``"missing": [9]``.
+    release : Release
+        What the codes refer to: the part ``about``, and the variables with ``state = "remembered"``.
     required : frozenset of str
-        Names that the user wrote; their columns must exist. Of a known layout columns come and go by release.
+        Names that the user wrote ("about.eu" in the part about); their columns must exist. Of a known layout
+        columns come and go by release.
     missing : frozenset of str
         Words that mean a missing value in every column, besides the empty cell.
+    note : str
+        What whoever uses the file must know, and what the file cannot tell.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Layout:
     codes: Mapping[str, Mapping[str, Any]]
     required: frozenset[str]
     missing: frozenset[str] = frozenset()
+    release: Release = field(default_factory=Release)
+    note: str = ""
 
 
 def layout_names() -> list[str]:
@@ -98,7 +102,7 @@ def resolve_layout(layout: str | Mapping[str, Any]) -> Layout:
         If the name is not known, a part is misspelt, or two levels claim the same code.
     """
     if isinstance(layout, str):
-        parts, required = _known(layout), frozenset[str]()
+        parts, required = known_layout(layout), frozenset[str]()
         return _checked(layout, parts, required)
     if not isinstance(layout, Mapping):
         raise SaeSpecError(f"layout is a name or a mapping, not {layout!r}.", hint=_names_hint())
@@ -109,15 +113,17 @@ def resolve_layout(layout: str | Mapping[str, Any]) -> Layout:
         raise SaeSpecError(
             f"The layout has no part {name_some(map(repr, unknown))}.",
             hint=(home[0] if home else f"Did you mean {name_some(near)}? " if near else "")
-            + "Its parts are columns, derive, codes and missing (and layout, the name of one to build on).",
+            + "Its parts are about, columns, derive, codes, missing (and layout, a known one to build on).",
         )
     for part in ("columns", "derive", "codes"):
         if not isinstance(layout.get(part) or {}, Mapping):
             raise SaeSpecError(f"The part {part} of the layout is {layout[part]!r}, not a table of names.")
     own = {part: dict(layout.get(part) or {}) for part in ("columns", "derive", "codes")}
+    about = layout.get("about") or {}
     required = frozenset(name for part in own.values() for name in part)
+    required |= {f"about.{name}" for name in about} if isinstance(about, Mapping) else set()
     name = layout.get("layout") or ""
-    base = _known(name) if name else {}
+    base: Mapping[str, Any] = known_layout(name) if name else {}
     merged: dict[str, Any] = {part: {**base.get(part, {}), **own[part]} for part in own}
     for part, others in (
         ("columns", ("derive", "codes")),
@@ -128,17 +134,31 @@ def resolve_layout(layout: str | Mapping[str, Any]) -> Layout:
             for entry in own[part]:
                 if entry not in own[other] and entry not in ROLES:
                     merged[other].pop(entry, None)
+    merged["note"] = layout.get("note") or base.get("note", "")
     merged["missing"] = layout.get("missing") or base.get("missing", ())
+    merged["about"] = {**base.get("about", {}), **about} if isinstance(about, Mapping) else about
     return _checked(name, merged, required)
 
 
-def _known(name: str) -> dict[str, Any]:
+def known_layout(name: str) -> Mapping[str, Any]:
+    """Read the parts of a known layout as its file has them.
+
+    Raises
+    ------
+    SaeSpecError
+        If the name is not known; near ones are given.
+    """
     if not isinstance(name, str) or name not in layout_names():
         near = get_close_matches(str(name), layout_names(), n=2)
         hint = f"Did you mean {name_some(near)}? " if near else ""
         raise SaeSpecError(f"{name!r} is not a known layout.", hint=hint + _names_hint())
+    return _parts_of(name)
+
+
+@cache
+def _parts_of(name: str) -> Mapping[str, Any]:
     text = resources.files("sae.survey").joinpath("layouts", f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return MappingProxyType(tomllib.loads(text))
 
 
 def _names_hint() -> str:
@@ -151,18 +171,13 @@ def _checked(name: str, parts: Mapping[str, Any], required: frozenset[str]) -> L
     for entry, wanted in columns.items():
         _check_column(entry, wanted)
     for derived, how in parts.get("derive", {}).items():
-        _check_derived(derived, how)
+        check_derived(derived, how)
     for variable, coding in parts.get("codes", {}).items():
-        if not isinstance(coding, Mapping) or not _is_reference(coding.get("column")):
+        if not isinstance(coding, Mapping) or not is_reference(coding.get("column")):
             raise SaeSpecError(
                 f"codes.{variable} needs 'column', the column of the file that holds the codes."
             )
-        levels = {
-            level: _intervals(variable, level, spec) for level, spec in coding.items() if level != "column"
-        }
-        if not levels:
-            raise SaeSpecError(f"codes.{variable} defines no level.")
-        _check_overlap(variable, levels)
+        check_coding(variable, coding)
     return Layout(
         name,
         columns,
@@ -170,7 +185,23 @@ def _checked(name: str, parts: Mapping[str, Any], required: frozenset[str]) -> L
         parts.get("codes", {}),
         required,
         missing_words(parts.get("missing", ())),
+        release_of(parts.get("about", {}), _remembered(parts)),
+        str(parts.get("note", "")),
     )
+
+
+def _remembered(parts: Mapping[str, Any]) -> frozenset[str]:
+    """Variables whose codes or derivation the layout declares remembered."""
+    states = {
+        (part, name): how["state"]
+        for part in ("codes", "derive")
+        for name, how in parts.get(part, {}).items()
+        if "state" in how
+    }
+    for (part, name), state in states.items():
+        if state not in STATES:
+            raise SaeSpecError(f"{part}.{name}: state is {' or '.join(STATES)}, not {state!r}.")
+    return frozenset(name for (_, name), state in states.items() if state == "remembered")
 
 
 def _check_roles(columns: Mapping[str, Any]) -> None:
@@ -191,10 +222,13 @@ def _check_roles(columns: Mapping[str, Any]) -> None:
 def _check_column(entry: str, wanted: Any) -> None:
     if entry == "replicates" and isinstance(wanted, Mapping) and "columns" in wanted:
         return  # read, and checked, with the replicate weights
+    by_weights = wanted.get("of_weights") if entry == "time" and isinstance(wanted, Mapping) else None
+    if isinstance(by_weights, Mapping) and all(map(is_reference, by_weights.values())):
+        return
     if isinstance(wanted, list | tuple) and entry in _STAGED:
-        if wanted and all(map(_is_reference, wanted)):
+        if wanted and all(map(is_reference, wanted)):
             return
-    elif entry != "replicates" and _is_reference(wanted):
+    elif entry != "replicates" and is_reference(wanted):
         return
     raise SaeSpecError(
         f"columns.{entry} = {wanted!r} does not say which column of the file is meant.",
@@ -203,280 +237,3 @@ def _check_column(entry: str, wanted: Any) -> None:
         else "Write the name of a column, or {first = [names]}, of which the first that exists is taken; for "
         "strata, psu and fpc also a list, one column per stage.",
     )
-
-
-def _is_reference(wanted: Any) -> bool:
-    """Whether it is the name of a column, or a choice of names."""
-    if isinstance(wanted, Mapping):
-        names = wanted.get("first")
-        return (
-            set(wanted) == {"first"}
-            and isinstance(names, list | tuple)
-            and bool(names)
-            and all(isinstance(name, str) and name for name in names)
-        )
-    return isinstance(wanted, str) and bool(wanted)
-
-
-def _check_derived(derived: str, how: Any) -> None:
-    if not isinstance(how, Mapping) or len({"join", "expression"} & set(how)) != 1:
-        raise SaeSpecError(f"derive.{derived} needs 'join' (a list of columns) or 'expression'.")
-    known = ("join", "separator") if "join" in how else ("expression",)
-    for key in how:
-        if key not in known:
-            near = get_close_matches(str(key), known, 1)
-            raise SaeSpecError(
-                f"derive.{derived} has an unknown key {key!r}.",
-                hint=f"Did you mean {near[0]}?" if near else f"It knows {' and '.join(known)}.",
-            )
-    parts = how.get("join", ["x"])
-    if not isinstance(parts, list | tuple) or not parts or not all(map(_is_reference, parts)):
-        raise SaeSpecError(f"derive.{derived}: join is a list of columns, not {parts!r}.")
-    for key in ("separator", "expression"):
-        if not isinstance(how.get(key, ""), str):
-            raise SaeSpecError(f"derive.{derived}: {key} is text, not {how[key]!r}.")
-
-
-@dataclass(frozen=True)
-class _Codes:
-    """Codes of one level: closed intervals of numbers, and texts."""
-
-    intervals: tuple[tuple[float, float], ...]
-    texts: frozenset[str]
-
-
-def _intervals(variable: str, level: str, values: Any) -> _Codes:
-    if not isinstance(values, list | tuple):
-        values = [values]
-    intervals, texts = [], set()
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise SaeSpecError(f"codes.{variable}.{level} holds {value!r}, neither a number nor text.")
-        if isinstance(value, int | float):
-            intervals.append((float(value), float(value)))
-        elif ".." in value:
-            low, _, high = value.partition("..")
-            try:
-                pair = float(low), float(high)
-            except ValueError:
-                raise SaeSpecError(
-                    f"codes.{variable}.{level} holds {value!r}, which is not a range.",
-                    hint="Write it as '10..28'.",
-                ) from None
-            if pair[0] > pair[1]:
-                raise SaeSpecError(
-                    f"codes.{variable}.{level} holds {value!r}, whose ends are the wrong way round."
-                )
-            intervals.append(pair)
-        else:
-            texts.add(value)
-    return _Codes(tuple(intervals), frozenset(texts))
-
-
-def _check_overlap(variable: str, levels: Mapping[str, _Codes]) -> None:
-    spans = sorted((low, high, level) for level, codes in levels.items() for low, high in codes.intervals)
-    reach: tuple[float, str] | None = None
-    for low, high, level in spans:
-        if reach is not None and low <= reach[0] and level != reach[1]:
-            raise SaeSpecError(
-                f"codes.{variable}: the levels {reach[1]!r} and {level!r} both claim the code {low:g}.",
-                hint="A code belongs to one level.",
-            )
-        if reach is None or high > reach[0]:
-            reach = (high, level)
-    owner: dict[str, str] = {}
-    for level, codes in levels.items():
-        for text in codes.texts:
-            if text in owner:
-                raise SaeSpecError(
-                    f"codes.{variable}: the levels {owner[text]!r} and {level!r} both claim the code "
-                    f"{text!r}.",
-                    hint="A code belongs to one level.",
-                )
-            owner[text] = level
-
-
-def harmonise(
-    columns: dict[str, pd.Series], layout: Layout, given: Mapping[str, Any]
-) -> tuple[dict[str, pd.Series], dict[str, Any], list[str]]:
-    """Add the harmonised columns of a layout.
-
-    Parameters
-    ----------
-    columns : dict of str to Series
-        Columns of the file.
-    layout : Layout
-        The layout; names of file columns match whatever their case.
-    given : mapping
-        Roles named by the user, which win.
-
-    Returns
-    -------
-    columns : dict of str to Series
-        The file's columns and the harmonised ones.
-    roles : dict
-        Column name of each role found.
-    notes : list of str
-        What was mapped, what was absent, which codes became missing.
-
-    Raises
-    ------
-    SaeInputError
-        If a column that the user named, or the weights, is not in the file.
-    """
-    finder = _Finder(columns, layout)
-    out = dict(columns)
-    notes: list[str] = []
-    for name, how in layout.derive.items():
-        if "join" in how:
-            parts = [finder.find(part, name) for part in how["join"]]
-            if None not in parts:
-                out[name] = join_text(
-                    [out[part] for part in parts if part is not None], how.get("separator", "")
-                )
-                finder.add(name)
-    coded = {}
-    for name, coding in layout.codes.items():
-        column = finder.find(coding["column"], name)
-        if column is not None:
-            coded[name], code_notes = _code(out[column], name, column, coding)
-            notes += code_notes
-    roles: dict[str, Any] = {}
-    renamed = {}
-    for name, wanted in layout.columns.items():
-        if name in ROLES:
-            if name not in given:
-                roles |= finder.role(name, wanted)
-            continue
-        column = finder.find(wanted, name)
-        if column is not None:
-            renamed[name] = _harmonised_column(out[column], name)
-    for name in (*coded, *renamed):
-        if name in columns and not finder.same(layout, name):
-            notes.append(f"the file's own column {name!r} is replaced by the layout's")
-    out |= coded | renamed
-    for name, how in layout.derive.items():
-        if "expression" in how:
-            condition = _derive(out, name, how["expression"], finder)
-            if condition is not None:
-                out[name] = condition
-    if finder.absent:
-        notes.append(f"not in the file, so not available: {name_some(finder.absent, limit=20)}")
-    return out, roles, notes
-
-
-class _Finder:
-    """Finds the columns a layout names, and collects what is absent."""
-
-    def __init__(self, columns: Mapping[str, pd.Series], layout: Layout):
-        self.file = frozenset(columns)
-        self.known = list(columns)
-        self.layout = layout
-        self.by_lower = {str(name).lower(): name for name in reversed(self.known)}
-        self.absent: list[str] = []
-
-    def add(self, name: str) -> None:
-        self.known.append(name)
-        self.by_lower[name.lower()] = name
-
-    def locate(self, wanted: Any) -> str | None:
-        candidates = wanted["first"] if isinstance(wanted, Mapping) else [wanted]
-        for candidate in candidates:
-            if candidate in self.known:
-                return candidate
-        for candidate in candidates if self.layout.name else ():
-            if candidate.lower() in self.by_lower:
-                return self.by_lower[candidate.lower()]
-        return None
-
-    def find(self, wanted: Any, name: str) -> str | None:
-        """File column of a harmonised name; None, and noted, where the layout's column is absent."""
-        column = self.locate(wanted)
-        if column is None:
-            shown = "|".join(wanted["first"]) if isinstance(wanted, Mapping) else wanted
-            if name in self.layout.required or not self.layout.name:
-                raise unknown_column(shown, self.known, name)
-            if (
-                shown not in self.layout.derive and name not in self.file
-            ):  # said already, or there under its own name
-                self.absent.append(f"{name} ({shown})")
-        return column
-
-    def role(self, role: str, wanted: Any) -> dict[str, Any]:
-        if role == "replicates":
-            prefix = wanted["columns"] if isinstance(wanted, Mapping) else wanted
-            present = not isinstance(prefix, str) or any(name.startswith(f"{prefix}1") for name in self.known)
-            if present or role in self.layout.required:
-                return {role: wanted}
-            self.absent.append(f"replicates ({prefix}1, ...)")
-            return {}
-        if isinstance(wanted, list):
-            columns = [self.find(one, role) for one in wanted]
-            return {role: columns} if None not in columns else {}
-        column = self.locate(wanted)
-        if column is None and role == "weights":
-            shown = wanted["first"][0] if isinstance(wanted, Mapping) else wanted
-            raise unknown_column(shown, self.known, "weights")
-        column = self.find(wanted, role)
-        return {} if column is None else {role: column}
-
-    def same(self, layout: Layout, name: str) -> bool:
-        """Whether a harmonised name is made from the file column of the same name."""
-        wanted = layout.columns.get(name) or layout.codes.get(name, {}).get("column")
-        return self.locate(wanted) == name
-
-
-def _harmonised_column(values: pd.Series, name: str) -> pd.Series:
-    if name in _PLACES:
-        return values if isinstance(values.dtype, pd.CategoricalDtype) else as_categorical(values)
-    if name in _NUMERIC and not pd.api.types.is_numeric_dtype(values.dtype):
-        return pd.Series(numbers(values, name), name=name)
-    return values
-
-
-def _derive(
-    columns: Mapping[str, pd.Series], name: str, expression: str, finder: _Finder
-) -> pd.Series | None:
-    if any(finder.find(used, name) is None for used in names_in(expression) if used not in columns):
-        return None
-    result = evaluate(
-        expression, pd.DataFrame({used: columns[used] for used in names_in(expression)}, copy=False)
-    )
-    return pd.Series(np.where(result.missing, np.nan, result.values.astype(np.float64)))
-
-
-def _code(
-    values: pd.Series, name: str, column: str, coding: Mapping[str, Any]
-) -> tuple[pd.Series, list[str]]:
-    """Map the codes of a column to levels; values that no level lists become missing, counted by value."""
-    codes, labels = encode(values)
-    texts = as_text(labels)
-    parsed = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
-    levels = [level for level in coding if level != "column"]
-    level_of = np.full(len(labels) + 1, -1, dtype=np.int64)
-    for rank, level in enumerate(levels):
-        wanted = _intervals(name, level, coding[level])
-        hit = np.array([text in wanted.texts for text in texts], dtype=bool)
-        for low, high in wanted.intervals:
-            hit |= (parsed >= low) & (parsed <= high)
-        level_of[:-1][hit] = rank
-    mapped = level_of[codes]
-    notes = []
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
-    lost = np.flatnonzero(level_of[:-1] < 0)
-    n_missing = int(np.count_nonzero(mapped < 0))
-    if n_missing:
-        shown = name_some((f"{texts[code]!r} {counts[code]:,}" for code in lost), limit=8)
-        empty = int(np.count_nonzero(codes < 0))
-        parts = [part for part in (shown, f"empty {empty:,}" if empty else "") if part]
-        notes.append(
-            f"{name} (from {column}): {n_missing:,} of {len(values):,} records missing: {', '.join(parts)}"
-        )
-    if n_missing == len(values) and len(labels):
-        raise SaeInputError(
-            f"No value of the column {column!r} is a code of {name!r}: it holds "
-            f"{name_some(map(repr, texts))}.",
-            hint=f"Check codes.{name} in the layout against the file.",
-            column=column,
-        )
-    return pd.Series(pd.Categorical.from_codes(mapped, categories=pd.Index(levels))), notes

@@ -1,4 +1,4 @@
-"""Reading survey files: CSV (also compressed), Parquet, SAS, SPSS and Stata."""
+"""Reading survey files into surveys."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
-from sae.errors import SaeInputError
+from sae.errors import SaeSpecError
 from sae.literals import LonelyPolicy
+from sae.survey.files import read_frame
 from sae.survey.layouts import resolve_layout
+from sae.survey.silc import read_silc
+from sae.survey.silc_files import silc_kind
+from sae.survey.silc_longitudinal import read_silc_longitudinal
 from sae.survey.survey import Survey
-from sae.tables.parquet_files import read_parquet
-from sae.tables.text_files import read_cells, refuse_other_formats, typed_cells
 
-__all__ = ["read_frame", "read_survey"]
-
-_STATISTICAL = {".sas7bdat": "sas7bdat", ".xpt": "xport", ".sav": "sav", ".zsav": "sav", ".dta": "dta"}
-_UTF8 = {"utf-8", "utf8", "utf-8-sig", "utf_8", "utf_8_sig"}
-_TEXT = (".csv", ".tsv", ".txt", ".tab")
+__all__ = ["read_survey"]
 
 
 def read_survey(
@@ -38,6 +34,7 @@ def read_survey(
     layout: str | Mapping[str, Any] | None = None,
     lonely_psu: LonelyPolicy = "fail",
     nest: bool = False,
+    population: float | Mapping[str, float] | None = None,
     encoding: str = "utf-8",
     separator: str | None = None,
     decimal: Literal[".", ","] = ".",
@@ -52,7 +49,10 @@ def read_survey(
         or one of the usual words for a missing value (``NA``, ``.``, ...), and none is spelt as codes are
         (``007``, ``1E1``). In a column of text only an empty cell is missing, for ``NA`` may be Naples; the
         layout's ``missing = [...]`` names further words, which are missing in every column.
-    weights, strata, psu, household, person, fpc, replicates, time, layout, lonely_psu, nest
+        A folder with the D, H, R and P files of EU-SILC, or one of them by its name (``UDB_cAT22D.csv``),
+        is read by `sae.survey.read_silc`, longitudinal files (``UDB_lAT22D.csv``) by
+        `sae.survey.read_silc_longitudinal`.
+    weights, strata, psu, household, person, fpc, replicates, time, layout, lonely_psu, nest, population
         As in `Survey.from_frame`.
     encoding : str
         Encoding of a text file; a byte-order mark is accepted.
@@ -80,6 +80,27 @@ def read_survey(
     ['00101', '00102']
     """
     file = Path(path)
+    kind = silc_kind(file)
+    if kind:
+        roles = {"household": household, "person": person, "fpc": fpc, "replicates": replicates, "time": time}
+        given = [role for role, column in roles.items() if column is not None]
+        if given:
+            raise SaeSpecError(
+                f"The files of EU-SILC have their own {', '.join(given)}.",
+                hint="Leave them out; replicate weights are made by Survey.with_replicates.",
+            )
+        return (read_silc if kind == "c" else read_silc_longitudinal)(
+            file,
+            weights=weights,
+            strata=strata,
+            psu=psu,
+            layout=layout,
+            lonely_psu=lonely_psu,
+            nest=nest,
+            encoding=encoding,
+            separator=separator,
+            decimal=decimal,
+        )
     missing: Iterable[str] = () if layout is None else resolve_layout(layout).missing
     frame, notes = read_frame(file, encoding=encoding, separator=separator, decimal=decimal, missing=missing)
     with file.open("rb") as stream:
@@ -97,85 +118,7 @@ def read_survey(
         layout=layout,
         lonely_psu=lonely_psu,
         nest=nest,
+        population=population,
     )
     size = f"read {len(frame):,} records and {frame.shape[1]} columns from {file.name}"
     return replace(survey, notes=(size, *notes, *survey.notes), source={"file": file.name, "sha256": digest})
-
-
-def read_frame(
-    path: Path,
-    *,
-    encoding: str = "utf-8",
-    separator: str | None = None,
-    decimal: str = ".",
-    missing: Iterable[object] = (),
-) -> tuple[pd.DataFrame, list[str]]:
-    """Read the records of a survey file, codes with leading zeros as text.
-
-    Returns
-    -------
-    frame : DataFrame
-    notes : list of str
-        What was decided while reading.
-    """
-    if not path.is_file():
-        raise SaeInputError(
-            f"There is no file {path}.", hint="Check the path; it is taken from the current folder."
-        )
-    if path.stat().st_size == 0:
-        raise SaeInputError(f"The file {path.name} is empty.", hint="Check that it was copied in full.")
-    with path.open("rb") as stream:
-        refuse_other_formats(path, stream.read(8))
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-1] if suffixes else ""
-    if kind in (".parquet", ".pq"):
-        return read_parquet(path, path.name, categories=True), []
-    if kind in _STATISTICAL:
-        return _read_statistical(path, _STATISTICAL[kind], encoding)
-    if kind == ".gz":
-        kind = suffixes[-2] if len(suffixes) > 1 else ""
-    if kind in _TEXT:
-        return _read_text(path, encoding, separator, decimal, missing)
-    raise SaeInputError(
-        f"The file {path.name} is of a kind that cannot be read.",
-        hint="Use .csv, .csv.gz, .tsv, .parquet, .sas7bdat, .xpt, .sav or .dta.",
-    )
-
-
-def _read_text(
-    path: Path, encoding: str, separator: str | None, decimal: str, missing: Iterable[object]
-) -> tuple[pd.DataFrame, list[str]]:
-    import pyarrow as pa
-
-    cells, separator = read_cells(path, path, encoding=encoding, separator=separator)
-    columns = {
-        name: column.values if column.is_number else column.values.dictionary_encode()
-        for name, column in typed_cells(cells, path.name, missing=missing, decimal=decimal)
-    }
-    notes = [] if separator == "," else [f"columns separated by {separator!r}"]
-    table = pa.table(columns)
-    return table.to_pandas(strings_to_categorical=True, split_blocks=True), notes
-
-
-def _read_statistical(path: Path, kind: str, encoding: str) -> tuple[pd.DataFrame, list[str]]:
-    try:
-        import pyreadstat
-    except ImportError:
-        raise SaeInputError(
-            f"Reading {path.name} needs pyreadstat, which is not installed.",
-            hint="Install the extra: pip install 'sae[survey]'.",
-        ) from None
-    reader = getattr(pyreadstat, f"read_{kind}")
-    options = {} if encoding.lower() in _UTF8 else {"encoding": encoding}
-    try:
-        frame, _ = reader(path, **options)
-    except (pyreadstat.ReadstatError, UnicodeDecodeError) as problem:
-        raise SaeInputError(
-            f"The file {path.name} cannot be read: {problem}.",
-            hint="If it is not damaged, its text may be in another encoding: pass encoding='cp1252' or "
-            "another.",
-        ) from None
-    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
-    for name in texts:
-        frame[name] = frame[name].replace("", None)
-    return frame, []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeInputError, SaeSpecError, SaeWarning
 from sae.literals import CalibrationMethod, LonelyPolicy, ReplicateCentre, ReplicateMethod
+from sae.survey.age_bands import check_age_limits
 from sae.survey.build import check_records
 from sae.survey.calibration import (
     Calibration,
@@ -20,6 +22,8 @@ from sae.survey.calibration import (
     recalibrated,
 )
 from sae.survey.checks import counted
+from sae.survey.codes import as_text, encode
+from sae.survey.counts import Collapse, origin_notes
 from sae.survey.describe import (
     calibration_text,
     design_text,
@@ -31,6 +35,7 @@ from sae.survey.describe import (
 )
 from sae.survey.design import Stage
 from sae.survey.expressions import evaluate
+from sae.survey.release import Release
 from sae.survey.replicates import Replicates
 from sae.survey.resampling import make_replicates
 
@@ -62,10 +67,16 @@ class Survey:
         zero.
     lonely_psu : {"fail", "certainty", "average", "collapse"}
         What happens to a stratum with one sampled unit; "collapse" is already done in `stages`.
+    conditions : tuple of str
+        What the subset was made by.
     time : str or None
         Column that holds the period.
     layout : str
         Name of the layout, or "".
+    release : Release
+        Survey, release, EU composition and version of the places that the layout's codes refer to.
+    panel : str
+        Of a survey pooled to years (`sae.survey.pool_periods`): "linked", "independent" or "stated overlap".
     missing : mapping of str to int
         Records without a value, by column; columns without a gap are left out.
     notes : tuple of str
@@ -80,9 +91,12 @@ class Survey:
     replicates: Replicates | None = None
     calibration: Calibration | None = None
     mask: np.ndarray | None = None
+    conditions: tuple[str, ...] = ()
     lonely_psu: LonelyPolicy = "fail"
     time: str | None = None
     layout: str = ""
+    release: Release = field(default_factory=Release)
+    panel: str = ""
     missing: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +117,7 @@ class Survey:
         layout: str | Mapping[str, Any] | None = None,
         lonely_psu: LonelyPolicy = "fail",
         nest: bool = False,
+        population: float | Mapping[str, float] | None = None,
     ) -> Survey:
         """Make a survey from records in memory, checking the design by name.
 
@@ -135,6 +150,9 @@ class Survey:
             average variance of the other strata; join it to the next stratum in sorted order.
         nest : bool
             True when the labels of `psu` are unique only within a stratum (1, 2 in every stratum).
+        population : float or mapping of period to float, optional
+            Persons that the weights stand for in every period; refused where they sum to another number (by
+            more than 0.1 %).
 
         Returns
         -------
@@ -162,7 +180,9 @@ class Survey:
             "replicates": replicates,
             "time": time,
         }
-        records = check_records(frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest)
+        records = check_records(
+            frame, roles, layout=layout, lonely_psu=lonely_psu, nest=nest, population=population
+        )
         inside = records.weights != 0
         survey = cls(lonely_psu=lonely_psu, **vars(records))
         if inside.all():
@@ -184,7 +204,8 @@ class Survey:
         >>> sae.Survey.from_frame(frame, weights="w", strata="region").design
         '2 strata (region), every record a sampling unit, drawn with replacement; errors linearised'
         """
-        return design_text(self.stages, len(self), self.replicates, self.calibration)
+        text = design_text(self.stages, len(self), self.replicates, self.calibration)
+        return f"{text}; periods pooled, {self.panel}" if self.panel else text
 
     def subset(self, expression: str) -> Survey:
         """Keep the records for which a condition is true; the full design stays for the variances.
@@ -203,7 +224,7 @@ class Survey:
         Raises
         ------
         SaeSpecError
-            If the expression is not a condition on known columns.
+            If the expression is not a condition on known columns, or cuts a band of age.
         SaeInputError
             If no record is inside.
 
@@ -213,6 +234,7 @@ class Survey:
         >>> sae.Survey.from_frame(frame, weights="w").subset("age >= 18").mask.tolist()
         [False, True, True]
         """
+        check_age_limits(f"the subset {expression!r}", [expression], self.release.age_bands)
         result = evaluate(expression, self.frame)
         if result.values.dtype != np.bool_:
             raise SaeSpecError(
@@ -233,14 +255,16 @@ class Survey:
         if unknown.any():
             note += f"; {counted(int(unknown.sum()), 'record', 'records')} for which it is missing "
             note += "is outside" if unknown.sum() == 1 else "are outside"
-        return replace(self, mask=mask, notes=(*self.notes, note))
+        conditions = (*self.conditions, expression)
+        return replace(self, mask=mask, conditions=conditions, notes=(*self.notes, note))
 
     def calibrate(
         self,
-        totals: Mapping[str, Any],
+        totals: Mapping[Any, Any],
         *,
         method: CalibrationMethod = "linear",
         bounds: tuple[float, float] | None = None,
+        collapse: Collapse = None,
     ) -> Survey:
         """Calibrate the weights so that they reproduce known totals, changing them as little as possible.
 
@@ -248,11 +272,14 @@ class Survey:
         ----------
         totals : mapping
             Known totals by name: a numeric column or expression to its total (``{"income": 1e9}``,
-            ``{"age >= 65": 12000}``, ``{"1": population}``), a text column to ``{level: count}``.
+            ``{"age >= 65": 12000}``, ``{"1": population}``), a text column to ``{level: count}``, a tuple of
+            columns to the counts of their crossing: ``{("region", "birth"): table}``, as of `post_stratify`.
         method : {"linear", "raking", "logit"}
             Distance: chi-square (GREG), multiplicative (always positive), or logit inside `bounds`.
         bounds : (low, high), optional
             Bounds of the ratio of new to old weight, low < 1 < high; needed by "logit" and only there.
+        collapse : str or mapping, optional
+            As of `post_stratify`, for the tuples of columns.
 
         Returns
         -------
@@ -277,19 +304,28 @@ class Survey:
         [16.0, 9.0, 9.0]
         """
         self._check_uncalibrated()
-        return self._calibrated(
-            calibration_of(self.frame, self.weights, totals, method=method, bounds=bounds)
+        calibration, notes = calibration_of(
+            self.frame, self.weights, totals, method=method, bounds=bounds, collapse=collapse
         )
+        return self._calibrated(calibration, (*notes, *self._origins(totals.values())))
 
-    def post_stratify(self, columns: str | Sequence[str], counts: Any) -> Survey:
+    def post_stratify(
+        self, columns: str | Sequence[str], counts: Any, *, collapse: Collapse = None
+    ) -> Survey:
         """Scale the weights within cells to known counts.
 
         Parameters
         ----------
         columns : str or list of str
             Columns whose crossing makes the cells.
-        counts : mapping or Series
-            Population count per level, or per tuple of levels (a MultiIndex) with several columns.
+        counts : mapping, Series, DataFrame or Covariates
+            Population count per level, or per tuple of levels (a MultiIndex) with several columns. A table
+            has `columns` and one column of counts, or all of them but the last, whose levels are then columns
+            of counts. The origin of `Covariates` (see `sae.auxiliary.counts`) stands in the notes.
+        collapse : str or mapping, optional
+            What happens to a cell that has people and no record, which is refused otherwise. A column: the
+            cell is joined with all cells that differ from it in this column only. A mapping of cells to
+            cells, such as ``{("R7", "foreign"): ("R8", "foreign")}``: these are joined. The notes name them.
 
         Returns
         -------
@@ -298,7 +334,8 @@ class Survey:
         Raises
         ------
         SaeInputError
-            If a cell of the sample has no count, a count has no record, or a record has no cell.
+            If a cell of the sample has no count, a count has no record, or a record has no cell; if the
+            count of a cell with records is 0.
 
         Examples
         --------
@@ -309,7 +346,8 @@ class Survey:
         """
         self._check_uncalibrated()
         names = [columns] if isinstance(columns, str) else list(columns)
-        return self._calibrated(poststratification_of(self.frame, self.weights, names, counts))
+        calibration, notes = poststratification_of(self.frame, self.weights, names, counts, collapse)
+        return self._calibrated(calibration, (*notes, *self._origins([counts])))
 
     def with_replicates(
         self,
@@ -352,6 +390,11 @@ class Survey:
         >>> sae.Survey.from_frame(frame, weights="w").with_replicates("jk1").replicates.weights[:, 0].tolist()
         [0.0, 1.5, 1.5]
         """
+        if self.panel == "stated overlap":
+            raise SaeSpecError(
+                "Replicate weights cannot carry the overlap that was stated.",
+                hint="Use the linearised variance, or a key that links the units.",
+            )
         replicated = make_replicates(
             self.weights,
             self.stages[0],
@@ -420,13 +463,31 @@ class Survey:
                 "A subset cannot be calibrated: totals belong to the whole survey.", hint="Calibrate first."
             )
 
-    def _calibrated(self, calibration: Calibration) -> Survey:
+    def _origins(self, counts: Iterable[Any]) -> list[str]:
+        periods = [] if self.time is None else as_text(encode(self.frame[self.time])[1])
+        return origin_notes(counts, list(periods))
+
+    def _calibrated(self, calibration: Calibration, more: tuple[str, ...]) -> Survey:
         weights, notes = calibrated_weights(calibration)
+        self._warn_of_one_population(float(weights.sum()))
         replicates = None if self.replicates is None else recalibrated(self.replicates, calibration)
         return replace(
             self,
             weights=weights,
             calibration=calibration,
             replicates=replicates,
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *notes, *more),
         )
+
+    def _warn_of_one_population(self, total: float) -> None:
+        """Warn where several periods, of which each stood for the population, now stand for it together."""
+        before = float(self.weights.sum())
+        periods = 1 if self.time is None else int(self.frame.loc[self.weights > 0, self.time].nunique())
+        if periods > 1 and abs(total * periods / before - 1) < abs(total / before - 1):
+            warnings.warn(
+                f"The counts are {total:,.10g}, the weights of the {periods} periods of {self.time} together "
+                f"{before:,.10g}: now all periods together stand for the population once. Where each is to "
+                f"stand for it, cross the counts with {self.time}.",
+                SaeWarning,
+                stacklevel=4,
+            )

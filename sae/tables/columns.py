@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeError, SaeInputError, name_some
+from sae.tables.frames import pandas_frame
 from sae.tables.labels import label_text, text_of
 from sae.tables.texts import Texts, constant_texts, text_column
 
@@ -20,7 +20,6 @@ __all__ = [
     "ESTIMATE_COLUMNS",
     "arrange",
     "cv_of",
-    "pandas_frame",
     "require",
     "to_numbers",
     "typed",
@@ -84,46 +83,6 @@ ESTIMATE_COLUMNS: Mapping[str, str] = {
     "run": "str",
 }
 DTYPES: Mapping[str, Any] = {"str": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
-
-
-def pandas_frame(data: object, what: str) -> pd.DataFrame:
-    """Return a pandas DataFrame as it is; refuse anything else, and names that several columns bear.
-
-    Parameters
-    ----------
-    data : object
-    what : str
-        What the data are, as a sentence begins.
-
-    Raises
-    ------
-    SaeInputError
-        If it is a frame of another library or no frame, or repeats the name of a column.
-
-    Examples
-    --------
-    >>> sae.tables.pandas_frame([1, 2], "The records")
-    Traceback (most recent call last):
-    ...
-    sae.errors.SaeInputError: The records are a list, not a pandas DataFrame.
-    """
-    if isinstance(data, pd.DataFrame):
-        names = list(map(str, data.columns))  # 1 and "1" are one name
-        if len(set(names)) < len(names):
-            repeated = [name for name, times in Counter(names).items() if times > 1]
-            raise SaeInputError(
-                f"{what} repeat the columns {name_some(repeated)}.",
-                hint="Rename or drop one of each.",
-                column=repeated[0],
-            )
-        return data
-    kind = type(data)
-    library = kind.__module__.partition(".")[0]
-    name = kind.__name__ if library == "builtins" else f"{library} {kind.__name__}"
-    raise SaeInputError(
-        f"{what} are a {name}, not a pandas DataFrame.",
-        hint="Turn it into one with .to_pandas()." if hasattr(data, "to_pandas") else "",
-    )
 
 
 def require(
@@ -354,7 +313,8 @@ def arrange(
             column=clash[0],
         )
     extra_groups = [name for name in groups if name not in columns]
-    if isinstance(frame, pd.DataFrame):
+    if not isinstance(frame, Mapping):
+        frame = pandas_frame(frame, "The rows of the table")
         require(frame, extra_groups, "The table has", "(by which its domains are made)")
     unknown = [name for name in frame if name not in columns and name not in extra_groups]
     if unknown:

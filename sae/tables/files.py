@@ -17,9 +17,10 @@ import pandas as pd
 
 from sae.errors import SaeError, SaeInputError, name_some
 from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
+from sae.tables.frames import pandas_frame
 from sae.tables.guard import guarded, guarded_column, unguarded
 from sae.tables.labels import label_text
-from sae.tables.text_files import looks_missing
+from sae.tables.text_cells import looks_missing
 
 __all__ = ["read_columns", "read_table", "whole_file", "write_table"]
 
@@ -103,6 +104,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
         raise SaeInputError(
             f"{path.name} has no place for notes.", hint="Only an .xlsx file has a sheet for them."
         )
+    frame = pandas_frame(frame, "The rows")
     _check_names(frame.columns, path.name)
     if (
         isinstance(frame.index, pd.MultiIndex)

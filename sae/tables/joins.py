@@ -11,7 +11,7 @@ from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables.columns import require
 from sae.tables.labels import joined_labels
 
-__all__ = ["join_by_name", "unmatched"]
+__all__ = ["check_spelling", "join_by_name", "unmatched"]
 
 _SEPARATOR = "\x1f"  # between the labels of a key: no label holds it
 
@@ -99,6 +99,42 @@ def join_by_name(
     return joined, right[~theirs.isin(ours)].reset_index(drop=True)
 
 
+def check_spelling(
+    left: pd.DataFrame, right: pd.DataFrame, on: Sequence[str], names: tuple[str, str]
+) -> None:
+    """Refuse tables that spell the same labels in different ways, column by column; none needs to match.
+
+    Parameters
+    ----------
+    left, right : DataFrame
+    on : sequence of str
+        The columns that hold the labels, in both tables.
+    names : (str, str)
+        What the tables are called in messages.
+
+    Raises
+    ------
+    SaeInputError
+        If labels are missing, text in one table and numbers in the other, or differ only by zeros in front,
+        spaces or capitals.
+
+    Examples
+    --------
+    >>> one, other = pd.DataFrame({"a": ["AT13"]}), pd.DataFrame({"a": ["at13"]})
+    >>> sae.tables.check_spelling(one, other, ["a"], ("lfs", "silc"))
+    Traceback (most recent call last):
+    ...
+    sae.errors.SaeInputError: Labels of a: 1 only in lfs (AT13), 1 only in silc (at13). 'AT13' and 'at13' \
+differ only by zeros in front, spaces or capitals.
+    Write the codes alike in both tables; read them as text.
+    """
+    for frame, name in zip((left, right), names, strict=True):
+        _check_labels(frame, on, name)
+    _check_kinds(left, right, on, names)
+    for column in on:
+        _refuse_near(*_alone(_keys(left, [column]), _keys(right, [column])), [column], names)
+
+
 def unmatched(
     left: pd.DataFrame, right: pd.DataFrame, on: str | Sequence[str]
 ) -> tuple[list[str], list[str]]:
@@ -165,25 +201,36 @@ def _loose(key: str) -> str:
     return _SEPARATOR.join(part.strip().casefold().lstrip("0") for part in key.split(_SEPARATOR))
 
 
+def _both(left_only: pd.Index, right_only: pd.Index, on: Sequence[str], names: tuple[str, str]) -> str:
+    """Say which labels each table has alone."""
+    sides = [
+        f"{len(alone)} only in {name}" + (f" ({name_some(_words(alone))})" if len(alone) else "")
+        for alone, name in zip((left_only, right_only), names, strict=True)
+    ]
+    return f"Labels of {' × '.join(on)}: {sides[0]}, {sides[1]}."
+
+
+def _refuse_near(
+    left_only: pd.Index, right_only: pd.Index, on: Sequence[str], names: tuple[str, str]
+) -> None:
+    near = {_loose(key): key for key in right_only}
+    pairs = [_words([key, near[_loose(key)]]) for key in left_only if _loose(key) in near]
+    if pairs:
+        raise SaeInputError(
+            f"{_both(left_only, right_only, on, names)} {pairs[0][0]!r} and {pairs[0][1]!r} differ only by "
+            "zeros in front, spaces or capitals.",
+            hint="Write the codes alike in both tables; read them as text.",
+            areas=_words(left_only),
+            column=on[0],
+        )
+
+
 def _check_matches(
     ours: pd.Index, theirs: pd.Index, on: Sequence[str], how: str, names: tuple[str, str]
 ) -> None:
     left_only, right_only = _alone(ours, theirs)
-    near = {_loose(key): key for key in right_only}
-    pairs = [_words([key, near[_loose(key)]]) for key in left_only if _loose(key) in near]
-    areas = _words(left_only)
-    sides = [
-        f"{len(alone)} only in {name}" + (f" ({name_some(alone)})" if alone else "")
-        for alone, name in zip((areas, _words(right_only)), names, strict=True)
-    ]
-    both = f"Labels of {' × '.join(on)}: {sides[0]}, {sides[1]}."
-    if pairs:
-        raise SaeInputError(
-            f"{both} {pairs[0][0]!r} and {pairs[0][1]!r} differ only by zeros in front, spaces or capitals.",
-            hint="Write the codes alike in both tables; read them as text.",
-            areas=areas,
-            column=on[0],
-        )
+    _refuse_near(left_only, right_only, on, names)
+    areas, both = _words(left_only), _both(left_only, right_only, on, names)
     if len(areas) == ours.nunique() and len(right_only):
         raise SaeInputError(
             f"No label matches. {both}",

@@ -18,6 +18,7 @@ from sae.tables.texts import Texts, text_column
 
 __all__ = ["joined_labels", "label_text", "labels", "text_of"]
 
+_EXACT = 2.0**53  # beyond it a float no longer tells neighbouring whole numbers apart
 _NO_LABELS = (list, dict, set, np.ndarray, bytes, pd.Series, pd.DataFrame)
 
 
@@ -179,8 +180,18 @@ def _spelt(series: pd.Series) -> Any:
 
 def _levels(levels: pd.Index | np.ndarray, codes: np.ndarray) -> Any:
     """Return the texts of levels by their codes, of which -1 is a missing one."""
-    texts = Texts.of([label_text(level) for level in levels]).values
+    texts = _whole_numbers(np.asarray(levels))
+    if texts is None:
+        texts = Texts.of([label_text(level) for level in levels]).values
     return texts.take(pa.array(codes, mask=codes < 0, from_pandas=False))
+
+
+def _whole_numbers(levels: np.ndarray) -> Any:
+    """Return the texts of levels that are whole numbers, as `label_text` spells each; None for others."""
+    if levels.dtype.kind == "f" and levels.size and np.abs(levels).max() < _EXACT:
+        whole = levels.astype(np.int64)
+        levels = whole if np.array_equal(whole, levels) else levels
+    return pc.cast(pa.array(levels), pa.large_string()) if levels.dtype.kind in "iu" else None
 
 
 def _is_missing(value: object) -> bool:

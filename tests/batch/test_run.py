@@ -17,7 +17,7 @@ from sae.batch.estimate import estimate
 from sae.batch.models import find_spec
 from sae.batch.outputs import hash_file
 from sae.batch.runner import covariates_of, read_records, run
-from sae.errors import SaeConvergenceError, SaeInputError
+from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError
 from sae.tables import EstimateTable
 
 EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
@@ -379,3 +379,42 @@ def test_an_interruption_leaves_the_old_results(inputs, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_in(inputs)
     assert {path.name: path.read_bytes() for path in (inputs / "results").iterdir()} == before
+
+
+ORIGIN = """
+[areas.origins.tertiary]
+source = "Census"
+definition = "persons of 25-64 with a degree"
+vintage = "2021-05-15"
+"""
+
+
+def test_the_origin_of_a_covariate_goes_from_the_model_file_to_the_record(inputs):
+    plain = run_in(inputs, "plain").table.frame
+    edit(inputs, "[benchmark]", f"{ORIGIN}\n[benchmark]")
+    table = run_in(inputs).table.frame
+    pd.testing.assert_frame_equal(table.drop(columns="run"), plain.drop(columns="run"))
+    record = json.loads((inputs / "results" / "manifest.json").read_text(encoding="utf-8"))["models"]["spec"]
+    assert record["covariates"]["tertiary"]["vintage"] == "2021-05-15"
+    line = "covariate tertiary: Census, 15 May 2021 (persons of 25-64 with a degree), 4 years before the data"
+    assert line in record["log"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('vintage = "2021-05-15"', "", r"\[areas.origins.tertiary\] lacks vintage"),
+        ('vintage = "2021-05-15"', 'vintage = "soon"', r"\[areas.origins\] The vintage .* no year: 'soon'"),
+        ("source", "sorce", r"\[areas.origins.tertiary\] has an unknown key sorce; did you mean source"),
+        (
+            "origins.tertiary",
+            "origins.tertiery",
+            r"areas.csv has no column 'tertiery' \(of \[areas.origins\]\)",
+        ),
+    ],
+)
+def test_an_origin_that_is_wrong_is_refused_and_nothing_written(inputs, old, new, text):
+    edit(inputs, "[benchmark]", f"{ORIGIN.replace(old, new)}\n[benchmark]")
+    with pytest.raises(SaeSpecError, match=text):
+        run_in(inputs)
+    assert not (inputs / "results").exists()

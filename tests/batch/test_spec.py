@@ -5,6 +5,7 @@ import pytest
 from sae.batch.models import find_spec, locate, models_folder, shipped_models
 from sae.batch.spec import parse_spec, read_spec
 from sae.errors import SaeInputError, SaeSpecError
+from sae.indicators import Indicator
 
 MINIMAL = """
 [estimate]
@@ -151,3 +152,12 @@ def test_every_shipped_model_is_valid():
     assert shipped_models() and all(path.parent == models_folder() for path in shipped_models().values())
     for name, path in shipped_models().items():
         assert read_spec(path).id == name
+
+
+def test_a_definition_of_ones_own_has_breaks_years_and_a_state():
+    more = 'id = "share_employed"\nstate = "remembered"\nbreaks = "lfs_2021"\nyears = [2014, 2021]'
+    text = FULL.replace('id = "share_employed"', more)
+    own = Indicator(**parse_spec(text, "mine").estimate.indicator.model_dump())
+    assert (own.state, own.breaks, own.years) == ("remembered", ("lfs_2021",), (2014, 2021))
+    assert "years" in refusal(text.replace("[2014, 2021]", '"2014"'))
+    assert "it takes a list" in refusal(text.replace('"lfs_2021"', "2021"))

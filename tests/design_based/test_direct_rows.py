@@ -170,6 +170,18 @@ def test_covariances_of_the_other_methods_have_the_variances_on_their_diagonal(m
     assert (np.linalg.eigvalsh(got.covariance) > -1e-6).all()
 
 
+def test_the_covariance_of_nobody_is_0_with_replicates_too(rng):
+    """Nobody is poor in b; in some replicates the threshold rises and somebody is: no error of the 0."""
+    home = np.repeat(np.arange(200), 2)
+    region = np.where(home < 100, "a", "b")
+    income = np.where(region == "a", rng.lognormal(0, 0.6, 200)[home], 0.63 + rng.random(200)[home])
+    data = pd.DataFrame({"w": 1.0, "home": home, "region": region, "income": income})
+    data = Survey.from_frame(data, weights="w", household="home")
+    got = sae.direct(data, "arpr", by="region", variance="bootstrap", seed=1, covariance=True)
+    assert got["estimate"][1] == 0 and got["variance"][1] == 0 < got["variance"][0]
+    np.testing.assert_allclose(got.covariance, np.diag(got["variance"]), rtol=EXACT)
+
+
 def test_the_bootstrap_repeats_with_its_seed_and_is_near_the_linearised_error():
     plain = sae.direct(survey(), ["works", "income"], by="region")
     first, again = (
@@ -503,3 +515,43 @@ def test_random_surveys(rng):
 @pytest.mark.slow
 def test_ten_thousand_random_surveys(rng):
     assert check_random_surveys(rng, 10_000) > 10_000
+
+
+def test_the_place_is_no_variable_of_persons_and_smoothing_pools_over_places():
+    """A table by birth × region is that by region × birth: its geo says where, its peers share the birth."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "w": rng.uniform(1, 4, 600),
+            "works": rng.random(600) < 0.6,
+            "birth": rng.choice(["native", "foreign"], 600, p=[0.8, 0.2]),
+            "region": rng.choice(list("abcdef"), 600),
+        }
+    )
+    survey = sae.Survey.from_frame(frame, weights="w")
+    one = sae.direct(survey, "works", ["birth", "region"], smoothing="deff").frame
+    other = sae.direct(survey, "works", ["region", "birth"], smoothing="deff").frame
+    assert one["geo"].tolist() == one["region"].tolist()
+    keys = ["birth", "region"]
+    both = one.merge(other, on=keys, suffixes=("", "_other"), validate="one_to_one")
+    np.testing.assert_allclose(both["vardir"], both["vardir_other"], rtol=1e-12)
+    assert sae.direct(survey, "works", ["birth"]).frame["geo"].tolist() == ["", ""]
+
+
+def test_a_row_of_one_year_names_the_periods_of_that_year():
+    """All rows bore the periods of the whole file, so that each year seemed to lie across a break."""
+    quarters = [f"{year}Q{quarter}" for year in (2021, 2022) for quarter in (1, 2, 3, 4)]
+    frame = pd.DataFrame(
+        {"quarter": quarters * 4, "region": list("AABB") * 8, "w": 1.0, "y": [0, 1, 1, 0] * 8}
+    )
+    frame["year"] = frame["quarter"].str[:4].astype(int)
+    survey = Survey.from_frame(frame, weights="w", time="quarter")
+    rate = sae.Indicator(id="rate", numerator="y == 1", denominator="y >= 0")
+    table = sae.direct(survey, rate, by=["region", "year"])
+    spans = {"2021": "2021Q1/2021Q4", "2022": "2022Q1/2022Q4"}
+    assert table["time"].tolist() == [spans[str(year)] for year in table["year"]]
+    assert set(sae.direct(survey, rate, by="region")["time"]) == {"2021Q1/2022Q4"}
+    frame = pd.DataFrame({"region": ["A", "A", "B", "B", "C", "C"], "year": [2021, 2022] * 3, "x": range(6)})
+    smooth = sae.DirectEstimates(table.frame.assign(vardir=0.01), table.by)
+    fitted = sae.FayHerriot("rate ~ 1").fit(smooth, areas=frame).estimates
+    assert fitted["time"].tolist()[-2:] == list(spans.values()) and fitted["region"].tolist()[-1] == "C"

@@ -1,10 +1,13 @@
 """Where peers give a wrong number without a word (an error too small), and what must not matter."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import sae
+from sae.errors import SaeWarning
 from sae.survey import Survey
 
 EXACT = 1e-10  # sums in another order
@@ -157,3 +160,20 @@ def test_two_stage_errors_are_those_of_many_repeated_samples(rng, calibrate):
     found, variances = simulate(rng, 1500, calibrate)
     # 1500 samples: 1.8 %; three of these, and a little for linearisation with 38 units
     np.testing.assert_allclose(np.sqrt(variances.mean(axis=0)), found.std(axis=0, ddof=1), rtol=0.06)
+
+
+def test_a_total_over_periods_says_how_often_it_counts():
+    """300 persons in each of two quarters: 600 unless the quarter is named, or the quarters are pooled."""
+    frame = pd.DataFrame({"w": 100.0, "quarter": ["2021Q1", "2021Q2"] * 3, "home": [1, 1, 2, 2, 3, 3]})
+    dated = sae.Survey.from_frame(frame, weights="w", household="home", time="quarter")
+    persons = sae.Indicator("w > 0", kind="total", id="persons")
+    with pytest.warns(SaeWarning, match="persons: summed over the 2 periods of quarter"):
+        both = sae.direct(dated, persons)
+    assert both["estimate"].tolist() == [600] and any("it counts 2 times" in line for line in both.log)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sae.direct(dated, persons, by="quarter")["estimate"].tolist() == [300, 300]
+        assert sae.direct(dated.subset("quarter == '2021Q1'"), persons)["estimate"].tolist() == [300]
+        year = sae.survey.pool_periods(dated, "linked", partial=True)
+        assert sae.direct(year, persons)["estimate"].tolist() == [300]
+        sae.direct(dated, "w")

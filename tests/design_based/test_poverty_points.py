@@ -60,6 +60,30 @@ def test_laeken_median_and_threshold(eusilc, reference):
     assert by("threshold", eusilc.eqIncome, eusilc.rb050)[0] == pytest.approx(expected["arpt"], abs=EXACT)
 
 
+def test_golden_values_of_the_reference(eusilc):
+    # docs/domain.md §1.6, printed to four to seven digits
+    golden = {"median": 18098.7267, "threshold": 10859.2360, "qsr": 3.970004, "gini": 0.2648962}
+    golden |= {"arpr": 0.1444422, "poverty_gap": 0.1892860, "median_ratio": 1.0}
+    for kind, value in golden.items():
+        assert by(kind, eusilc.eqIncome, eusilc.rb050)[0] == pytest.approx(value, rel=3e-7, abs=GOLDEN / 1000)
+    regions = {
+        "Burgenland": 19.5398,
+        "Carinthia": 13.0863,
+        "Lower Austria": 13.8436,
+        "Salzburg": 13.7873,
+        "Styria": 14.3746,
+        "Tyrol": 15.3082,
+        "Upper Austria": 10.8898,
+        "Vienna": 17.2347,
+        "Vorarlberg": 16.5373,
+    }
+    got = by("arpr", eusilc.eqIncome, eusilc.rb050, eusilc.db040, list(regions))
+    np.testing.assert_allclose(100 * got, list(regions.values()), rtol=0, atol=GOLDEN)
+    ratio = by("median_ratio", eusilc.eqIncome, eusilc.rb050, eusilc.db040, list(regions))
+    median = by("median", eusilc.eqIncome, eusilc.rb050, eusilc.db040, list(regions))
+    np.testing.assert_allclose(ratio, median / golden["median"], rtol=3e-9)
+
+
 def test_golden_rate_by_citizenship_keeps_the_national_threshold(eusilc):
     # 16 and over; the threshold comes from everybody, children included
     got = by("arpr", eusilc.eqIncome, eusilc.rb050, eusilc.pb220a, ["AT", "EU", "Other"])
@@ -201,7 +225,9 @@ def test_thresholds_that_make_no_sense_are_refused():
         )
 
 
-@pytest.mark.parametrize("kind", ["median", "arpr", "poverty_gap", "qsr", "gini", "threshold"])
+@pytest.mark.parametrize(
+    "kind", ["median", "median_ratio", "arpr", "poverty_gap", "qsr", "gini", "threshold"]
+)
 @pytest.mark.parametrize("periods", [1, 2])
 def test_replicates_equal_one_estimate_each(kind, periods, rng):
     n = 300

@@ -26,7 +26,7 @@ KERNEL = 0.15
 # to 3 % above at n = 300 to 5,000. A kernel on the incomes themselves is 3 to 9 % below: the fault held here.
 DENSITY = 0.03
 
-KINDS = ("median", "arpr", "poverty_gap", "qsr", "gini", "threshold")
+KINDS = ("median", "median_ratio", "arpr", "poverty_gap", "qsr", "gini", "threshold")
 LAEKEN = {"arpr": ("arpr", 100), "poverty_gap": ("rmpg", 100), "qsr": ("qsr", 1), "gini": ("gini", 100)}
 
 

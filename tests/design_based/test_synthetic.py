@@ -344,3 +344,14 @@ def test_a_cell_that_stands_twice_in_the_counts_is_refused(labels):
     counts = pd.DataFrame({"region": pd.Series(labels, dtype=object), "population": [10, 20, 30]})
     with pytest.raises(SaeInputError, match="1 cells of region stand more than once in the counts: 1"):
         synthetic(Survey.from_frame(frame, weights="w"), "works", "region", counts)
+
+
+def test_counts_with_their_origin_are_taken_like_a_frame():
+    frame = pd.DataFrame({"w": 1.0, "region": list("aabb"), "sex": list("fmfm"), "works": [1, 1, 0, 1]})
+    counts = pd.DataFrame({"region": list("aabb"), "sex": list("fmfm"), "population": [30, 10, 10, 10]})
+    table = sae.auxiliary.Covariates(
+        counts, {"population": sae.auxiliary.Origin("register", "persons", "2024")}
+    )
+    survey = Survey.from_frame(frame, weights="w")
+    both = [synthetic(survey, "works", "region", some, within="sex").frame for some in (counts, table)]
+    pd.testing.assert_frame_equal(*both)

@@ -54,6 +54,16 @@ def fh_per():
 
 
 @case()
+def fh_sources():
+    """Two surveys of the same areas, the second biased and in half of them, one area in it alone."""
+    first, rng = areas(), np.random.default_rng(5)
+    second = first.iloc[::2].assign(survey="second", vardir=first["vardir"] * 2)
+    second["y"] += 0.8 + np.sqrt(second["vardir"] / 2) * rng.normal(size=len(second))
+    data = pd.concat([first.assign(survey="first").drop(index=4), second], ignore_index=True)
+    return sae.FayHerriot("y ~ x", domain="area", source="survey").fit(data)
+
+
+@case()
 def fh_population():
     return fay_herriot("y ~ x", population="population")
 

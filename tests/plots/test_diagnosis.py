@@ -149,7 +149,7 @@ def test_map_draws_every_value_at_its_place_whatever_the_order():
     assert [drawn[1][place] for place in places] == data["cv"].tolist()
 
 
-def test_withheld_areas_are_grey_in_both_maps_and_others_pale():
+def test_withheld_areas_are_grey_in_both_maps_and_those_without_estimate_light_grey():
     data = table(publishable=np.arange(12) != 5).iloc[:9]
     figure = area_map(data, GRID, key="id", uncertainty="se")
     for axes in figure.axes[:2]:
@@ -160,7 +160,24 @@ def test_withheld_areas_are_grey_in_both_maps_and_others_pale():
         assert colours[to_rgba("#B4B4B4")] == 1
         assert sum(colours.values()) - 1 <= 3
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["not for publication", "not in the table"]
+    assert words == ["not for publication", "no estimate"]
+
+
+def test_estimates_without_a_geometry_are_named_and_the_others_drawn():
+    gaps = {
+        **GRID,
+        "features": [*GRID["features"], {"type": "Feature", "properties": {"id": "N0"}, "geometry": None}],
+    }
+    data = table().replace({"A00": "B00", "A21": "N0"})
+    figure = area_map(data, gaps, key="id")
+    assert "Without a geometry: B00, N0." in figure.get_supxlabel()
+    for axes in figure.axes[:2]:
+        assert len(filled(axes)) == 10
+        assert {tuple(c.get_facecolor()[0]) for c in axes.collections if c.get_array() is None} == {
+            to_rgba("#E6E6E3")
+        }
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["no estimate"]
 
 
 def test_labels_of_classes_are_their_limits():
@@ -241,7 +258,11 @@ def test_real_borders(shared_data, tmp_path):
         (lambda: qq(frame(2)), SaeInputError, "of 2 areas says nothing"),
         (lambda: area_map(table(), GRID, key="code"), SaeInputError, "no property 'code'"),
         (lambda: area_map(table(geo="A00"), GRID, key="id"), SaeInputError, "A00 stand more than once"),
-        (lambda: area_map(table().replace("A00", "B00"), GRID, key="id"), SaeInputError, "1 of 12 .*: B00"),
+        (
+            lambda: area_map(table(geo=[f"B{k}" for k in range(12)]), GRID, key="id"),
+            SaeInputError,
+            "None of the 12 areas has a geometry: B0, B1",
+        ),
         (lambda: area_map(table(), {"features": []}, key="id"), SaeInputError, "no features"),
         (lambda: area_map(table(), "nowhere.geojson", key="id"), SaeInputError, "no file nowhere.geojson"),
         (lambda: area_map(table(), GRID, key="id", uncertainty="mse"), SaeSpecError, "uncertainty='mse'"),

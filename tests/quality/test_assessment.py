@@ -206,7 +206,7 @@ def test_a_method_without_intervals_is_judged_by_its_standard_error():
 
 
 def test_what_is_no_table_for_a_policy_is_refused_by_name():
-    with pytest.raises(SaeInputError, match="judges a DataFrame, not a list"):
+    with pytest.raises(SaeInputError, match="The rows are a list, not a pandas DataFrame"):
         assess([1, 2], "statcan")
     frame = row()
     with pytest.raises(SaeInputError, match="The rows repeat the columns se"):

@@ -389,6 +389,15 @@ def test_aggregate_by_full_matrices(fit):
     assert sums["estimate"].sum() == pytest.approx(fit.estimates["estimate"].sum(), rel=EXACT)
 
 
+def test_a_unit_has_the_marks_of_any_of_its_rows(frame):
+    status = np.where(frame["area"].isin(["A01", "A10"]), "ok; break lfs_2021", "ok")
+    marked = FayHerriot("y ~ x", domain="area").fit(frame.assign(definition="v1", status=status))
+    table = marked.aggregate("nation", weights="pop").frame
+    assert table["definition"].tolist() == ["v1", "v1; break lfs_2021", "v1"]  # A01 and A10 lie in N2
+    plain = FayHerriot("y ~ x", domain="area").fit(frame.assign(definition="v1"))
+    assert plain.aggregate("nation", weights="pop")["definition"].tolist() == ["v1"] * 3
+
+
 def test_aggregate_of_shares_needs_weights(shares):
     with pytest.raises(SaeSpecError, match="needs weights"):
         shares.aggregate("nation")

@@ -137,7 +137,9 @@ def test_integers_do_not_overflow(frame):
     np.testing.assert_allclose(X[:, -1], population.astype(float) ** 2, rtol=1e-15)
 
 
-@pytest.mark.parametrize("values", [["0,25"], ["25 %", "30 %"], ["1 234", "NA"], ["-3", "4"], ["1e3", "."]])
+@pytest.mark.parametrize(
+    "values", [["0,25"], ["25 %", "30 %"], ["1 234", "NA"], ["-3", "4"], ["1e3", "."], ["6.1 b", ": u"]]
+)
 def test_numbers_that_arrive_as_text_are_refused(values, frame):
     frame["share"] = (values * 40)[:40]
     with pytest.raises(

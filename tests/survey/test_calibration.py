@@ -1,12 +1,14 @@
 """Calibration: another package's weights, optimality by brute force, residuals, unreachable totals."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
 import sae
-from sae.errors import SaeError, SaeInputError, SaeSpecError
+from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeWarning
 from sae.numerics.design.calibration import calibrate, weighted_gram
 from sae.survey import Survey
 from sae.survey.calibration import recalibrate
@@ -361,3 +363,18 @@ def test_random_totals(rng):
 @pytest.mark.slow
 def test_ten_thousand_random_totals(rng):
     assert check_random_totals(rng, 10_000) > 2_000
+
+
+def test_counts_of_one_period_on_weights_of_several_are_said():
+    """Each year would count half of the population."""
+    rows = {"w": 10.0, "sex": ["f", "m"] * 4, "year": [2020] * 4 + [2021] * 4}
+    survey = sae.Survey.from_frame(pd.DataFrame(rows), weights="w", time="year")
+    counts = {"f": 22.0, "m": 20.0}
+    for change in (lambda: survey.post_stratify("sex", counts), lambda: survey.calibrate({"sex": counts})):
+        with pytest.warns(SaeWarning, match="The counts are 42, the weights of the 2 periods of year"):
+            assert change().weights.sum() == pytest.approx(42.0)
+    by_year = {(sex, year): n for sex, n in counts.items() for year in ("2020", "2021")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert survey.post_stratify(["sex", "year"], by_year).weights.sum() == pytest.approx(84.0)
+        survey.calibrate({"sex": {"f": 44.0, "m": 40.0}})

@@ -150,6 +150,12 @@ def test_codes_that_never_occur_and_columns_that_are_absent():
         Survey.from_frame(frame, layout="argentina_eph")
 
 
+def test_a_code_of_poverty_that_is_none_is_missing():
+    frame = pd.DataFrame({"expr": 1.0, "pobreza": [1, 2, 3, 9, None], "folio": range(5)})
+    poor = Survey.from_frame(frame, layout="chile_casen").frame["poor"]
+    assert poor.fillna(-1).tolist() == [1, 1, 0, -1, -1]
+
+
 # ---------------------------------------------------------------- real files
 
 
@@ -159,6 +165,7 @@ def test_argentina(shared_data):
     assert survey.frame["period"].nunique() == 8 and survey.frame["city"].nunique() == 32
     assert survey.frame["region"].nunique() == 6
     assert survey.stages[0].n_psu == survey.frame["DWELLING"].nunique()
+    assert survey.frame["age"].min() == 0 and survey.missing.get("age", 0) == 0  # under 1 is written -1
     answered = "labour_status in ['employed', 'unemployed', 'inactive']"
     late = survey.subset(f"birth == 'foreign' and 20 <= age <= 64 and period == '2014Q4' and {answered}")
     by_city = pd.Series(late.frame["city"][late.mask]).value_counts()
@@ -181,7 +188,9 @@ def test_american_community_survey(shared_data):
     )
     assert part["poor"].mean() == pytest.approx(row["poverty_rate"], abs=RATE)
     older = part[part["age"].between(25, 64)]
-    assert (older["education"] == "tertiary").mean() == pytest.approx(row["tertiary_rate_25_64"], abs=RATE)
+    # the truth counts from the bachelor's degree on; ISCED 5 begins with the associate's (SCHL 20)
+    assert (older["SCHL"] >= 21).mean() == pytest.approx(row["tertiary_rate_25_64"], abs=RATE)
+    assert (older["education"] == "tertiary").equals(older["SCHL"] >= 20)
 
 
 def test_successive_differences_on_american_data(shared_data):
@@ -216,17 +225,46 @@ def test_chile(shared_data):
 
 def test_european_labour_force_survey(shared_data):
     file = shared_data / "real/fr_eulfs_puf_sample50k.csv.gz"
-    whole = sae.read_survey(file, layout="eu_lfs_2020")
+    with pytest.raises(SaeInputError, match=r"age, professional_status(.|\n)*fits the layout .eu_lfs_puf"):
+        sae.read_survey(file, layout="eu_lfs_2020")
+    whole = sae.read_survey(file, layout="eu_lfs_puf")
     assert any("271 records of weight 0" in note for note in whole.notes) and whole.mask.sum() == 49_729
+    assert whole.release.age_bands == (0, 15, 25, 40, 55, 75) and whole.release.eu == "EU28"
     raw = pd.read_csv(file, low_memory=False)
-    survey = Survey.from_frame(raw[raw["COEFF"] > 0], layout="eu_lfs_2020")
-    assert survey.time == "period" and survey.frame["period"].nunique() == 40
-    assert survey.frame["period"].cat.categories[0] == "2004Q1"
-    kept = raw[raw["COEFF"] > 0]
-    assert (survey.frame["labour_status"] == "unemployed").sum() == (kept["ILOSTAT"] == 2).sum()
-    assert (survey.frame["degurba"] == "rural").sum() == (kept["DEGURBA"] == 3).sum() > 0
-    assert (survey.frame["birth"] == "foreign").sum() == (kept["COUNTRYB"] == "005-EU28").sum()
+    kept = raw[raw["COEFF"] > 0].reset_index(drop=True)
+    survey = Survey.from_frame(kept, layout="eu_lfs_puf")
+    np.testing.assert_array_equal(survey.weights, 1000 * kept["COEFF"])
+    records = survey.frame
+    assert survey.time == "period" and records["period"].nunique() == 40
+    assert records["period"].cat.categories[0] == "2004Q1"
+    for name, level, column, codes in (
+        ("labour_status", "unemployed", "ILOSTAT", [2]),
+        ("degurba", "rural", "DEGURBA", [3]),
+        ("birth", "foreign", "COUNTRYB", ["005-EU28"]),
+        ("citizenship_group", "eu", "NATIONAL", ["005-EU28"]),
+        ("professional_status", "self_employed", "STAPRO", [0]),
+        ("contract", "temporary", "TEMP", [2]),
+        ("working_time", "part_time", "FTPT", [2]),
+        ("occupation", "low_or_medium_skilled", "ISCO1D", [400, 500, 600, 700, 800, 900]),
+        ("unemployment_duration", "1_year_or_more", "DURUNE", [3]),
+        ("education", "tertiary", "HATLEV1D", ["H"]),
+    ):
+        assert (records[name] == level).sum() == kept[column].isin(codes).sum() > 0, name
     assert any("birth (from COUNTRYB)" in note and "'NO ANSWER'" in note for note in survey.notes)
+    assert any("no level non_eu" in note for note in survey.notes)
+    known = kept["EDUC4WN"].isin([0, 1]) & kept["EDUCSTAT"].notna() & kept["COURATT"].notna()
+    learning = kept["EDUCSTAT"].isin([1, 3]) | (kept["COURATT"] == 1)
+    assert ((records["recent_education"] == "yes") == learning)[known].all()
+
+
+def test_what_the_codes_of_the_public_file_rest_on(shared_data):
+    """DURUNE 3 is a year or more: none worked in the year of the interview; STAPRO 5 has contracts."""
+    raw = pd.read_csv(shared_data / "real/fr_eulfs_puf_sample50k.csv.gz", low_memory=False)
+    jobless = raw[(raw["ILOSTAT"] == 2) & (raw["YEARPR"] < 3000)]
+    since = (jobless["REFYEAR"] - jobless["YEARPR"]).groupby(jobless["DURUNE"]).agg(["size", "min"])
+    assert since.loc[3, "min"] == 1 and since.loc[3, "size"] > 600 and since.loc[[1, 2], "min"].eq(0).all()
+    assert raw.loc[raw["TEMP"].isin([1, 2]), "STAPRO"].dropna().eq(5).all()
+    assert raw.loc[raw["ILOSTAT"] == 1, "STAPRO"].dropna().isin([0, 5]).all()
 
 
 def test_new_labour_force_release():
@@ -252,16 +290,6 @@ def test_new_labour_force_release():
     assert records["education"].tolist() == ["low", "medium", "tertiary"]
     assert records["region"].tolist() == ["AT11", "AT12", "AT12"]
     assert records["period"].tolist() == ["2021Q1", "2021Q2", "2021Q2"]
-
-
-def test_income_and_living_conditions(shared_data):
-    own = {"citizenship": {"column": "pb220a", "native": ["AT"], "foreign": ["EU", "Other"]}}
-    survey = sae.read_survey(shared_data / "laeken_eusilc.csv.gz", layout={"layout": "eu_silc", "codes": own})
-    assert len(survey) == 14_827 and survey.stages[0].n_psu == 6_000 and survey.stages[0].n_strata == 9
-    assert (survey.frame["citizenship"] == "native").sum() == 11_073  # docs/domain.md, section 1.6
-    assert survey.frame["sex"].notna().all() and survey.frame["region"].nunique() == 9
-    # at-risk-of-poverty rate with the national threshold of docs/domain.md, section 1.6
-    assert rate(survey, "income < 10859.2360", "True") == pytest.approx(0.1444422, abs=5e-8)
 
 
 @pytest.mark.parametrize(
@@ -298,3 +326,91 @@ def test_a_near_name_beside_the_role_is_a_column():
     frame = pd.DataFrame({"w": [1.0] * 4, "h": ["a", "a", "b", "b"]})
     layout = {"columns": {"strata": "h", "stratum": "h"}}
     assert Survey.from_frame(frame, weights="w", layout=layout).stages[0].n_strata == 2
+
+
+# ---------------------------------------------------------------- the release a layout describes
+
+
+def test_about_becomes_the_release_and_remembered_codes_are_known():
+    frame = pd.DataFrame({"w": [1.0, 1.0, 1.0], "d": [1, 2, 3], "rooms": [1, 3, np.nan]})
+    layout = {
+        "about": {"survey": "X", "name": "2021", "years": [2021], "eu": "EU27_2020", "age_bands": [0, 15]},
+        "codes": {"unemployment_duration": {"column": "d", "state": "remembered", "under_1_year": ["1..2"]}},
+        "derive": {"overcrowded": {"expression": "rooms < 2"}},
+    }
+    survey = Survey.from_frame(frame, weights="w", layout=layout)
+    assert survey.release.remembered == {"unemployment_duration"}
+    assert survey.release.years == (2021, None) and survey.release.age_bands == (0, 15)
+    assert survey.release.facts == {"survey": "X", "release": "2021", "eu": "EU27_2020"}
+    assert survey.frame["unemployment_duration"].cat.categories.tolist() == ["under_1_year"]
+    answers = survey.frame["overcrowded"]
+    assert answers.astype(object).where(answers.notna(), "").tolist() == ["yes", "no", ""]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"about": {"surveys": "X"}}, "Did you mean survey"),
+        ({"about": {"years": [2021, 2020]}}, "about.years"),
+        ({"about": {"years": ["2021"]}}, "about.years"),
+        ({"about": {"age_bands": [5, 5]}}, "about.age_bands"),
+        ({"about": {"eu": 28}}, "about.eu is text"),
+        ({"about": ["X"]}, "not a table"),
+        ({"codes": {"a": {"column": "d", "state": "sure", "b": [1]}}}, "verified or remembered"),
+    ],
+)
+def test_a_misspelt_release_is_named(part, message):
+    frame = pd.DataFrame({"w": [1.0], "d": [1]})
+    with pytest.raises(SaeSpecError, match=message):
+        Survey.from_frame(frame, weights="w", layout=part)
+
+
+def test_codes_of_ones_own_are_no_longer_remembered():
+    parts = {"layout": "eu_lfs", "codes": {"sex": {"column": "SEX", "male": [1]}}}
+    assert "sex" not in resolve_layout(parts).release.remembered
+
+
+# ---------------------------------------------------------------- bands
+
+
+def test_bands_of_age():
+    frame = pd.DataFrame({"w": [1.0] * 6, "alder": [14, 15, 24, 25, 90, np.nan]})
+    layout = {
+        "columns": {"age": "alder"},
+        "derive": {"age_group": {"bands": [15, 25, 65], "column": "age"}},
+    }
+    group = Survey.from_frame(frame, weights="w", layout=layout).frame["age_group"]
+    assert group.cat.categories.tolist() == ["15-24", "25-64", "65+"]
+    assert group.astype(object).where(group.notna(), "").tolist() == [
+        "",
+        "15-24",
+        "15-24",
+        "25-64",
+        "65+",
+        "",
+    ]
+
+
+def test_bands_that_the_file_cannot_tell_are_refused():
+    frame = pd.DataFrame({"COEFF": [1.0], "AGE": [17], "ILOSTAT": [1], "REFYEAR": [2013], "QUARTER": [1]})
+    layout = {
+        "layout": "eu_lfs_2020",
+        "derive": {"age_group": {"bands": [15, 18, 25], "column": "age"}},
+    }
+    with pytest.raises(SaeSpecError, match="in bands, which the limits 18 would cut"):
+        Survey.from_frame(frame, layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"bands": [], "column": "age"}, "rising lower limits"),
+        ({"bands": [25, 15], "column": "age"}, "rising lower limits"),
+        ({"bands": ["15"], "column": "age"}, "rising lower limits"),
+        ({"bands": [15]}, "needs 'column'"),
+        ({"bands": [15], "expression": "age > 3"}, "'expression' or 'bands'"),
+    ],
+)
+def test_misspelt_bands_are_named(how, message):
+    with pytest.raises(SaeSpecError, match=message):
+        resolve_layout({"derive": {"age_group": how}})

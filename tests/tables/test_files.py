@@ -189,7 +189,7 @@ def test_whole_file_leaves_nothing_when_the_block_fails(tmp_path):
     ("frame", "name", "match"),
     [
         (pd.DataFrame({"a": [1]}), "t.ods", r"t.ods ends in '.ods'"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "t.csv", "names a stand more than once"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "t.csv", "repeat the columns a"),
         (pd.DataFrame({"a": [1]}, index=["AT13"]), "t.csv", r"labels \(AT13\)"),
         (pd.DataFrame({"a": [1]}).rename_axis("region"), "t.parquet", "reset_index"),
         (pd.DataFrame({"a": [1, "x"]}), "t.parquet", "mixes kinds of values.*column a"),

@@ -114,3 +114,24 @@ def test_codes_of_a_spreadsheet_are_read_by_the_rule(tmp_path):
     pytest.importorskip("openpyxl")
     file = write_table(pd.DataFrame({"domain": [1.0, 9.0]}), tmp_path / "codes.xlsx")
     assert read_table(file)["domain"].tolist() == ["1", "9"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([3, -1, 2], np.int8),
+        np.array([2**64 - 1, 0], np.uint64),
+        np.array([2.0, -0.0, np.nan, 2.0**53, -7.0]),
+        np.array([1.0, 2.5]),
+        np.array([1.0, np.inf]),
+        np.array([1e20, 3.0], np.float32),
+        np.array([np.nan, np.nan]),
+        np.array([True, False]),
+        pd.array([1, None, 3], dtype="Int64"),
+    ],
+)
+def test_a_column_of_numbers_is_spelt_as_each_of_its_numbers(values):
+    spelt = labels(pd.Series(values), keep_missing=True)
+    assert [None if pd.isna(text) else text for text in spelt] == [
+        None if pd.isna(value) else label_text(value) for value in values
+    ]

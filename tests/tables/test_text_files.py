@@ -4,10 +4,12 @@ import gzip
 import warnings
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning
-from sae.tables.text_files import looks_missing, missing_words, read_cells, typed_cells
+from sae.tables.text_cells import look_missing, looks_missing, missing_words, typed_cells
+from sae.tables.text_files import read_cells
 
 
 def read(content, name="p.csv", *, encoding="utf-8", separator=None, **how):
@@ -72,13 +74,59 @@ def test_what_is_doubtful_is_said(cells, values, message):
         assert column(*cells) == values
 
 
+@pytest.mark.parametrize(
+    ("odd", "values"),
+    [
+        ("7", [1.0, 22.0, None, 0.0, 7.0]),
+        ("-7.50", [1.0, 22.0, None, 0.0, -7.5]),
+        ("NA", [1.0, 22.0, None, 0.0, None]),
+        *(
+            (code, ["1", "22", None, "0", code])
+            for code in ("007", "-01", "+0x1F", "0X1", "1E1", "2e05", "07.5")
+        ),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_odd_spelling_in_the_last_of_several_chunks(odd, values, whole):
+    """Chunks that are slices of longer ones, an empty one, and a zero before the end of a cell."""
+    chunks = [["9", "1", "22"], [None], ["0", odd]] if whole else [["9", "1"], ["22", None, "0", odd]]
+    cells = pa.chunked_array(
+        [pa.array(chunk, pa.string()).slice(first == 0) for first, chunk in enumerate(chunks)]
+    )
+    ((_, typed),) = typed_cells(pa.table({"x": cells}), "p.csv")
+    assert typed.is_number == isinstance(values[0], float)
+    assert typed.values.to_pylist() == values
+
+
+def test_cells_are_cleaned_wherever_they_stand():
+    clean = [f"a{k}" for k in range(3)]
+    for odd, spelt in [
+        (" b", "b"),
+        ("b\t", "b"),
+        ("b c", "b c"),
+        ("'=1", "=1"),
+        ("'b", "'b"),
+        ("e\u0301", "é"),
+    ]:
+        assert column(*clean, odd) == [*clean, spelt]
+        assert column(odd, *clean, odd) == [spelt, *clean, spelt]
+    assert column("\u200b", "\u00a0", " ", "b") == [None, None, None, "b"]
+
+
 def test_decimal_commas_are_an_option():
     assert column("0,25", "NA", "3", decimal=",") == [0.25, None, 3.0]
     assert column("-1,5", "1e-05", decimal=",") == [-1.5, 1e-5]
-    with pytest.warns(SaeWarning, match="x holds numbers with points"):
-        assert column("1.234", "2", decimal=",") == ["1.234", "2"]  # a point may separate thousands
     with pytest.raises(SaeSpecError, match=r"decimal=';'"):
         column("1", decimal=";")
+
+
+def test_points_beside_decimal_commas_stand_between_thousands():
+    """As text they were taken for weights of 1.234 later."""
+    with pytest.warns(SaeWarning, match=r"between thousands \('1\.234' is 1234\)"):
+        assert column("2", "1.234", ":", "-12.345.678,5", decimal=",") == [2.0, 1234.0, None, -12345678.5]
+    with pytest.warns(SaeWarning, match="numbers with points"):
+        assert column("1.5", "1.234", decimal=",") == ["1.5", "1.234"]
+    assert column("0.234", "01.234", decimal=",") == ["0.234", "01.234"]
 
 
 def test_words_that_are_declared_missing():
@@ -97,6 +145,8 @@ def test_usual_words():
         map(looks_missing, ["", "NA", "na", "N/A", "n/a", "NaN", "NULL", ".", "..", ":", "<NA>", "#N/A"])
     )
     assert not any(map(looks_missing, ["None", "none", "-", "0", "Nauru", "NAP"]))
+    texts = [" na", "N/A\t", "\u00a0.", "nUll", "\x1f:", "", "NAP", "-", "Nauru", "\u200bNA"]
+    assert look_missing(pa.array([*texts, None])).tolist() == [*map(looks_missing, texts), False]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.area_level.arrays import AreaArrays, design_of, model_scale
-from sae.area_level.effects.spatial import SpatialEffect, row_standardised
+from sae.area_level.effects.spatial import SpatialEffect, map_cut, row_standardised
 from sae.area_level.effects.temporal import TemporalEffect
 from sae.area_level.rows import ONE_FIT, AreaRows
 from sae.errors import SaeInputError, name_some
@@ -49,7 +49,7 @@ class Panel:
     islands : list of str
         Areas without a neighbour; empty without a map.
     gaps : list of Message
-        Periods that no row has.
+        Periods that no row has, and areas of the map that the data lack.
     """
 
     rows: AreaRows
@@ -80,11 +80,24 @@ class Panel:
     def messages(self, at_zero: bool = False) -> list[Message]:
         """Return what is to be said of variances all estimated 0, of the covariates and of the map."""
         messages = [boundary_all()] if at_zero else []
-        messages += [*self.gaps, *self.arrays.messages()]
+        messages += [*self.gaps, *self._without_direct(), *self.arrays.messages()]
         if self.islands:
             text = f"{len(self.islands)} areas have no neighbour: {name_some(self.islands)}."
             messages.append(Message(text))
         return messages
+
+    def _without_direct(self) -> list[Message]:
+        """Name the periods in which no area has a direct estimate."""
+        sampled = np.bincount(self.period, weights=self.rows.sampled)
+        rows = np.bincount(self.period)
+        time = self.rows.columns["time"]
+        gaps = [
+            str(time[int(np.argmax(self.period == k))]) for k in np.flatnonzero((rows > 0) & (sampled == 0))
+        ]
+        if not gaps:
+            return []
+        text = f"No area has a direct estimate in {name_some(gaps, 10)}: these estimates come from the "
+        return [Message(f"{text}covariates and the periods around them, with wider intervals.")]
 
     def residuals(self, fitted: np.ndarray, effects: np.ndarray, beta_cov: np.ndarray) -> pd.DataFrame:
         """Return the regression residuals of the sampled rows, each over its standard deviation.
@@ -159,7 +172,8 @@ def build_panel(
     if temporal is not None:
         _covary(psi, rows, temporal, area, period)
         _refuse_indefinite(psi, np.isfinite(grid_y), areas)
-    adjacency = None if spatial is None else spatial.adjacency(areas)
+    adjacency, left_out = (None, ()) if spatial is None else spatial.on(areas)
+    gaps = [*gaps, *map_cut(left_out)]
     W = None if adjacency is None else row_standardised(adjacency)
     islands = [] if W is None else [areas[k] for k in np.flatnonzero(np.diff(W.indptr) == 0)]
     rows = replace(rows, fit=np.zeros(len(names), dtype=np.int64), fits=ONE_FIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sae.auxiliary.neighbours import Neighbours, neighbours, read_neighbours
+from sae.auxiliary.neighbours import Neighbours, is_square, neighbours, read_neighbours
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.tables import labels
+from sae.results import Message
+from sae.tables import labels, pandas_frame
 
-__all__ = ["BYM2", "CAR", "SAR", "Leroux", "SpatialEffect", "row_standardised"]
+__all__ = ["BYM2", "CAR", "SAR", "Leroux", "SpatialEffect", "map_cut", "row_standardised"]
+
+
+_POLYGONS = re.compile(r"\.(geo)?json(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,21 +32,31 @@ class SpatialEffect:
     kind: ClassVar[str]
     bayes_only: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if hasattr(self.map, "__arrow_c_stream__"):  # a frame of any library
+            object.__setattr__(self, "map", pandas_frame(self.map, "The edges"))
+
     @property
     def structure(self) -> str:
         """Name of the precision matrix in `sae.numerics.spacetime.precision`."""
         return self.kind
 
-    def adjacency(self, areas: list[str]) -> sparse.csr_matrix:
-        """Return the weights of the map for the areas in their order, shape (D, D).
+    def on(self, areas: list[str]) -> tuple[sparse.csr_matrix, tuple[str, ...]]:
+        """Return the weights of the map for the areas in their order, and the map's areas besides.
+
+        Returns
+        -------
+        adjacency : csr_matrix, shape (D, D)
+        left_out : tuple of str
+            What the map holds beyond the areas: it is cut.
 
         Raises
         ------
         SaeInputError
-            If labels of the map and the areas do not match, a weight is negative, missing or on the diagonal,
-            or there is no pair of neighbours.
+            If the map lacks areas, a weight is negative, missing or on the diagonal, or there is no pair of
+            neighbours.
         """
-        matrix = _square(self.map, areas) if _is_square(self.map) else _adjacency(self.map, areas)
+        matrix, left_out = (_of_square if is_square(self.map) else _of_graph)(self.map, areas)
         if not matrix.nnz:
             raise SaeInputError("The map has no pair of neighbours.", hint="Leave spatial= out.")
         if self.bayes_only and abs(matrix - matrix.T).max() > 0:
@@ -51,11 +66,11 @@ class SpatialEffect:
                 hint=f"{type(self).__name__} needs a symmetric map; SAR takes any weights.",
                 areas=rows,
             )
-        return matrix
+        return matrix, left_out
 
     def weights(self, areas: list[str]) -> sparse.csr_matrix:
         """Return W, the weights with rows that sum to 1, for the areas in their order, shape (D, D)."""
-        return row_standardised(self.adjacency(areas))
+        return row_standardised(self.on(areas)[0])
 
     @cached_property
     def text(self) -> str:
@@ -75,7 +90,8 @@ class SpatialEffect:
         kind, _, path = (part.strip() for part in text.partition(":"))
         if kind.lower() != cls.kind or not path:
             raise SaeSpecError(
-                f"spatial = {text!r} cannot be read.", hint=f'Write "{cls.kind}: FILE", an edge list.'
+                f"spatial = {text!r} cannot be read.",
+                hint=f'Write "{cls.kind}: FILE", an edge list or polygons.',
             )
         if path.startswith("table "):
             raise SaeSpecError(
@@ -98,14 +114,14 @@ class SAR(SpatialEffect):
     map : Neighbours, DataFrame, str or Path
         Which areas are neighbours, by the labels of the domains: `sae.auxiliary.Neighbours`, an edge list
         (two columns), a labelled square table of weights (not negative, 0 on the diagonal), or the file of an
-        edge list.
+        edge list or of polygons (GeoJSON, with the extra `geo`).
 
     Notes
     -----
     Rows of W sum to 1; an area without a neighbour (an island) has a row of zeros, so that its effect is
     independent, and it is named in the result's notes. Domains that an edge list lacks are taken as islands;
-    `Neighbours` and square tables name all areas, so that a domain they lack is refused. With method="bayes"
-    ρ is uniform on (-1, 1).
+    `Neighbours` and square tables name all areas, so that a domain they lack is refused. What a map holds
+    besides the data is cut, and the result's notes say so. With method="bayes" ρ is uniform on (-1, 1).
 
     References
     ----------
@@ -190,6 +206,7 @@ class CAR(SpatialEffect):
     kind: ClassVar[str] = "car"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rho is not None and self.rho != 1:
             raise SaeSpecError(f"CAR(rho={self.rho}): rho is estimated (None) or 1.")
 
@@ -217,17 +234,17 @@ def row_standardised(adjacency: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.diags(1.0 / np.where(sums > 0, sums, 1.0)) @ adjacency)
 
 
-def _is_square(given: object) -> bool:
-    return (
-        isinstance(given, pd.DataFrame)
-        and given.shape[0] == given.shape[1]
-        and set(labels(given.index)) == set(labels(given.columns))
-    )
+def map_cut(left_out: tuple[str, ...]) -> list[Message]:
+    """Say that the map held areas that the data lack."""
+    if not left_out:
+        return []
+    text = f"{len(left_out)} areas of the map are not in the data and were left out: {name_some(left_out)}."
+    return [Message(text)]
 
 
-def _square(table: Any, areas: list[str]) -> sparse.csr_matrix:
+def _of_square(table: Any, areas: list[str]) -> tuple[sparse.csr_matrix, tuple[str, ...]]:
     named = table.set_axis(list(labels(table.index))).set_axis(list(labels(table.columns)), axis=1)
-    _match(areas, list(named.index))
+    left_out = _beyond(areas, list(named.index))
     values = named.loc[areas, areas].to_numpy(dtype=float)
     bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1) | (np.diag(values) != 0)
     if bad.any():
@@ -236,39 +253,51 @@ def _square(table: Any, areas: list[str]) -> sparse.csr_matrix:
             f"Weights of the map are missing, negative or on the diagonal in the rows {name_some(names)}.",
             areas=names,
         )
-    return sparse.csr_matrix(values)
+    return sparse.csr_matrix(values), left_out
 
 
-def _adjacency(given: Any, areas: list[str]) -> sparse.csr_matrix:
-    if isinstance(given, str | Path):
-        graph = read_neighbours(given, areas)
-    elif isinstance(given, pd.DataFrame):
-        graph = neighbours(given, areas)
-    elif isinstance(given, Neighbours):
+def _of_graph(given: Any, areas: list[str]) -> tuple[sparse.csr_matrix, tuple[str, ...]]:
+    if isinstance(given, Neighbours):
         graph = given
-        _match(areas, list(graph.areas))
+    elif isinstance(given, str | Path) and _POLYGONS.search(str(given)):
+        graph = neighbours(given, areas)
+    elif isinstance(given, str | Path | pd.DataFrame):
+        graph = neighbours(given) if isinstance(given, pd.DataFrame) else read_neighbours(given)
+        if set(graph.areas) <= set(areas):  # what an edge list lacks is an island
+            graph = Neighbours((*graph.areas, *sorted(set(areas) - set(graph.areas))), graph.pairs).within(
+                areas
+            )
     else:
         raise SaeSpecError(
-            f"A {type(given).__name__} is no map.", hint="Give Neighbours, an edge list or a file."
+            f"A {type(given).__name__} is no map.",
+            hint="Give Neighbours, an edge list, a labelled square table or a file; "
+            "sae.auxiliary.neighbours reads arrays and polygons.",
         )
+    left_out = (*graph.left_out, *_beyond(areas, list(graph.areas)))
+    if len(graph.areas) > len(areas):
+        graph = graph.within(areas)
     place = {area: k for k, area in enumerate(areas)}
     to = np.array([place[area] for area in graph.areas], dtype=np.int64)
     i, j = to[graph.pairs].T if len(graph.pairs) else (np.empty(0, int), np.empty(0, int))
     ones, size = np.ones(2 * len(i)), len(areas)
-    return sparse.csr_matrix((ones, (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(size, size))
+    matrix = sparse.csr_matrix((ones, (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(size, size))
+    return matrix, left_out
 
 
-def _match(areas: list[str], known: list[str]) -> None:
+def _beyond(areas: list[str], known: list[str]) -> tuple[str, ...]:
+    """Return the areas of the map that the data lack; refuse a map that lacks areas of the data."""
     on_map, in_data = set(known), set(areas)
     absent = [area for area in areas if area not in on_map]
     unknown = [label for label in known if label not in in_data]
-    if absent or unknown:
+    if absent:
         raise SaeInputError(
             f"Map and data do not match: {_some('domains not on the map', absent)}, "
             f"{_some('areas of the map not in the data', unknown)}.",
-            hint="Write codes alike; areas without a direct estimate are rows of areas=, with covariates.",
-            areas=absent or unknown,
+            hint="Write codes alike; name islands, which an edge list lacks, by "
+            "sae.auxiliary.neighbours(edges, areas=...).",
+            areas=absent,
         )
+    return tuple(unknown)
 
 
 def _some(what: str, areas: list[str]) -> str:

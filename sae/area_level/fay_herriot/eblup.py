@@ -26,6 +26,7 @@ from sae.results import (
 )
 
 if TYPE_CHECKING:
+    from sae.area_level.fay_herriot.sources import Sources
     from sae.area_level.finite_population import FinitePopulation
 
 __all__ = ["METHOD_NAMES", "fit_eblup"]
@@ -54,6 +55,7 @@ def fit_eblup(
     replicates: int | None,
     seed: int | None,
     finite: FinitePopulation | None = None,
+    sources: Sources | None = None,
 ) -> Eblup:
     """Fit, predict, measure the error, and take it back to the reported scale.
 
@@ -75,6 +77,8 @@ def fit_eblup(
         Of the bootstrap.
     finite : FinitePopulation, optional
         Sizes of the populations whose figures are predicted.
+    sources : Sources, optional
+        Several direct estimates of an area, of which `arrays` has the weighted means.
 
     Returns
     -------
@@ -82,16 +86,20 @@ def fit_eblup(
         In the order of the table.
     """
     rows = arrays.rows
-    fits = arrays.fit(method)
+    fits = arrays.fit(method) if sources is None else sources.fits
     rest = np.zeros(len(arrays.y))
     if finite is not None:
         rest = finite.rest_variance(arrays.unplaced(arrays.D), rows.sampled, rows.fit)
-    parts = [_predict(arrays, fits, k, method) for k in range(len(rows.fits))]
     rest = arrays.placed(rest)
-    ends = [
-        _interval(arrays, fits, k, part, level, rest[areas])
-        for k, (part, areas) in enumerate(zip(parts, arrays.blocks, strict=True))
-    ]
+    if sources is None:
+        parts = [_predict(arrays, fits, k, method) for k in range(len(rows.fits))]
+        ends = [
+            _interval(arrays, fits, k, part, level, rest[areas])
+            for k, (part, areas) in enumerate(zip(parts, arrays.blocks, strict=True))
+        ]
+    else:
+        parts = [sources.predict(k) for k in range(len(rows.fits))]
+        ends = [sources.interval(k, part, level) for k, part in enumerate(parts)]
     estimate, error, gamma, left = (
         joined([getattr(part, name) for part in parts]) for name in ("estimate", "mse", "gamma", "g1")
     )
@@ -116,7 +124,8 @@ def fit_eblup(
             name: values if isinstance(values, str) else values[order] for name, values in columns.items()
         }
         estimate = estimate[order]
-    source = NormalDraws(estimate, joint, transform, rows.labels, arrays.coefficient_labels)
+    shown = arrays if sources is None else sources.unbiased
+    source = NormalDraws(estimate, joint, transform, rows.labels, shown.coefficient_labels)
     known = None
     if finite is not None:
         columns, reported_joint, source = finite.figures(
@@ -136,10 +145,11 @@ def fit_eblup(
         **columns,
         joint=reported_joint,
         source=draws,
-        tables=eblup_tables(arrays, fits, parts, method),
+        tables=eblup_tables(shown, fits, parts, method),
         messages=(
             *_boundary(arrays, fits),
             *arrays.messages(),
+            *([] if sources is None else sources.messages()),
             *reported.messages,
             *no_interval(missing, arrays.names),
         ),

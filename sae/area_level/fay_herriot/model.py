@@ -18,7 +18,8 @@ from sae.area_level.effects.options import (
 from sae.area_level.fay_herriot.eblup import METHOD_NAMES, fit_eblup
 from sae.area_level.fay_herriot.mse import check_mse, chosen_mse, mse_name
 from sae.area_level.priors import check_bayes
-from sae.area_level.rows import AreaRows, checked, fit_kept, read_rows
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows, checked, fit_kept
 from sae.errors import SaeError, SaeSpecError
 from sae.literals import AreaMethod, AreaMse, Back, Transformation
 from sae.numerics.inference.tally import replicates_text
@@ -26,11 +27,13 @@ from sae.numerics.inference.transforms import TRANSFORMS, Transform
 from sae.results import AreaModel, Result, RunRecord, eblup_result
 from sae.specs import one_of, split_formula
 from sae.specs.priors import Prior, prior_of
+from sae.tables.covariates import Covariates, frame_of
 
 # what the plain model needs is imported above; posteriors, maps and periods when a specification names them
 if TYPE_CHECKING:
     from sae.area_level.effects.spatial import BYM2, CAR, SAR, Leroux
     from sae.area_level.effects.temporal import AR1, RW1, RW2
+    from sae.area_level.fay_herriot.sources import SourceRows
 
 __all__ = ["FayHerriot"]
 
@@ -84,11 +87,20 @@ class FayHerriot(AreaModel[Result]):
         populations: f·direct + (1 - f)·model with f = n/N, the MSE and the intervals counting the chance of
         the N - n persons not asked. Needs n, in a plain frame a column of that name; vardir and n_eff are
         those of the design given n: they hold its factor 1 - f.
+    source : str
+        Column that tells the source of each direct estimate, such as the surveys of `sae.combine`: several
+        rows per area become one estimate, each source but the reference having a bias of its own, y_ds =
+        x_d'β + b_s + u_d + e_ds with independent sampling errors. The biases stand among the coefficients,
+        as ``survey[silc]``. ``direct`` is the precision-weighted mean of the area's sources without their
+        biases, ``n`` their records together. For method="reml" or "ml" and the analytical MSE.
+    reference : str
+        The source without a bias, by default the one with most records.
 
     References
     ----------
     Fay and Herriot (1979), JASA 74, 269–277; Rao and Molina (2015), Small Area Estimation, 2nd ed., chapter
-    6, and section 7.1 for the finite-population predictor.
+    6, and section 7.1 for the finite-population predictor; Datta and Lahiri (2000), Statistica Sinica 10,
+    613–627, for the MSE with several sources.
 
     Examples
     --------
@@ -115,6 +127,8 @@ class FayHerriot(AreaModel[Result]):
     back: Back = "unbiased"
     population: str = ""
     prior: Prior | str | None = None
+    source: str = ""
+    reference: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,8 +163,23 @@ class FayHerriot(AreaModel[Result]):
             from sae.area_level.finite_population import check_population
 
             check_population(self.population, self._structure.partition(" ")[0])
+        if self.source or self.reference:
+            self._check_source()
         if self.replicates is not None and self.replicates < 2:
             raise SaeSpecError(f"replicates = {self.replicates}: a bootstrap needs at least 2.")
+
+    def _check_source(self) -> None:
+        from sae.area_level.fay_herriot.sources import check_sources
+
+        refused = {
+            f'method="{self.method}"': self.method not in ("reml", "ml"),
+            f'transform="{self.transform}"': self.transform is not None,
+            f'mse="{self.mse}"': self.mse not in ("auto", "analytical"),
+            f'population="{self.population}"': bool(self.population),
+            f"per={self.per}": self.source in self.per,
+            **{f"{name}=": getattr(self, name) is not None for name in ("spatial", "temporal", "replicates")},
+        }
+        check_sources(self.source, self.reference, refused)
 
     @property
     def _transform(self) -> Transform:
@@ -175,6 +204,7 @@ class FayHerriot(AreaModel[Result]):
             method = "Bayes" if self.method == "bayes" else self.method.upper()
             return f"Fay–Herriot, {self._structure} ({method}): {self.formula}"
         parts = ["Fay–Herriot", METHOD_NAMES[self.method], *([self.transform] if self.transform else [])]
+        parts += [f"sources by {self.source}"] if self.source else []
         return f"{', '.join(parts)}: {self.formula}"
 
     def _description(self) -> str:
@@ -195,7 +225,8 @@ class FayHerriot(AreaModel[Result]):
             mse = f"parametric {mse}, {replicates_text(self.replicates)}"
         method = METHOD_NAMES[self.method]
         finite = f"; figures of populations of {self.population}" if self.population else ""
-        return f"models {scale} by {covariates} and an area effect; {method}{fits}; MSE: {mse}{finite}"
+        effects = f"an area effect and a bias of each {self.source}" if self.source else "an area effect"
+        return f"models {scale} by {covariates} and {effects}; {method}{fits}; MSE: {mse}{finite}"
 
     @property
     def _random_step(self) -> str:
@@ -203,7 +234,11 @@ class FayHerriot(AreaModel[Result]):
         return "The MSE comes from a parametric bootstrap" if drawn else ""
 
     def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
-        rows = self._rows(data, areas)
+        return self._fit_read(self._rows(data, areas), seed)
+
+    def _fit_read(self, rows: AreaRows | SourceRows, seed: int | None) -> Result:
+        if not isinstance(rows, AreaRows):
+            return self._fit_sources(rows, seed)
         return self._fit_structured(rows, seed) if self._structure else self._fit_rows(rows, seed)
 
     @property
@@ -215,28 +250,39 @@ class FayHerriot(AreaModel[Result]):
         self,
         data: Any,
         *,
-        areas: pd.DataFrame | None = None,
+        areas: pd.DataFrame | Covariates | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> tuple[Result | None, dict[tuple[Any, ...], SaeError]]:
         """Fit every value of ``per`` that can be had: see `AreaModel.fit_each`."""
         if not self.per:
             return super().fit_each(data, areas=areas, seed=seed)
         return fit_kept(
-            self._rows(data, areas),
-            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed),
+            self._rows(data, frame_of(areas)),
+            lambda rows: self._run(lambda number: self._fit_read(rows, number), seed, areas),
         )
 
-    def _rows(self, data: Any, areas: pd.DataFrame | None) -> AreaRows:
+    def _rows(self, data: Any, areas: pd.DataFrame | None) -> AreaRows | SourceRows:
         outcome, _ = split_formula(self.formula)
-        return read_rows(
+        per = (self.temporal.column,) if self.temporal else self.per
+        if self.source:
+            from sae.area_level.fay_herriot.sources import check_column
+
+            check_column(data, self.source)
+            per = (*per, self.source)
+        rows = read_rows(
             data,
             areas,
             outcome=outcome,
             domain=self.domain,
             vardir=self.vardir,
             n_eff=self.n_eff,
-            per=(self.temporal.column,) if self.temporal else self.per,
+            per=per,
         )
+        if not self.source:
+            return rows
+        from sae.area_level.fay_herriot.sources import read_sources
+
+        return read_sources(rows, self.per, self.source, self.reference)
 
     def _fit_rows(self, rows: AreaRows, seed: int | None) -> Result:
         _, covariates = split_formula(self.formula)
@@ -270,6 +316,27 @@ class FayHerriot(AreaModel[Result]):
         )
         record = RunRecord(title, f"EBLUP, {METHOD_NAMES[self.method]}", run, seed)
         return eblup_result(self, rows, arrays.data, eblup, record)
+
+    def _fit_sources(self, rows: SourceRows, seed: int | None) -> Result:
+        from sae.area_level.fay_herriot.sources import Sources
+
+        _, covariates = split_formula(self.formula)
+        sources = Sources.build(rows, covariates, self.method)
+        eblup = fit_eblup(
+            sources.areas,
+            self._transform,
+            method=self.method,
+            mse="analytical",
+            back=self.back,
+            level=self.level,
+            replicates=None,
+            seed=None,
+            sources=sources,
+        )
+        method = METHOD_NAMES[self.method]
+        run = sources.arrays.run_id(self, seed, rows.rows.direct, rows.vardir, rows.area, rows.code)
+        record = RunRecord(f"Fay–Herriot ({method}, sources by {self.source})", f"EBLUP, {method}", run, seed)
+        return eblup_result(self, sources.shown, sources.arrays.data, eblup, record)
 
     def _fit_structured(self, rows: AreaRows, seed: int | None) -> Result:
         from sae.area_level.effects.panel import build_panel

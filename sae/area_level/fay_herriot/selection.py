@@ -11,7 +11,8 @@ import pandas as pd
 
 from sae.area_level.arrays import AreaArrays
 from sae.area_level.fay_herriot.model import FayHerriot
-from sae.area_level.rows import AreaRows, read_rows
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows
 from sae.errors import SaeSpecError
 from sae.numerics.fay_herriot.criteria import bootstrap_penalties
 from sae.numerics.fay_herriot.fit import FayHerriotFits, fit_batch
@@ -20,7 +21,7 @@ from sae.quality import information_criteria
 from sae.specs import one_of, parse_terms, split_formula
 
 if TYPE_CHECKING:
-    from sae.tables import DirectEstimates
+    from sae.tables import Covariates, DirectEstimates
 
 __all__ = ["CRITERIA", "Selection", "criteria_table", "select"]
 
@@ -60,7 +61,7 @@ def select(
     spec: FayHerriot,
     data: DirectEstimates | pd.DataFrame,
     *,
-    areas: pd.DataFrame | None = None,
+    areas: pd.DataFrame | Covariates | None = None,
     criterion: str = "bic",
     direction: str = "backward",
     seed: int | np.random.Generator | None = None,
@@ -140,7 +141,7 @@ def criteria_table(
     data: DirectEstimates | pd.DataFrame,
     formulas: Sequence[str],
     *,
-    areas: pd.DataFrame | None = None,
+    areas: pd.DataFrame | Covariates | None = None,
     seed: int | np.random.Generator | None = None,
     replicates: int = 200,
 ) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def _check(spec: FayHerriot, criterion: str, seed: object, replicates: int) -> N
             f'Information criteria need a likelihood; method="{spec.method}" has none.',
             hint='Use method="ml".',
         )
-    for name in ("per", "spatial", "temporal"):
+    for name in ("per", "spatial", "temporal", "source"):
         if getattr(spec, name):
             raise SaeSpecError(
                 f"Covariates cannot be selected with {name}=: select on one fit of independent area effects.",

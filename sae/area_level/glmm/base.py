@@ -11,7 +11,8 @@ import pandas as pd
 
 from sae.area_level.arrays import design_of
 from sae.area_level.glmm.bayes import fit_area_effects
-from sae.area_level.rows import AreaRows, read_rows
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, name_some
 from sae.numerics.glmm.likelihoods import Likelihood
 from sae.numerics.inference.transforms import Transform
@@ -20,7 +21,7 @@ from sae.samplers.grid import GridPosterior
 from sae.specs import split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior, prior_of
-from sae.tables.columns import cv_of, require
+from sae.tables import DirectEstimates, cv_of, pandas_frame, require
 from sae.tables.texts import Texts
 
 __all__ = ["AreaEffects", "Observed", "refuse_values"]
@@ -103,7 +104,8 @@ class AreaEffects(AreaModel[Result]):
     def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
         outcome, covariates = split_formula(self.formula)
         vardir, n_eff = self._columns
-        if isinstance(data, pd.DataFrame):
+        if not isinstance(data, DirectEstimates):
+            data = pandas_frame(data, "The data")
             require(data, [vardir or n_eff])
         rows = read_rows(
             data,

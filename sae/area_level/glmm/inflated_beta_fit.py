@@ -11,10 +11,11 @@ import pandas as pd
 from scipy.special import expit
 
 from sae.area_level.arrays import design_of
-from sae.area_level.effects.spatial import BYM2, CAR
+from sae.area_level.effects.spatial import BYM2, CAR, map_cut
 from sae.area_level.effects.temporal import AR1, RW1
 from sae.area_level.priors import resolved_prior
-from sae.area_level.rows import AreaRows, read_rows
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows
 from sae.errors import SaeInputError, name_some
 from sae.numerics.glmm.inflated_beta import FEWEST
 from sae.numerics.inference.standardise import Standardised, standardise
@@ -60,7 +61,7 @@ class Shares:
     islands : tuple of str
         Areas without a neighbour.
     gaps : list of Message
-        Periods that no row has.
+        Periods that no row has, and areas of the map that the data lack.
     """
 
     rows: AreaRows
@@ -106,8 +107,9 @@ def read_shares(
         texts = pd.concat(groups, axis=1).agg(" / ".join, axis=1)
     places = sorted(set(texts))
     root, island = np.empty((len(places), 0)), np.zeros(len(places), dtype=bool)
+    left_out: tuple[str, ...] = ()
     if spatial is not None:
-        adjacency = spatial.adjacency(places)
+        adjacency, left_out = spatial.on(places)
         root, island = map_root(adjacency), np.asarray(adjacency.sum(axis=1)).ravel() == 0
     period, gaps, walk = np.zeros(len(names), dtype=int), list[Message](), np.ones((1, 1))
     if temporal is not None:
@@ -130,7 +132,7 @@ def read_shares(
     )
     fitted = FittedData.of_areas(rows.direct, np.full(len(names), np.nan), X, design.columns, sampled, names)
     islands = tuple(places[d] for d in np.flatnonzero(island))
-    return Shares(rows, fitted, standard, panel, order, islands, gaps)
+    return Shares(rows, fitted, standard, panel, order, islands, [*gaps, *map_cut(left_out)])
 
 
 def _refuse_shares(rows: AreaRows, n_eff: str) -> None:

@@ -13,7 +13,7 @@ from sae.area_level.measurement_error.bayes import fit_measured_bayes
 from sae.area_level.measurement_error.errors import read_errors
 from sae.area_level.measurement_error.moments import fit_measured
 from sae.area_level.priors import check_bayes
-from sae.area_level.rows import read_rows
+from sae.area_level.reading import read_rows
 from sae.errors import SaeSpecError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.results import AreaModel, Message, Result, RunRecord, eblup_result, posterior_result

@@ -25,6 +25,7 @@ from sae.specs import Design, one_of, split_formula
 from sae.specs.design import check_rank
 from sae.specs.options import check_options
 from sae.specs.priors import Prior
+from sae.tables.covariates import Covariates, frame_of
 
 if TYPE_CHECKING:
     from sae.tables import DirectEstimates
@@ -197,7 +198,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         self,
         data: DirectEstimates | pd.DataFrame,
         *,
-        areas: pd.DataFrame | None = None,
+        areas: pd.DataFrame | Covariates | None = None,
         covariance: Mapping[Any, pd.DataFrame] | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> MultivariateResult:
@@ -207,7 +208,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         ----------
         data : DirectEstimates or DataFrame
             Direct estimates with their covariances; a frame has one row per area (and value of `per`).
-        areas : DataFrame, optional
+        areas : DataFrame or Covariates, optional
             Covariates, joined by name; their areas that `data` lacks are predicted too.
         covariance : mapping, optional
             Of a plain frame, instead of `vardir`: area, or (area, value of `per`), to a DataFrame of sampling
@@ -228,7 +229,7 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         SaeSpecError
             If the bootstrap has no seed.
         """
-        return self._run(lambda number: self._fit(data, areas, number, covariance), seed)
+        return self._run(lambda number: self._fit(data, frame_of(areas), number, covariance), seed, areas)
 
     @property
     def _random_step(self) -> str:
@@ -252,15 +253,15 @@ class MultivariateFayHerriot(AreaModel[MultivariateResult]):
         self,
         data: Any,
         *,
-        areas: pd.DataFrame | None = None,
+        areas: pd.DataFrame | Covariates | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> tuple[MultivariateResult | None, dict[tuple[Any, ...], SaeError]]:
         """Fit every value of ``per`` that can be had: see `AreaModel.fit_each`."""
         if not self.per:
             return super().fit_each(data, areas=areas, seed=seed)
         return fit_kept(
-            self._rows(data, areas),
-            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed),
+            self._rows(data, frame_of(areas)),
+            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed, areas),
         )
 
     def _rows(

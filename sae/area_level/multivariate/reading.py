@@ -17,10 +17,11 @@ from sae.area_level.multivariate.covariances import (
     with_covariance,
 )
 from sae.area_level.multivariate.rows import ComponentRows
-from sae.area_level.rows import AreaRows, plain, read_rows, taken
+from sae.area_level.reading import read_rows
+from sae.area_level.rows import AreaRows, plain, taken
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.transforms import TRANSFORMS
-from sae.tables import DirectEstimates, joined_labels, label_text, labels
+from sae.tables import DirectEstimates, joined_labels, label_text, labels, pandas_frame
 from sae.tables.texts import Texts
 
 __all__ = ["read_components"]
@@ -82,6 +83,7 @@ def read_components(
         ]
         rows = _split(parts[0], split, data.by) if split else _stack(parts, outcomes, data.by)
         return with_covariance(rows, from_matrix(rows, data))
+    data = pandas_frame(data, "The data")
     if split:
         raise SaeSpecError(
             f'components="{split}" needs the direct estimates of sae.direct(..., covariance=True).',

@@ -12,8 +12,8 @@ from sae.area_level.effects.options import read_component
 from sae.area_level.effects.panel import build_panel
 from sae.area_level.effects.spatial import SAR
 from sae.area_level.effects.temporal import AR1
+from sae.area_level.reading import read_rows
 from sae.area_level.robust.reblup import RobustOptions, fit_areas, fit_panel
-from sae.area_level.rows import read_rows
 from sae.errors import SaeSpecError
 from sae.literals import RobustMse, RobustPredictor
 from sae.numerics.inference.tally import replicates_text

@@ -204,7 +204,7 @@ def fit_panel(panel: Panel, spatial: SAR | None, temporal: AR1 | None, options: 
         residuals=residuals_of(panel, fit.parameters, fit.beta_cov, panel.fitted(fit.beta)),
         solutions=len(fit.solutions),
         mse_name=mse_name,
-        notes=notes,
+        notes=[*panel.gaps, *notes],
     )
     arrays = panel.arrays
 

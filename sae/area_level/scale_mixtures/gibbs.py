@@ -9,7 +9,7 @@ import pandas as pd
 
 from sae.area_level.arrays import AreaArrays
 from sae.area_level.priors import check_proper, resolved_prior
-from sae.area_level.rows import read_rows
+from sae.area_level.reading import read_rows
 from sae.numerics.inference.priors import data_unit
 from sae.numerics.inference.standardise import standardise
 from sae.numerics.inference.transforms import TRANSFORMS

@@ -44,7 +44,8 @@ class Level:
     starts : ndarray of int64, shape (n_strata + 1,)
         First unit of each stratum; the number of units of stratum h is ``starts[h + 1] - starts[h]``.
     factor : ndarray of float, shape (n_strata,)
-        Product of the sampling fractions of the stages above × (1 - f_h) n_h / (n_h - 1); 0 where lonely.
+        Product of the sampling fractions of the stages above × (1 - f_h) n_h / (n_h - 1), × the stage's
+        ``inflation`` where it has one; 0 where lonely.
     lonely : ndarray of bool, shape (n_strata,)
         True where one unit stands for a population of more: its contribution cannot be estimated.
     record : ndarray of int64, shape (n_strata,)
@@ -132,6 +133,9 @@ def design_levels(stages: Sequence[SampledStage]) -> tuple[Level, ...]:
         scale = np.ones(size.size) if above is None else above[record]
         spread = np.where(size > 1, size / np.maximum(size - 1, 1), 0.0)
         factor = scale * (1.0 - fraction) * spread
+        inflation = getattr(stage, "inflation", None)
+        if inflation is not None:
+            factor = factor * inflation[record]
         lonely = (size == 1) & (fraction < 1.0) & (scale > 0.0)
         unit = rank[psu]
         levels.append(Level(unit, starts, factor, lonely, record))

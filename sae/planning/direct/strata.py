@@ -161,8 +161,9 @@ class StrataFrame:
         SaeInputError
             Naming the strata and the column at fault.
         """
-        _require(frame, ["stratum", "population"], "Give one row per stratum with stratum and population.")
-        frame = frame.reset_index(drop=True)
+        frame = _required(
+            frame, ["stratum", "population"], "Give one row per stratum with stratum and population."
+        )
         strata = _names(frame, "stratum")
         twice = strata[strata.duplicated()].unique()
         if len(twice):
@@ -190,12 +191,11 @@ class StrataFrame:
             If a column or figure is missing or out of range, a cell appears twice, or a domain is unknown;
             names are given.
         """
-        _require(
+        frame = _required(
             frame,
             ["domain", "population"],
             "Give one row per stratum and domain with domain, population and, of a rare group, density.",
         )
-        frame = frame.reset_index(drop=True)
         domain = _names(frame, "domain").astype(object)
         stratum = _names(frame, "stratum").astype(object) if "stratum" in frame else domain
         given = tuple(frame)
@@ -361,8 +361,10 @@ def _names(frame: pd.DataFrame, column: str) -> pd.Series:
     return names
 
 
-def _require(frame: pd.DataFrame, names: Sequence[str], hint: str) -> None:
-    pandas_frame(frame, "The strata")
+def _required(frame: pd.DataFrame, names: Sequence[str], hint: str) -> pd.DataFrame:
+    """Return the rows of a frame of any library; refuse one that is empty or lacks a column."""
+    frame = pandas_frame(frame, "The strata")
     if len(frame) == 0:
         raise SaeInputError("The frame of strata is empty.")
     require(frame, names, _FRAME, hint=hint)
+    return frame.reset_index(drop=True)

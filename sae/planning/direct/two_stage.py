@@ -11,7 +11,7 @@ import pandas as pd
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.two_stage import self_representing, two_stage_deff
 from sae.planning.direct.strata import Range, StrataFrame
-from sae.tables import labels, require, to_numbers
+from sae.tables import labels, pandas_frame, require, to_numbers
 
 __all__ = ["TwoStage"]
 
@@ -42,6 +42,7 @@ class TwoStage:
     draws: int = 2
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "units", pandas_frame(self.units, "The primary units"))
         require(self.units, ["stratum", "size"], "The primary units have")
         for name in ("take", "draws"):
             value = getattr(self, name)

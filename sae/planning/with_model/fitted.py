@@ -189,6 +189,12 @@ def _check(fit: Result) -> None:
             f"A plan cannot be made from a fit with {name_some(structured)} effects.",
             hint="Fit the same model without them; what neighbours add then comes as a bonus.",
         )
+    source = getattr(fit.spec, "source", "")
+    if source:
+        raise SaeSpecError(
+            f"A plan cannot be made from a fit of several sources (source={source!r}).",
+            hint="Fit the survey that is to be planned alone.",
+        )
     if len(fit.diagnostics) > 1:
         raise SaeSpecError(
             f"The result holds {len(fit.diagnostics)} fits; a plan is made from one.",

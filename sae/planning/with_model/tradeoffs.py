@@ -15,7 +15,7 @@ from sae.numerics.fay_herriot.posterior import Areas, place_nodes
 from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
 from sae.planning.with_model.cells import cheapest
 from sae.planning.with_model.plan import OversamplePlan
-from sae.tables import labels, require, to_numbers
+from sae.tables import labels, pandas_frame, require, to_numbers
 
 __all__ = ["best_covariates", "best_interviews", "frontier", "interview_value"]
 
@@ -201,6 +201,7 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
         ``covariate, sigma_u`` (posterior median), ``total_mse``, ``change`` (relative), best first; the first
         line's covariate "" is the model as it stands.
     """
+    candidates = pandas_frame(candidates, "The candidates")
     require(candidates, ["domain"], "The candidates have")
     table = candidates.assign(domain=labels(candidates["domain"])).set_index("domain")
     twice = table.index[table.index.duplicated()].unique()

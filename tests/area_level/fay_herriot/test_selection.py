@@ -7,6 +7,7 @@ import pytest
 from sae.area_level import FayHerriot, criteria_table, select
 from sae.errors import SaeSpecError
 from sae.numerics.fay_herriot.fit import fit_batch
+from sae.tables import Covariates, Origin
 
 EMDI = 1e-8  # emdi's variance is off by 4e-7 relative; the likelihood is flat there
 SAE = 2e-6  # this fit has sae's default precision of 1e-4 in the variance
@@ -222,3 +223,16 @@ def test_same_seed_same_trace(rng):
     frame, model = known(rng, 40), FayHerriot("y ~ x + z", domain="area", method="ml")
     a, b = (select(model, frame, criterion="kicb2", seed=3, replicates=20).trace for _ in range(2))
     pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def test_covariates_with_their_origin_are_taken_like_a_frame():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"domain": [f"A{k}" for k in range(40)], "vardir": 0.5})
+    areas = data[["domain"]].assign(x=rng.normal(size=40), w=rng.normal(size=40))
+    data["Mean"] = 2 * areas["x"] + rng.normal(size=40)
+    table = Covariates(areas, {"x": Origin("register", "share", "2020")})
+    full = FayHerriot("Mean ~ x + w", method="ml")
+    chosen = [select(full, data, areas=some).trace for some in (areas, table)]
+    pd.testing.assert_frame_equal(*chosen)
+    compared = [criteria_table(full, data, ["x", "x + w"], areas=some) for some in (areas, table)]
+    pd.testing.assert_frame_equal(*compared)

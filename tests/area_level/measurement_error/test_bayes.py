@@ -102,7 +102,7 @@ def test_two_covariates_correlated_with_the_outcome_error():
 def test_a_mean_of_the_covariate_is_there_without_an_intercept():
     frame, _ = simulated(3, areas=20)
     model = sae.MeasurementErrorFayHerriot("y ~ 0 + x", errors={"x": "x_var"})
-    from sae.area_level.rows import read_rows
+    from sae.area_level.reading import read_rows
     from sae.numerics.inference.transforms import TRANSFORMS
 
     rows = read_rows(frame, None, outcome="y", domain="domain", vardir="vardir", n_eff="n_eff", per=())
