@@ -53,11 +53,13 @@ _ROOMS = {
             "auxiliary",
             "datasets",
             "design_based",
+            "disclosure",
             "errors",
             "evaluation",
             "indicators",
             "planning",
             "plots",
+            "publish",
             "quality",
             "survey",
             "unit_level",
@@ -73,11 +75,13 @@ if TYPE_CHECKING:
     from sae import auxiliary as auxiliary
     from sae import datasets as datasets
     from sae import design_based as design_based
+    from sae import disclosure as disclosure
     from sae import errors as errors
     from sae import evaluation as evaluation
     from sae import indicators as indicators
     from sae import planning as planning
     from sae import plots as plots
+    from sae import publish as publish
     from sae import quality as quality
     from sae import survey as survey
     from sae import unit_level as unit_level

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import sae
-from sae.errors import SaeError
+from sae.errors import SaeError, SaeInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DONE, PARTLY, REFUSED, CLOSED = 0, 1, 2, 141
+DIFFERENT = 1  # of two results
 # they end a command as Ctrl-C does, with the old results as they were; SIGBREAK is Ctrl-Break on Windows
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
@@ -35,7 +36,16 @@ app = typer.Typer(
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
-Survey = Annotated[Path, typer.Option("--survey", help="Records: CSV, CSV.gz, Parquet, SAS, SPSS or Stata.")]
+Surveys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--survey",
+        help="Records: CSV, Parquet, SAS, SPSS or Stata; NAME=FILE for each survey of a production.",
+    ),
+]
+Direct = Annotated[
+    Path | None, typer.Option("--direct", help="Direct estimates instead of records: see [direct].")
+]
 Areas = Annotated[Path | None, typer.Option("--areas", help="Covariates, one row per area: CSV or Parquet.")]
 
 
@@ -121,8 +131,9 @@ def _about(
 ) -> None:
     """Small area estimation: from survey files to flagged, benchmarked, publishable tables.
 
-    Exit codes: 0 done; 1 some domains or models failed, the table is written with their reason;
-    2 the input or the model file cannot be used, nothing is written; 130 interrupted, 143 terminated.
+    Exit codes: 0 done; 1 some domains or models failed, the table is written with their reason (of diff:
+    something differs); 2 the input or the model file cannot be used, nothing is written; 130 interrupted,
+    143 terminated.
     """
 
 
@@ -152,26 +163,66 @@ def demo(
 @app.command()
 @_guarded
 def run(
-    spec: Annotated[str, typer.Argument(help="A model file (TOML), or the name of a shipped model.")],
-    survey: Survey,
-    out: Annotated[Path, typer.Option(help="Folder for the results; files of the same names are replaced.")],
+    spec: Annotated[str, typer.Argument(help="A model or production file (TOML), or a shipped one's name.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; files of the same names are replaced.")
+    ] = None,
+    survey: Surveys = None,
+    direct: Direct = None,
     areas: Areas = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what a production would do.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Run one model file from survey records to a flagged table."""
-    from sae.batch.models import find_spec
+    """Run a model file or a production file from records, or direct estimates, to a flagged table."""
+    from sae.batch.models import find_production, find_spec
 
+    production = find_production(spec)
+    if production is not None:
+        if direct is not None:
+            raise SaeInputError(f"{spec} is a production file: it takes no --direct.")
+        return _run_production(production, survey or [], areas, out, dry_run)
+    if dry_run:
+        raise SaeInputError(f"--dry-run is for production files; {spec} is a model file.", hint="sae check.")
     model = find_spec(spec)  # a misspelt name is answered before the libraries load
     from sae.batch.runner import run
 
     with _progress() as step:
-        outcome = run(model, survey=survey, areas=areas, out=out, step=step)
+        one = _one_survey(survey)
+        outcome = run(model, survey=one, direct=direct, areas=areas, out=_folder(out), step=step)
     for warning in outcome.warnings:
         _complain(f"Warning: {warning}")
     for reason in outcome.failed:
         _complain(f"Failed: {reason}")
     print(outcome.text)
     return PARTLY if outcome.failed else DONE
+
+
+def _one_survey(survey: list[str] | None) -> Path | None:
+    if survey and len(survey) > 1:
+        raise SaeInputError(f"A model file takes one file of records; {len(survey)} are given.")
+    return Path(survey[0]) if survey else None
+
+
+def _folder(out: Path | None) -> Path:
+    if out is None:
+        raise SaeInputError("No folder for the results is named.", hint="Write --out FOLDER.")
+    return out
+
+
+def _run_production(path: Path, surveys: list[str], areas: Path | None, out: Path | None, dry: bool) -> int:
+    from sae.batch.production.runner import check_production, run_production
+    from sae.batch.production.spec import read_production
+
+    file = read_production(path)
+    if dry:
+        print(check_production(file, surveys=surveys, areas=areas))
+        return DONE
+    with _progress() as step:
+        outcome = run_production(file, surveys=surveys, areas=areas, out=_folder(out), step=step)
+    for warning in outcome.warnings:
+        _complain(f"Warning: {warning}")
+    print(outcome.text)
+    return PARTLY if outcome.lost else DONE
 
 
 @app.command()
@@ -206,11 +257,12 @@ def plan(
 @_guarded
 def check(
     specs: Annotated[list[str], typer.Argument(help="Model or planning files, folders, or shipped names.")],
-    survey: Annotated[Path | None, typer.Option("--survey", help="Check these records' columns too.")] = None,
+    survey: Surveys = None,
+    direct: Direct = None,
     areas: Annotated[Path | None, typer.Option("--areas", help="Check this table's columns too.")] = None,
     debug: Debug = False,
 ) -> int:
-    """Check model files and planning files, without data or against the columns of the data."""
+    """Check model, production and planning files, without data or against the columns of the data."""
     from sae.batch.checks import check_file
     from sae.batch.hints import collected_warnings
     from sae.batch.models import locate
@@ -222,7 +274,7 @@ def check(
             shown = name if len(found) == 1 else path.name
             try:
                 with collected_warnings() as doubts:
-                    design = check_file(path, survey=survey, areas=areas)
+                    design = check_file(path, survey=survey or (), direct=direct, areas=areas)
             except SaeError as error:
                 if debug:
                     raise
@@ -233,8 +285,96 @@ def check(
                     _complain(f"{shown}: warning: {doubt}")
                 print(f"{shown}: ok")
                 if design:
-                    print(f"design of the survey: {design}")
+                    print(design)
     return code
+
+
+@app.command()
+@_guarded
+def diff(
+    old: Annotated[Path, typer.Argument(help="Folder of results of sae run, or a table that it wrote.")],
+    new: Annotated[Path, typer.Argument(help="Another, to be compared with it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="All differences as .csv, .parquet, .xlsx; hidden figures too.")
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Say which figures, verdicts and suppressions changed between two results, and why.
+
+    Exit codes: 0 nothing differs; 1 something does; 2 a result cannot be used.
+    """
+    from sae.batch.comparison import compare_results
+
+    done = compare_results(old, new, out=out)
+    for warning in done.warnings:
+        _complain(f"Warning: {warning}")
+    print(done.text)
+    return DONE if done.frame.empty else DIFFERENT
+
+
+@app.command()
+@_guarded
+def new(
+    survey: Annotated[Path, typer.Option(help="Records: CSV, CSV.gz, Parquet, SAS, SPSS or Stata.")],
+    layout: Annotated[str | None, typer.Option(help="A known layout; by default the one that fits.")] = None,
+    indicator: Annotated[str | None, typer.Option(help="Of `sae indicators`, or a column.")] = None,
+    by: Annotated[str, typer.Option(help="Grouping columns, with commas between them.")] = "",
+    areas: Areas = None,
+    out: Annotated[Path | None, typer.Option(help="The model file; it must not exist.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Write a commented model file for a survey file, from the file's own columns."""
+    from sae.batch.new import new
+
+    groups = [name.strip() for name in by.split(",") if name.strip()]
+    with _progress() as step:
+        step(f"reading {survey.name}")
+        written = new(survey, layout=layout, indicator=indicator, by=groups, areas=areas, out=out)
+    print(written.text)
+    return PARTLY if written.complaint else DONE
+
+
+@app.command()
+@_guarded
+def audit(
+    table: Annotated[Path, typer.Argument(help="A table with totals and hidden cells: CSV, Parquet, XLSX.")],
+    sums: Annotated[Path, typer.Option(help='TOML: dimensions with totals and parts, or {} ("year = {}").')],
+    value: Annotated[str, typer.Option(help="Column of the figures; a hidden one is empty or a colon.")],
+    status: Annotated[
+        str | None, typer.Option(help="Column that says which are hidden, where the figures are there.")
+    ] = None,
+    persons: Annotated[int | None, typer.Option(help="The least number of persons behind a figure.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a sample, where too many cells are linked.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Attack a table: what can be told of its hidden cells from the sums between the published ones.
+
+    Exit codes: 0 nothing beyond what is allowed; 1 some hidden cells can be told, or sensitive ones are open.
+    """
+    from sae.batch.auditing import audit_file
+
+    found = audit_file(table, sums, value=value, status=status, persons=persons, seed=seed)
+    print(found)
+    return DONE if found.passed else PARTLY
+
+
+@app.command()
+@_guarded
+def schema(
+    plan: Annotated[bool, typer.Option("--plan", help="Of a planning file instead of a model file.")] = False,
+    production: Annotated[bool, typer.Option("--production", help="Of a production file.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Print the JSON schema of a model file, by which editors complete and check its keys."""
+    if production:
+        from sae.batch.production.schema import production_schema_text
+
+        print(production_schema_text(), end="")
+        return DONE
+    from sae.batch.schema import schema_text
+
+    print(schema_text(plan=plan), end="")
+    return DONE
 
 
 @app.command()
@@ -260,13 +400,13 @@ def models(
     debug: Debug = False,
 ) -> int:
     """List the shipped models and planning files, or print one of them."""
-    from sae.batch.models import locate, shipped_models, shipped_plans
+    from sae.batch.models import locate, shipped_models, shipped_plans, shipped_productions
     from sae.batch.spec import read_text, title_of
 
     if name is not None:
         print("\n".join(read_text(path) for path in locate(name, plans=True)))
         return DONE
-    files = {**shipped_models(), **shipped_plans()}
+    files = {**shipped_models(), **shipped_productions(), **shipped_plans()}
     _list(["name", "what it estimates"], [[name, title_of(path)] for name, path in files.items()])
     return DONE
 

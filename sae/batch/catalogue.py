@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sae import auxiliary, indicators
-from sae.batch.models import shipped_models, shipped_plans
+from sae.batch.models import shipped_models, shipped_plans, shipped_productions
 from sae.batch.spec import read_text, title_from, toml_tables
 from sae.errors import SaeInputError
 from sae.survey import layout_page, layouts
@@ -25,10 +25,10 @@ def catalogue() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row each. Columns kind ("indicator", "break", "layout", "covariate", "model", "plan"), name,
-        title, version (of the definition; year of a break; release of a layout; indicator of a model),
-        source (the survey or register), and state ("verified", "remembered: ..." or "ready"). What is
-        remembered runs only where it is accepted by name.
+        One row each. Columns kind ("indicator", "break", "layout", "covariate", "model", "production",
+        "plan"), name, title, version (of the definition; year of a break; release of a layout; indicator of
+        a model), source (the survey or register), and state ("verified", "remembered: ..." or "ready"). What
+        is remembered runs only where it is accepted by name.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def _page(kind: str, name: str) -> str:
 
 
 def _files() -> dict[str, Path]:
-    return {**shipped_models(), **shipped_plans()}
+    return {**shipped_models(), **shipped_productions(), **shipped_plans()}
 
 
 def _indicators() -> Iterator[tuple[str, ...]]:
@@ -117,8 +117,14 @@ def _models() -> Iterator[tuple[str, ...]]:
     for name, path in _files().items():
         text = read_text(path)
         tables = toml_tables(text, path.name)
+        surveys = tables.get("survey", {})
+        if "production" in tables:
+            layouts = ", ".join(survey.get("layout", "") for survey in surveys)
+            what = tables["production"]["indicators"]
+            yield "production", name, tables["production"]["title"], str(what), layouts, "ready"
+            continue
         what = tables.get("estimate", {}).get("indicator", "")
-        layout = tables.get("survey", {}).get("layout", "")
+        layout = surveys.get("layout", "")
         indicator = what if isinstance(what, str) else what.get("id", "")
         kind = "plan" if name in plans else "model"
         yield kind, name, title_from(tables, text, name), indicator, layout, "ready"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,22 +10,45 @@ import pandas as pd
 
 from sae.batch.estimate import estimator, evaluated
 from sae.batch.hints import speaks_of_files
+from sae.batch.production.runner import check_production
+from sae.batch.production.spec import read_production
+from sae.batch.published import direct_path, read_published, source_of
 from sae.batch.runner import covariates_of, read_areas, read_records
-from sae.batch.spec import ModelFile, parse_spec, read_text, toml_tables
+from sae.batch.spec import ModelFile, is_production, parse_spec, read_text, toml_tables
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
 from sae.indicators import Indicator, check_domains
 from sae.quality import load_policy
 from sae.specs import parse_terms, split_formula
+from sae.survey import Survey
 from sae.survey.expressions import names_in
 from sae.survey.layouts import resolve_layout
+from sae.tables import DirectEstimates
 
 __all__ = ["check", "check_file"]
 
 
 @speaks_of_files
-def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Path | None = None) -> str:
-    """Check a model file, or a planning file, which is one with targets; return the design of the survey.
+def check_file(
+    path: Path,
+    *,
+    survey: str | Path | Sequence[str] = (),
+    direct: str | Path | None = None,
+    areas: str | Path | None = None,
+) -> str:
+    """Check a model file, a production file, or a planning file, which has targets; return what it comes to.
+
+    Parameters
+    ----------
+    path : Path
+    survey : path or sequence of str
+        The records; NAME=PATH for each survey of a production file.
+    direct, areas : path, optional
+
+    Returns
+    -------
+    str
+        The design of the survey as it was understood, or of the production; empty without data.
 
     Raises
     ------
@@ -32,33 +56,51 @@ def check_file(path: Path, *, survey: str | Path | None = None, areas: str | Pat
         At the first fault, named.
     """
     text = read_text(path, what="model file")
+    given = [str(survey)] if isinstance(survey, str | Path) else list(survey)
+    if is_production(path):
+        if direct is not None:
+            raise SaeSpecError(f"{path.name} is a production file: it takes no direct estimates.")
+        return check_production(read_production(path), surveys=given, areas=areas)
+    if len(given) > 1:
+        raise SaeSpecError(f"{path.name} takes one survey, not {len(given)}.")
+    records = given[0] if given else None
     if "target" not in toml_tables(text, path.name):
-        return check(parse_spec(text, path.stem, path.parent), survey=survey, areas=areas)
+        parsed = parse_spec(text, path.stem, path.parent)
+        design = check(parsed, survey=records, direct=direct, areas=areas)
+        return f"design of the survey: {design}" if design else ""
     from sae.batch.planning import check_inputs
     from sae.batch.planning_spec import parse_planning
 
     plan = parse_planning(text, path.stem, path.parent)
     if plan.model is not None:
-        return check(plan.model, survey=survey, areas=areas)
-    given = {"survey": survey, "areas": areas}
-    check_inputs(plan, {name: Path(file) for name, file in given.items() if file is not None})
+        design = check(plan.model, survey=records, areas=areas)
+        return f"design of the survey: {design}" if design else ""
+    files = {"survey": records, "direct": direct, "areas": areas}
+    check_inputs(plan, {name: Path(file) for name, file in files.items() if file is not None})
     return ""
 
 
 @speaks_of_files
-def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Path | None = None) -> str:
+def check(
+    spec: ModelFile,
+    *,
+    survey: str | Path | None = None,
+    direct: str | Path | None = None,
+    areas: str | Path | None = None,
+) -> str:
     """Check that a model file can run: its layout, expressions, model options and policy, then its columns.
 
     Parameters
     ----------
     spec : ModelFile
-    survey, areas : path, optional
-        The data that it is meant for; without them only the file itself is checked.
+    survey, direct, areas : path, optional
+        The data that it is meant for; without them only the file itself is checked, and the table of direct
+        estimates that it names.
 
     Returns
     -------
     str
-        The design of the survey as it was understood; empty without one.
+        The design of the survey, or of the direct estimates, as it was understood; empty without data.
 
     Raises
     ------
@@ -70,14 +112,20 @@ def check(spec: ModelFile, *, survey: str | Path | None = None, areas: str | Pat
     if spec.survey.as_layout:
         resolve_layout(spec.survey.as_layout)
     _check_expressions(spec)
-    records = None if survey is None else read_records(spec, Path(survey))
-    if records is not None:
+    records: Survey | DirectEstimates | None = None
+    if spec.direct is not None:
+        table = direct_path(spec, survey, direct)
+        records = None if table is None else read_published(spec, table)
+    elif survey is not None or direct is not None:
+        records = read_records(spec, source_of(spec, survey, direct))
         cross_domains(records, spec.estimate.domains)
         check_domains(spec.estimate.domains, records, frozenset(spec.estimate.accept))
         evaluated(spec, records)
     if areas is not None:
         file = read_areas(spec, Path(areas))
         _check_columns(spec, file.table() if records is None else covariates_of(spec, file, records))
+    if isinstance(records, DirectEstimates):
+        return str(records.provenance["design"])
     return "" if records is None else records.design
 
 

@@ -15,6 +15,7 @@ from sae.batch.models import find_spec
 from sae.batch.runner import produce
 from sae.batch.staging import staged
 from sae.datasets import Country, country
+from sae.publish import shown
 from sae.survey import Survey
 from sae.tables import join_by_name, write_table
 
@@ -49,6 +50,7 @@ class DemoReport:
         """What the command prints."""
         folder, frame = self.outcome.files[0].parent, self.outcome.table.frame
         publishable = int(frame["publishable"].fillna(False).sum())
+        public = len(shown(self.outcome.table))
         unsampled = int(self.gain["unsampled"].sum())
         blocks = "\n".join(_block(row) for row in self.gain.to_dict("records"))
         files = "\n".join(f"  {path}" for path in self.outcome.files)
@@ -57,8 +59,9 @@ class DemoReport:
                 self.setting,
                 f"{self.outcome.spec.title}\n\n{'':<38}{'direct':>9}{'model':>9}{'gain':>9}\n{blocks}",
                 f"{unsampled} more domains have no record in the survey: the model predicts them.\n"
-                f"{publishable} of {len(frame)} domains can be published by {frame['policy'].iloc[0]}; "
-                "the others stay in the table with their reason.",
+                f"{publishable} of {len(frame)} domains can be published by {frame['policy'].iloc[0]}; the "
+                f"published table holds {public}:\na model estimate must not give a few respondents away. "
+                "The others stay in the working table with their reason.",
                 f"Files\n{files}",
                 "The same by hand, then with your own data\n"
                 f"  sae run {MODEL} --survey {folder / SURVEY} --areas {folder / AREAS} --out my-results\n"

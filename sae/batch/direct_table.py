@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from sae.quality import assess
 from sae.tables import DirectEstimates, EstimateTable
 
-__all__ = ["direct_table"]
+__all__ = ["direct_rows", "direct_table"]
 
+_OF_PUBLISHED = ("no error known", "not published")  # what rows of a table made elsewhere may lack
 _KEPT = ("indicator", "definition", "geo", "time", "domain", "n", "n_eff", "ci_low", "ci_high", "interval")
 
 
@@ -26,9 +29,20 @@ def direct_table(direct: DirectEstimates, policy: str | Mapping[str, Any]) -> Es
     >>> direct_table(direct, "eurostat_silc")[["domain", "estimate", "flag", "method"]].values.tolist()
     [['N', 1.0, ':u', 'direct'], ['S', 0.5, ':u', 'direct']]
     """
+    frame = direct_rows(direct)
+    verdict = assess(frame, policy)
+    frame = frame.assign(**{str(name): verdict[name] for name in verdict})
+    status = direct.frame["status"]
+    lack = status.where(status.isin(_OF_PUBLISHED), "")
+    frame["reason"] = (lack + "; " + frame["reason"]).str.strip("; ").where(lack != "", frame["reason"])
+    return EstimateTable(frame, tuple(direct.by))
+
+
+def direct_rows(direct: DirectEstimates) -> pd.DataFrame:
+    """Return direct estimates in the columns of the estimate table, not judged yet."""
     source = direct.frame
     groups = tuple(name for name in direct.by if name not in _KEPT)
-    frame = source[[*_KEPT, *groups]].assign(
+    return source[[*_KEPT, *groups]].assign(
         unit=source["indicator"].map(dict(direct.units)).fillna(""),
         geo_version=str(direct.provenance.get("release", {}).get("geo_version", "")),
         direct=source["estimate"],
@@ -38,10 +52,9 @@ def direct_table(direct: DirectEstimates, policy: str | Mapping[str, Any]) -> Es
         mse=source["variance"],
         se=source["se"],
         cv=source["cv"],
-        in_sample=source["n"] > 0,
+        in_sample=source["n"]
+        .gt(0)
+        .fillna(source["estimate"].notna()),  # of a published table n may be unknown
         method="direct",
         mse_method=source["variance_method"],
     )
-    verdict = assess(frame, policy)
-    frame = frame.assign(**{str(name): verdict[name] for name in verdict})
-    return EstimateTable(frame, tuple(direct.by))

@@ -18,11 +18,12 @@ from sae.batch.kinds import model_class
 from sae.batch.outputs import hash_file
 from sae.batch.paths import beside, policy_files
 from sae.batch.spec import ModelFile
-from sae.batch.targets import benchmarked
+from sae.batch.targets import Records, benchmarked
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeError, SaeInputError, name_some
 from sae.indicators import Indicator, IndicatorArrays, arrays, break_marks, check_accept, resolve
+from sae.publish import shown
 from sae.quality import assess
 from sae.results import AreaModel, Result
 from sae.specs import parse_terms, split_formula
@@ -41,6 +42,7 @@ __all__ = [
     "numbered",
     "refuse_without_areas",
     "silent",
+    "with_breaks",
 ]
 
 Step = Callable[[str], None]
@@ -101,6 +103,10 @@ class Outcome:
         policies = name_some(dict.fromkeys(frame["policy"]))
         lines.append(f"publishable by {policies}: {publishable} of {len(frame)} domains")
         if self.files:
+            name, public = self.spec.id, len(shown(self.table))
+            lines.append(
+                f"for the office: {name}.csv; to publish: {name}.published.csv, with {public} figures"
+            )
             lines.append(f"wrote to {self.files[0].parent}: {', '.join(path.name for path in self.files)}")
         return "\n".join(lines)
 
@@ -181,7 +187,7 @@ def numbered(role: str, paths: Iterable[Path]) -> dict[str, Path]:
 
 def estimate(
     spec: ModelFile,
-    survey: Survey,
+    survey: Survey | DirectEstimates,
     areas: pd.DataFrame | Covariates | None = None,
     *,
     run: str = "",
@@ -192,7 +198,8 @@ def estimate(
     Parameters
     ----------
     spec : ModelFile
-    survey : Survey
+    survey : Survey or DirectEstimates
+        Records, or direct estimates that were made elsewhere.
     areas : DataFrame or Covariates, optional
         Covariates, one row per area (and per group and period, if it has their columns).
     run : str
@@ -213,20 +220,13 @@ def estimate(
     """
     model = estimator(spec)
     with collected_warnings() as messages:
-        data = evaluated(spec, survey)
-        domains = cross_domains(survey, spec.estimate.domains)
-        step("direct estimates")
-        table = direct_estimates(
-            survey,
-            [data],
-            domains,
-            variance=spec.estimate.variance,
-            smoothing=spec.estimate.smoothing,
-            level=0.95 if spec.model is None else spec.model.level,
-            seed=spec.publish.seed,
-            covariance=model is not None and model.wants_covariance,
-            accept=spec.estimate.accept,
-        )
+        records = None
+        if isinstance(survey, DirectEstimates):
+            table = survey
+        else:
+            records = Records(survey, evaluated(spec, survey), cross_domains(survey, spec.estimate.domains))
+            step("direct estimates")
+            table = _direct(spec, records, model)
         fit: Result | None = None
         failed: tuple[str, ...] = ()
         if model is None:
@@ -238,17 +238,32 @@ def estimate(
             refused = {key: file_error(error) for key, error in errors.items()}
             if fit is not None and spec.benchmark is not None:
                 step("benchmark")
-                fit = benchmarked(fit, spec, survey, data, domains, partial=bool(refused))
+                fit = benchmarked(fit, spec, records, partial=bool(refused))
             step("flags")
             lost = _refused_rows(refused, table, frame_of(areas), spec)
             result, failed = _table(fit, table, lost, spec)
-    result = _with_breaks(result, table)
+    result = with_breaks(result, table)
     result = result.assign(model=spec.id, run=run or result["run"])
     contrasts = _contrasts(fit, result)
-    return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=survey.design)
+    design = table.provenance["design"] if records is None else records.survey.design
+    return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=design)
 
 
-def _with_breaks(result: EstimateTable, direct: DirectEstimates) -> EstimateTable:
+def _direct(spec: ModelFile, records: Records, model: AreaModel[Any] | None) -> DirectEstimates:
+    return direct_estimates(
+        records.survey,
+        [records.data],
+        records.domains,
+        variance=spec.estimate.variance,
+        smoothing=spec.estimate.smoothing,
+        level=0.95 if spec.model is None else spec.model.level,
+        seed=spec.publish.seed,
+        covariance=model is not None and model.wants_covariance,
+        accept=spec.estimate.accept,
+    )
+
+
+def with_breaks(result: EstimateTable, direct: DirectEstimates) -> EstimateTable:
     """Give the rows from an accepted break on Eurostat's flag b, and name the break among the reasons."""
     breaks = {
         name: year for years in direct.provenance.get("breaks", {}).values() for name, year in years.items()

@@ -45,6 +45,20 @@ _TABLES = {
 _PLACES = {name: f"{table} {name}" for table, names in _TABLES.items() for name in names}
 _PLACES["areas"] = "--areas"
 _OF_READERS = ("encoding", "separator", "decimal", "missing")  # in the table of the file that is read
+_OF_DIRECT = (
+    "error",
+    "estimate",
+    "n",
+    "only",
+    "psu",
+    "step",
+    "unit",
+    "vardir",
+    "se",
+    "cv",
+    "margin",
+    "margin_level",
+)
 _CALL = re.compile(r"(?:Call )?\b(?:sae\.)?[A-Za-z_.]+\(\.\.\., ?([^()]*)\)")
 _ARGUMENT = re.compile(
     r"""(?<![\w.\[])(?P<name>[a-z_]+)=(?P<value>"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[\w-]+(?:\.\d+)?|\.\.\.)?(?!=)"""
@@ -71,7 +85,8 @@ def file_text(text: str, table: str = "") -> str:
 
 def _key(argument: re.Match[str], table: str) -> str:
     name, value = argument["name"], argument["value"]
-    place = f"{table} {name}" if table and name in _OF_READERS else _PLACES.get(name)
+    own = (*_OF_READERS, *(_OF_DIRECT if table == "[direct]" else ()))
+    place = f"{table} {name}" if table and name in own else _PLACES.get(name)
     if place is None:
         return argument[0]
     if value is None or value == "...":

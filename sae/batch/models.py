@@ -6,15 +6,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sae.batch.spec import ModelFile, read_spec
+from sae.batch.spec import ModelFile, is_production, read_spec
 from sae.errors import SaeInputError, name_some
 
 if TYPE_CHECKING:
     from sae.batch.planning_spec import PlanningFile
 
-__all__ = ["find_plan", "find_spec", "locate", "models_folder", "shipped_models", "shipped_plans"]
+__all__ = [
+    "find_plan",
+    "find_production",
+    "find_spec",
+    "locate",
+    "models_folder",
+    "shipped_models",
+    "shipped_plans",
+]
 
 _PLAN = "plan_"  # how the names of shipped planning files begin
+_SET = "_set"  # and how those of production files end
 
 
 def models_folder() -> Path:
@@ -26,8 +35,13 @@ def models_folder() -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Return the ready-made model files by name, in alphabetical order."""
-    files = sorted(models_folder().glob("*.toml"))
-    return {path.stem: path for path in files if not path.stem.startswith(_PLAN)}
+    files = [path for path in sorted(models_folder().glob("*.toml")) if not path.stem.startswith(_PLAN)]
+    return {path.stem: path for path in files if path.stem not in shipped_productions()}
+
+
+def shipped_productions() -> dict[str, Path]:
+    """Return the ready-made production files by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(models_folder().glob(f"*{_SET}.toml"))}
 
 
 def shipped_plans() -> dict[str, Path]:
@@ -45,7 +59,8 @@ def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
     SaeInputError
         If it is none of them; the text names the nearest shipped model.
     """
-    path, shipped = Path(name), {**shipped_models(), **(shipped_plans() if plans else {})}
+    path = Path(name)
+    shipped = {**shipped_models(), **shipped_productions(), **(shipped_plans() if plans else {})}
     if path.is_file():
         return [path]
     if str(name) in shipped:
@@ -74,6 +89,14 @@ def find_spec(name: str | Path) -> ModelFile:
             f"{name} is a folder, not a model file.", hint=f"It holds {name_some(p.name for p in found)}."
         )
     return read_spec(found[0])
+
+
+def find_production(name: str | Path) -> Path | None:
+    """Return the file that `name` stands for, if it is a production file."""
+    if Path(name).is_dir():
+        return None
+    path = locate(name)[0]
+    return path if is_production(path) else None
 
 
 def find_plan(name: str | Path) -> PlanningFile:

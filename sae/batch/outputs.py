@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-_RUN = (".csv", ".parquet", ".xlsx", ".png", ".direct.csv", ".contrasts.csv")
+_TABLE = (".csv", ".parquet", ".xlsx")
+_RUN = (*_TABLE, *(f".published{ending}" for ending in _TABLE), ".png", ".direct.csv", ".contrasts.csv")
 _PLAN = (".html", ".domains.csv", ".domains.parquet")
 _RECORDED = ("numpy", "scipy", "pandas", "numba", "pyarrow")  # what the numbers and the bytes depend on
 

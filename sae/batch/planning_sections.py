@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from sae.batch.paths import placed_policy
-from sae.batch.spec import (
+from sae.batch.sections import (
     EstimateSection,
     FileSection,
     IndicatorSection,
@@ -37,14 +37,6 @@ __all__ = [
 RULES = ("cv", "rmse", "half_width", "n_eff", "policy", "regulation")
 
 
-def _as_lists(value: Any) -> Any:
-    return (
-        {key: [item] if isinstance(item, str) else item for key, item in value.items()}
-        if isinstance(value, dict)
-        else value
-    )
-
-
 class TargetSection(Section):
     """``[[target]]``: one precision rule and the domains that it is for; exactly one of the rules.
 
@@ -65,7 +57,7 @@ class TargetSection(Section):
     indicator: str | None = None
     by: Names = Field(default_factory=list)
     group: str = ""
-    only: Annotated[dict[str, list[str]], BeforeValidator(_as_lists)] = Field(default_factory=dict)
+    only: dict[str, Names] = Field(default_factory=dict)
 
     @property
     def given(self) -> list[str]:
@@ -130,7 +122,7 @@ class FrameSection(FileSection):
 class PlanAreasSection(FileSection):
     """``[areas]``: how the file of the areas is read, and which of its rows (and of --direct) are meant."""
 
-    only: Annotated[dict[str, list[str]], BeforeValidator(_as_lists)] = Field(default_factory=dict)
+    only: dict[str, Names] = Field(default_factory=dict)
 
 
 class CostsSection(Section):

@@ -20,17 +20,8 @@ from sae.batch.planning_sections import (
     TargetSection,
     WordsSection,
 )
-from sae.batch.spec import (
-    AreasSection,
-    ModelFile,
-    PublishSection,
-    Section,
-    complaints,
-    model_complaints,
-    read_text,
-    title_from,
-    toml_tables,
-)
+from sae.batch.sections import AreasSection, Numbered, PublishSection
+from sae.batch.spec import ModelFile, complaints, model_complaints, read_text, title_from, toml_tables
 from sae.errors import SaeSpecError
 
 __all__ = ["PlanningFile", "parse_planning", "read_planning"]
@@ -104,7 +95,7 @@ def parse_planning(text: str, identifier: str, folder: Path = Path()) -> Plannin
     try:
         contents = Contents.model_validate(tables)
     except ValidationError as error:
-        faults += [_numbered(line) for line in complaints(error, _Numbered(TABLES))]
+        faults += [_numbered(line) for line in complaints(error, Numbered(TABLES))]
     if faults:
         raise SaeSpecError("\n".join(f"{file}: {line}" for line in dict.fromkeys(faults)))
     contents = _placed(contents, folder, file)
@@ -151,13 +142,6 @@ def _placed(contents: Contents, folder: Path, file: str) -> Contents:
     publish = contents.publish.placed(folder, f"{file}: [publish] policy")
     national = contents.national and contents.national.placed(folder, f"{file}: [national] policy")
     return contents.model_copy(update={"target": targets, "publish": publish, "national": national})
-
-
-class _Numbered(dict[tuple[str, ...], type[Section]]):
-    """Tables by path, in which one of an array of tables is found under the array's own name."""
-
-    def __missing__(self, path: tuple[str, ...]) -> type[Section]:
-        return dict.__getitem__(self, tuple(part for part in path if not part.isdigit()))
 
 
 def _numbered(line: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,39 +30,54 @@ from sae.batch.estimate import (
 )
 from sae.batch.hints import collected_warnings, reading, speaks_of_files
 from sae.batch.outputs import hash_file, run_id, versions, write_manifest
-from sae.batch.spec import EurostatSection, ModelFile, PoolSection
+from sae.batch.published import read_published, source_of
+from sae.batch.sections import EurostatSection, PoolSection, SurveySection
+from sae.batch.spec import ModelFile
 from sae.batch.staging import staged
 from sae.design_based.domains import place_of
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.plots import compare, save
+from sae.publish import published, shown
 from sae.survey import Overlap, Survey, pool_periods, read_survey
-from sae.tables import Covariates, require, write_table
+from sae.tables import Covariates, DirectEstimates, require, write_table
 
-__all__ = ["covariates_of", "produce", "read_areas", "read_records", "run"]
+__all__ = [
+    "check_places",
+    "covariates_of",
+    "produce",
+    "read_areas",
+    "read_records",
+    "read_section",
+    "run",
+]
 
 
 @speaks_of_files
 def run(
     spec: ModelFile,
     *,
-    survey: str | Path,
+    survey: str | Path | None = None,
+    direct: str | Path | None = None,
     areas: str | Path | None = None,
     out: str | Path,
     step: Step = silent,
 ) -> Outcome:
-    """Run a model file from survey records to a folder of results.
+    """Run a model file from survey records, or direct estimates, to a folder of results.
 
-    Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the estimate table), ``{id}.direct.csv``, ``{id}.png`` (a
-    chart of direct against model, where there is one), ``{id}.contrasts.csv`` (the gaps, of a multivariate
-    model) and ``manifest.json`` (inputs, versions, seed, model file, warnings): all of them or none. The same
-    inputs give the same bytes.
+    Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the working table, all columns, for the office),
+    ``{id}.published.csv``, ``.parquet`` and ``.xlsx`` (what may leave it), ``{id}.direct.csv``, ``{id}.png``
+    (a chart of direct against model, where there is one, of published rows), ``{id}.contrasts.csv`` (the
+    gaps, of a multivariate model) and ``manifest.json`` (inputs, versions, seed, model file, warnings): all
+    of them or none. The same inputs give the same bytes.
 
     Parameters
     ----------
     spec : ModelFile
         As `find_spec` or `read_spec` returns it.
-    survey, areas : path
-        The records, and one row of covariates per area.
+    survey, direct : path, optional
+        The records, or the table of direct estimates that the model file describes in ``[direct]``.
+    areas : path, optional
+        One row of covariates per area.
     out : path
         Folder for the results; other files there stay.
     step : callable
@@ -72,16 +88,24 @@ def run(
     SaeInputError, SaeSpecError
         If the input or the model file cannot be used; nothing is written then.
     """
-    out, survey, areas = Path(out), Path(survey), None if areas is None else Path(areas)
-    with staged(out, spec.id, filter(None, (survey, areas))) as stage:
-        outcome = produce(spec, survey, areas, stage, step)
+    out, areas = Path(out), None if areas is None else Path(areas)
+    source = source_of(spec, survey, direct)
+    with staged(out, spec.id, filter(None, (source, areas))) as stage:
+        outcome = produce(spec, source, areas, stage, step)
         names = sorted(path.name for path in stage.iterdir())
     return replace(outcome, files=tuple(out / name for name in names))
 
 
 def read_records(spec: ModelFile, path: Path) -> Survey:
     """Read the survey file by the layout of the model file."""
-    section = spec.survey
+    records = read_section(spec.survey, path)
+    require(records.frame, spec.estimate.domains, "The survey has", "to group by", error=SaeSpecError)
+    check_places(records, spec.estimate.domains, spec.estimate.accept)
+    return records
+
+
+def read_section(section: SurveySection, path: Path) -> Survey:
+    """Read a survey file as ``[survey]`` describes it."""
     with reading("[survey]"):
         records = read_survey(
             path,
@@ -95,20 +119,22 @@ def read_records(spec: ModelFile, path: Path) -> Survey:
         )
         if section.pool is not None:
             records = _pooled(records, section.pool)
-    require(records.frame, spec.estimate.domains, "The survey has", "to group by", error=SaeSpecError)
-    with reading("[survey.about]"):
-        _check_places(records, spec)
     return records
 
 
-def _check_places(records: Survey, spec: ModelFile) -> None:
+def check_places(records: Survey, domains: Sequence[str], accept: Sequence[str]) -> None:
     """Refuse regions that are no codes of the NUTS vintage that the survey is said to have."""
+    with reading("[survey.about]"):
+        _check_places(records, domains, accept)
+
+
+def _check_places(records: Survey, domains: Sequence[str], accept: Sequence[str]) -> None:
     kind, _, wanted = records.release.geo.partition(" ")
-    place = place_of(records, spec.estimate.domains)
+    place = place_of(records, domains)
     if kind != "NUTS" or place is None:
         return
     codes = records.frame[place].dropna().unique()
-    vintage = nuts_vintage(codes, accept=spec.estimate.accept)
+    vintage = nuts_vintage(codes, accept=accept)
     odd = vintage.unlike(wanted)
     if odd:
         raise SaeInputError(
@@ -174,7 +200,7 @@ def _read_eurostat(section: EurostatSection, time: str | None, path: Path) -> Ar
     return AreaFile(path.name, cells, tuple(names.values()), digest, numbers, covariates.origins)
 
 
-def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey) -> pd.DataFrame:
+def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey | DirectEstimates) -> pd.DataFrame:
     """Return the areas; the grouping columns among them become labels of the same kind as in the survey."""
     by = [name for name in spec.estimate.domains if name in file.cells]
     areas = file.table(file.keys(by))
@@ -185,20 +211,20 @@ def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey) -> pd.DataFra
     return areas
 
 
-def produce(spec: ModelFile, survey: Path, areas: Path | None, stage: Path, step: Step = silent) -> Outcome:
-    """Run a model file and write its results into `stage`."""
+def produce(spec: ModelFile, source: Path, areas: Path | None, stage: Path, step: Step = silent) -> Outcome:
+    """Run a model file on records, or on direct estimates, and write its results into `stage`."""
     named = named_files(spec, estimator(spec))
     if areas is None:
         refuse_without_areas(spec)
-    step(f"reading {survey.name}")
+    step(f"reading {source.name}")
     with collected_warnings() as doubts:
-        records = read_records(spec, survey)
+        records = read_records(spec, source) if spec.direct is None else read_published(spec, source)
         file = None if areas is None else read_areas(spec, areas)
         covariates = None if file is None else covariates_of(spec, file, records)
     origin = {
         "spec": spec.text,
         "inputs": {
-            "survey": {"file": survey.name, "sha256": records.source["sha256"]},
+            **_read_from(source, records),
             **({"areas": {"file": file.name, "sha256": file.sha256}} if file is not None else {}),
             **named,
         },
@@ -211,15 +237,25 @@ def produce(spec: ModelFile, survey: Path, areas: Path | None, stage: Path, step
     outcome = estimate(spec, records, known, run=run_id(origin), step=step)
     outcome = replace(outcome, warnings=(*doubts, *outcome.warnings))
     step("writing the tables")
+    public = published(outcome.table)
     for ending in (".csv", ".parquet", ".xlsx"):
         outcome.table.write(stage / f"{spec.id}{ending}")
+        public.write(stage / f"{spec.id}.published{ending}")
     write_table(outcome.direct.frame, stage / f"{spec.id}.direct.csv")
     if outcome.contrasts is not None:
         outcome.contrasts.write(stage / f"{spec.id}.contrasts.csv")
-    if spec.model and outcome.table["estimate"].notna().any() and outcome.table["direct"].notna().any():
-        save(compare(outcome.table, title=spec.title), stage / f"{spec.id}.png")
+    drawn = shown(outcome.table)
+    if spec.model and drawn["direct"].notna().any():
+        title = f"{spec.title or spec.id} ({len(drawn)} of {len(outcome.table)} domains, as published)"
+        save(compare(drawn, title=title), stage / f"{spec.id}.png")
     write_manifest(stage, spec.id, {**origin, **_record(outcome)})
     return outcome
+
+
+def _read_from(source: Path, records: Survey | DirectEstimates) -> dict[str, dict[str, str]]:
+    if isinstance(records, DirectEstimates):
+        return {"direct": {"file": source.name, "sha256": records.provenance["sha256"]}}
+    return {"survey": {"file": source.name, "sha256": records.source["sha256"]}}
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:

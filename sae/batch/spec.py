@@ -9,23 +9,33 @@ from difflib import get_close_matches
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    ValidationError,
+)
 
-from sae.batch.paths import placed_policy
+from sae.batch.sections import (
+    AreasSection,
+    BenchmarkSection,
+    Contents,
+    DirectSection,
+    EstimateSection,
+    EurostatSection,
+    IndicatorSection,
+    ModelSection,
+    OriginSection,
+    PublishSection,
+    Section,
+    SurveySection,
+)
 from sae.batch.values import LONGEST, check_values, shown
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.literals import LonelyPolicy, Smoothing
-
-if TYPE_CHECKING:
-    from sae.tables import Origin
 
 __all__ = [
-    "FileSection",
     "ModelFile",
-    "Section",
     "complaints",
+    "is_production",
     "model_complaints",
     "parse_spec",
     "read_spec",
@@ -51,254 +61,10 @@ _WANTED = {
 
 _MOST_BRACKETS = 200  # open at once
 
-
-class Section(BaseModel):
-    """A table of a model or planning file: strict about types, deaf to no key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_tuple(value: Any) -> Any:
-    listed = _as_list(value)
-    return tuple(listed) if isinstance(listed, list) else listed
-
-
-def _kind_of(value: Any) -> str:
-    return "~table" if isinstance(value, dict | BaseModel) else "~value"
-
-
-Names = Annotated[list[str], BeforeValidator(_as_list)]
-Words = Annotated[list[str | int | float], BeforeValidator(_as_list)]
-
-
-class PoolSection(Section):
-    """``[survey.pool]``: quarters or months pooled to the column ``year``, as `sae.survey.pool_periods` does.
-
-    Of an "overlap", `shares` and `correlations` say one number per lag inside the year.
-    """
-
-    panel: Literal["linked", "independent", "overlap"]
-    shares: list[int | float] = Field(default_factory=list)
-    correlations: list[int | float] = Field(default_factory=list)
-    partial: bool = False
-    yearly_weights: bool = False
-
-
-class SurveySection(Section):
-    """``[survey]``: a known layout, or columns, codes and derived columns inline, or both: inline wins.
-
-    `missing` lists words that mean a missing value, besides the empty cell; `population` is what the weights
-    sum to in every period.
-    """
-
-    layout: str | None = None
-    about: dict[str, Any] = Field(default_factory=dict)
-    columns: dict[str, Any] = Field(default_factory=dict)
-    codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    derive: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    missing: Words = Field(default_factory=list)
-    lonely_psu: LonelyPolicy = "fail"
-    nest: bool = False
-    population: int | float | dict[str, float] | None = None
-    pool: PoolSection | None = None
-    encoding: str = "utf-8"
-    separator: str | None = None
-    decimal: Literal[".", ","] = "."
-
-    @property
-    def as_layout(self) -> dict[str, Any] | None:
-        """The mapping that `sae.read_survey` takes as its layout; None where the file says nothing."""
-        names = ("layout", "about", "columns", "codes", "derive", "missing")
-        return {name: getattr(self, name) for name in names if getattr(self, name)} or None
-
-
-class IndicatorSection(Section):
-    """``[estimate.indicator]``: a definition of the user's own, with the fields of `sae.Indicator`."""
-
-    id: str
-    numerator: str
-    denominator: str | None = None
-    universe: str | None = None
-    kind: str = "ratio"
-    version: str = ""
-    label: str = ""
-    unit: str = ""
-    source: str = ""
-    threshold_share: float = 0.6
-    union: str | None = None
-    state: str = "verified"
-    breaks: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
-    years: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = ()
-
-
-class EstimateSection(Section):
-    """``[estimate]``: what is estimated, for whom, and how its variance is smoothed.
-
-    `universe` narrows the indicator's own: both must hold. `accept` names what runs by name only: a
-    remembered definition or code, a level that the file never holds, a break.
-    """
-
-    indicator: Annotated[
-        Annotated[str, Tag("~value")] | Annotated[IndicatorSection, Tag("~table")], Discriminator(_kind_of)
-    ]
-    by: Names = Field(default_factory=list)
-    time: str | None = None
-    universe: str | None = None
-    variance: Literal["linearised", "replicate", "bootstrap"] | None = None
-    smoothing: Smoothing | None = None
-    accept: Names = Field(default_factory=list)
-
-    @property
-    def indicator_id(self) -> str:
-        """Name of the indicator, whether it comes from the registry or is defined in the file."""
-        return self.indicator if isinstance(self.indicator, str) else self.indicator.id
-
-    @property
-    def domains(self) -> list[str]:
-        """The columns that make the rows: `by`, then the period where it is asked for."""
-        return [*self.by, *([self.time] if self.time and self.time not in self.by else [])]
-
-
-class ModelSection(Section):
-    """``[model]``: the kind of the model and the options of its specification.
-
-    What is named here is what a run itself looks at; the other keys are those of the kind's own class.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    kind: str = "fay_herriot"
-    formula: str
-    transform: str | None = None
-    mse: str = "auto"
-    per: Names = Field(default_factory=list)
-    level: float = Field(default=0.95, gt=0, lt=1)
-    components: str | None = None
-    area: str | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the file says, for the specification of its kind."""
-        return self.model_dump(exclude_unset=True)
-
-
-class OriginSection(Section):
-    """``[areas.origins.NAME]``: where a covariate comes from, and of which year it is."""
-
-    source: str
-    definition: str
-    vintage: Annotated[
-        Annotated[str, Tag("~value")] | Annotated[dict[str, str], Tag("~table")], Discriminator(_kind_of)
-    ]
-    rounding_error: float = 0.0
-
-
-class FileSection(Section):
-    """How a file of areas is read.
-
-    `missing` lists words that mean a missing value, besides the empty cell.
-    """
-
-    encoding: str = "utf-8"
-    separator: str | None = None
-    decimal: Literal[".", ","] = "."
-    missing: Words = Field(default_factory=list)
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """What `sae.auxiliary.open_areas` takes of it."""
-        return {name: getattr(self, name) for name in ("encoding", "separator", "decimal", "missing")}
-
-
-class EurostatSection(Section):
-    """``[areas.eurostat]``: the file of the areas is a table of Eurostat, and these of its figures are meant.
-
-    `figures` name the level of each dimension by covariate, `time` and `back` the period, as
-    `sae.auxiliary.areas_from_eurostat` takes them; `area` is the column of the areas in the survey. `level`
-    keeps NUTS regions of that level, `within` areas whose codes begin so: ["AT"]. `dataflow` names the data
-    set of a TSV, which does not: "ESTAT:URB_CLMA(1.0)".
-    """
-
-    figures: dict[str, dict[str, str]]
-    time: Names = Field(default_factory=list)
-    back: int = 0
-    area: str = "region"
-    level: int | None = Field(default=None, ge=0, le=3)
-    within: Names = Field(default_factory=list)
-    dataflow: str = ""
-
-
-class AreasSection(FileSection):
-    """``[areas]``: how the file of the areas is read, and where its covariates come from."""
-
-    origins: dict[str, OriginSection] = Field(default_factory=dict)
-    eurostat: EurostatSection | None = None
-
-    @property
-    def origin_of(self) -> dict[str, Origin]:
-        """The origin of each covariate that has one."""
-        from sae.tables import Origin
-
-        return {name: Origin(**section.model_dump()) for name, section in self.origins.items()}
-
-
-class BenchmarkSection(Section):
-    """``[benchmark]``: the known figures that the estimates must meet.
-
-    Without `targets` they are the survey's own direct estimates for each value of `within`; without
-    `weights`, a domain weighs what the survey says its universe counts. A group that would move by a factor
-    outside `factor_range` stops the run: its target is of another scale or of another group.
-    """
-
-    within: str | None = None
-    method: Literal["ratio", "difference"] = "ratio"
-    targets: (
-        Annotated[
-            Annotated[float | str, Tag("~value")] | Annotated[dict[str, float], Tag("~table")],
-            Discriminator(_kind_of),
-        ]
-        | None
-    ) = None
-    weights: str | None = None
-    factor_range: list[float] = Field(default=[0.5, 2.0], min_length=2, max_length=2)
-
-    @property
-    def plausible(self) -> tuple[float, float]:
-        """The factors by which a group may move."""
-        low, high = self.factor_range
-        return low, high
-
-
-class PublishSection(Section):
-    """``[publish]``: the rule that flags each row, and the seed of every random step."""
-
-    policy: Annotated[
-        Annotated[str, Tag("~value")] | Annotated[dict[str, Any], Tag("~table")], Discriminator(_kind_of)
-    ] = "eurostat_lfs"
-    seed: int | None = Field(default=None, ge=0)
-
-    def placed(self, folder: Path, where: str) -> PublishSection:
-        """Return the section with the full path of a policy file."""
-        return self.model_copy(update={"policy": placed_policy(self.policy, folder, where)})
-
-
-class _Contents(Section):
-    title: str = ""
-    survey: SurveySection = Field(default_factory=SurveySection)
-    areas: AreasSection = Field(default_factory=AreasSection)
-    estimate: EstimateSection
-    model: ModelSection | None = None
-    benchmark: BenchmarkSection | None = None
-    publish: PublishSection = Field(default_factory=PublishSection)
-
-
 _TABLES: dict[tuple[str, ...], type[Section]] = {
-    (): _Contents,
+    (): Contents,
     ("survey",): SurveySection,
+    ("direct",): DirectSection,
     ("areas",): AreasSection,
     ("areas", "eurostat"): EurostatSection,
     ("areas", "origins"): OriginSection,  # of each of its tables
@@ -326,6 +92,8 @@ class ModelFile:
         The tables of the file; a policy with its full path. Without a model the result is direct.
     folder : Path
         From which the paths of the file are taken: its own.
+    direct : DirectSection or None
+        Of a file that starts from direct estimates instead of a survey.
     """
 
     id: str
@@ -338,6 +106,7 @@ class ModelFile:
     benchmark: BenchmarkSection | None
     publish: PublishSection
     folder: Path = Path()
+    direct: DirectSection | None = None
 
     @property
     def sha256(self) -> str:
@@ -376,6 +145,12 @@ def read_spec(path: str | Path) -> ModelFile:
     return parse_spec(read_text(path), path.stem, path.parent)
 
 
+def is_production(path: Path) -> bool:
+    """Whether a file is a production file: a TOML with the table ``[production]`` or ``[[survey]]``."""
+    tables = toml_tables(read_text(path), path.name)
+    return "production" in tables or isinstance(tables.get("survey"), list)
+
+
 def parse_spec(text: str, identifier: str, folder: Path = Path()) -> ModelFile:
     """Check the text of a model file; `identifier` is the name that its outputs will bear.
 
@@ -397,7 +172,7 @@ def parse_spec(text: str, identifier: str, folder: Path = Path()) -> ModelFile:
     tables = toml_tables(text, file)
     found = list(model_complaints(tables.get("model"), _TABLES))
     try:
-        contents = _Contents.model_validate(tables)
+        contents = Contents.model_validate(tables)
     except ValidationError as error:
         found += complaints(error, _TABLES)
     if found:
@@ -414,6 +189,7 @@ def parse_spec(text: str, identifier: str, folder: Path = Path()) -> ModelFile:
         contents.benchmark,
         contents.publish.placed(folder, f"{file}: [publish] policy"),
         folder,
+        contents.direct,
     )
 
 
@@ -425,7 +201,8 @@ def title_of(path: Path) -> str:
 
 def title_from(tables: dict[str, Any], text: str, identifier: str) -> str:
     """Return the title of a file: as it says, else its first comment, else its name."""
-    return str(tables.get("title") or _first_comment(text) or identifier)
+    own = tables.get("title") or (tables.get("production") or {}).get("title")
+    return str(own or _first_comment(text) or identifier)
 
 
 def toml_tables(text: str, file: str, needs: str = "[estimate]") -> dict[str, Any]:
@@ -467,16 +244,21 @@ def model_complaints(model: object, tables: Mapping[tuple[str, ...], type[Sectio
 
 
 def _first_comment(text: str) -> str:
-    first = text.lstrip().partition("\n")[0]
+    text = text.lstrip()
+    if text.startswith("#:"):  # for editors
+        text = text.partition("\n")[2].lstrip()
+    first = text.partition("\n")[0]
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 
-def _check_together(contents: _Contents, file: str) -> None:
+def _check_together(contents: Contents, file: str) -> None:
     estimate, model, benchmark = contents.estimate, contents.model, contents.benchmark
     try:
         _ = contents.areas.origin_of
     except SaeInputError as error:
         raise SaeSpecError(f"{file}: [areas.origins] {error.what}", hint=error.hint) from None
+    if contents.direct is not None:
+        _check_direct(contents, contents.direct, file)
     ignored = sorted(contents.areas.model_fields_set - {"eurostat", "origins"})
     if contents.areas.eurostat is not None and ignored:
         raise SaeSpecError(
@@ -515,6 +297,33 @@ def _check_together(contents: _Contents, file: str) -> None:
     }
     for option in (name for name, draws in random.items() if draws and contents.publish.seed is None):
         raise _without_seed(file, option)
+
+
+def _check_direct(contents: Contents, direct: DirectSection, file: str) -> None:
+    """Refuse what needs the records that a table of direct estimates does not have."""
+    estimate, benchmark = contents.estimate, contents.benchmark
+    of_records = {
+        "[survey]": "survey" in contents.model_fields_set,
+        "[estimate] universe": estimate.universe,
+        "[estimate] variance": estimate.variance,
+        "[estimate] accept": estimate.accept,
+        "[estimate.indicator]": not isinstance(estimate.indicator, str),
+        "[benchmark] without targets": benchmark is not None and benchmark.targets is None,
+        "[benchmark] without weights": benchmark is not None
+        and benchmark.weights is None
+        and direct.unit in ("share", "percent"),
+    }
+    given = [name for name, value in of_records.items() if value]
+    if given:
+        raise SaeSpecError(
+            f"{file}: [direct] starts from estimates, not from records; {name_some(given)} needs records.",
+            hint="Leave it out, or start from records with [survey].",
+        )
+    if direct.error == "unknown" and contents.model is not None:
+        raise SaeSpecError(
+            f'{file}: [direct] error = "unknown", and no model accepts estimates without an error.',
+            hint="Leave [model] out: the rows are then published as what they are.",
+        )
 
 
 def _without_seed(file: str, option: str) -> SaeSpecError:

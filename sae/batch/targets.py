@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.batch.spec import BenchmarkSection, ModelFile
+from sae.batch.sections import BenchmarkSection
+from sae.batch.spec import ModelFile
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import Domains, cross_domains
 from sae.errors import SaeInputError, SaeWarning, name_some
@@ -19,17 +20,24 @@ from sae.results import Result
 from sae.survey import Survey
 from sae.tables import label_text, to_numbers
 
-__all__ = ["benchmarked"]
+__all__ = ["Records", "benchmarked"]
 
 COUNTED = "counted_by_the_survey"
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """What direct estimates are made of: the survey, the indicator on its records, and the rows."""
+
+    survey: Survey
+    data: IndicatorArrays
+    domains: Domains
 
 
 def benchmarked(
     fit: Result,
     spec: ModelFile,
-    survey: Survey,
-    data: IndicatorArrays,
-    domains: Domains,
+    records: Records | None,
     *,
     partial: bool = False,
 ) -> Result:
@@ -43,11 +51,8 @@ def benchmarked(
     ----------
     fit : Result
     spec : ModelFile
-    survey : Survey
-    data : IndicatorArrays
-        The indicator on the records of the survey.
-    domains : Domains
-        The rows of the direct estimates.
+    records : Records or None
+        What the direct estimates were made of; None where they come from a table, and the file gives targets.
     partial : bool
         Whether some fits could not be had; their targets are then left alone.
 
@@ -61,14 +66,15 @@ def benchmarked(
     within = list(filter(None, [section.within]))
     if section.targets is None and spec.estimate.time:
         within = list(dict.fromkeys([*within, spec.estimate.time]))
-    targets = _targets(fit, section, within, survey, data, spec.estimate.accept)
+    targets = _targets(fit, section, within, records, spec.estimate.accept)
     if partial and isinstance(targets, Mapping):
         columns = pd.DataFrame({name: fit.column(name).astype("object") for name in within})
         fitted = set(_labels(columns, within))
         targets = {label: target for label, target in targets.items() if label in fitted}
-    weights, total = section.weights, data.indicator.kind == "total"
-    if weights is None and not total:
-        fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, survey, data, domains)}))
+    weights = section.weights
+    total = weights is None if records is None else records.data.indicator.kind == "total"
+    if weights is None and records is not None and not total:
+        fit = replace(fit, areas=fit.areas.assign(**{COUNTED: _counted(fit, records)}))
         weights = COUNTED
     return fit.benchmark(
         targets,
@@ -84,13 +90,14 @@ def _targets(
     fit: Result,
     section: BenchmarkSection,
     within: Sequence[str],
-    survey: Survey,
-    data: IndicatorArrays,
+    records: Records | None,
     accept: Sequence[str],
 ) -> float | Mapping[Any, float]:
     given = section.targets
     if given is None:
-        table = direct_estimates(survey, [data], cross_domains(survey, within), accept=accept).frame
+        assert records is not None  # a file without records names its targets
+        survey = records.survey
+        table = direct_estimates(survey, [records.data], cross_domains(survey, within), accept=accept).frame
         if not within:
             return float(table["estimate"][0])
         known = table["estimate"].notna()  # a group without an estimate of its own has no target
@@ -124,9 +131,10 @@ def _labels(frame: pd.DataFrame, columns: Sequence[str]) -> list[Any]:
     return parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
 
 
-def _counted(fit: Result, survey: Survey, data: IndicatorArrays, domains: Domains) -> np.ndarray:
+def _counted(fit: Result, records: Records) -> np.ndarray:
     """Weighted denominators by domain, on the rows of the fit; next to nothing where there is no record."""
-    denominator = data.denominator * survey.weights
+    domains = records.domains
+    denominator = records.data.denominator * records.survey.weights
     inside = domains.codes >= 0
     sums = np.bincount(domains.codes[inside], denominator[inside], minlength=len(domains))
     by = domains.by

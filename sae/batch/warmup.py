@@ -16,7 +16,7 @@ from sae import area_level
 from sae.area_level import AR1, BYM2, RW1, SAR, FayHerriot, MultivariateFayHerriot
 from sae.batch.estimate import Step, silent
 from sae.datasets import country
-from sae.design_based import direct
+from sae.design_based import direct, direct_from_blocks
 from sae.numerics.fay_herriot import fit as fay_herriot
 from sae.unit_level import LogitMixed, MultinomialMixed, NestedError
 
@@ -66,6 +66,7 @@ def _direct() -> None:
     land = country(seed=_SEED)
     survey = land.lfs(seed=_SEED)
     direct(survey, "employment_rate", by=["region"], covariance=True)
+    direct_from_blocks(survey.frame.assign(w=survey.weights), "employment_rate", "region", weights="w")
 
 
 def _fay_herriot() -> None:

@@ -84,6 +84,10 @@ class Design:
         )
         return units, units - strata
 
+    def counts(self, records: np.ndarray) -> np.ndarray:
+        """Count the records marked, by domain: shape (n_domains,)."""
+        return np.bincount(self.domain[records & (self.domain >= 0)], minlength=self.n_domains)
+
     def sizes(self, inside: np.ndarray) -> np.ndarray:
         """Return n, Σw and Σw² of the records inside by domain, shape (n_domains, 3)."""
         use = inside & (self.domain >= 0)

@@ -8,34 +8,29 @@ from warnings import warn
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from sae.design_based.design import Design, read_design
+from sae.design_based.direct_table import covariance_table, direct_table
 from sae.design_based.distribution import distribution_estimates
 from sae.design_based.domains import Domains, cross_domains
 from sae.design_based.estimates import DomainEstimates, assess_domains
-from sae.design_based.intervals import intervals
 from sae.design_based.linear import linear_estimates, poisson_estimates
-from sae.design_based.smoothing import smooth
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.indicators import (
-    BREAKS,
     Indicator,
     IndicatorArrays,
     arrays,
-    break_marks,
     check_accept,
     check_domains,
-    crossed_breaks,
     item_nonresponse,
     resolve,
 )
 from sae.literals import DesignVariance, Smoothing
 from sae.specs import one_of
 from sae.survey import Survey
-from sae.tables import DirectEstimates, cv_of, label_text, labels
+from sae.tables import DirectEstimates, label_text, labels
 
-__all__ = ["direct", "direct_estimates"]
+__all__ = ["check_level", "direct", "direct_estimates", "named_indicators", "summed_periods"]
 
 
 def direct(
@@ -113,7 +108,7 @@ def direct(
     >>> table[["domain", "estimate", "se", "status"]].round(3).to_dict("list")
     {'domain': ['a', 'b'], 'estimate': [0.5, 1.0], 'se': [0.395, 0.0], 'status': ['ok', 'zero variance']}
     """
-    indicators = _indicators(survey, indicator)
+    indicators = named_indicators(survey, indicator)
     accepted = check_accept(accept, indicators)
     evaluated = [arrays(one, survey, accepted) for one in indicators]
     return direct_estimates(
@@ -167,65 +162,25 @@ def direct_estimates(
     design = read_design(survey, domains, lonely=method == "linearised")
     estimates = [_estimate(survey, design, data, method, sizes) for data in evaluated]
 
-    log = [*_notes(survey, evaluated), *_summed_periods(survey, evaluated, domains), *domains.log]
-    columns = []
-    breaks: dict[str, dict[str, int]] = {}
-    for data, of_domains in zip(evaluated, estimates, strict=True):
-        numbers, lines = _columns(data.indicator, of_domains, domains, smoothing, level)
-        crossed = crossed_breaks(survey, data.indicator, domains.by)
-        if crossed:
-            years = breaks[data.indicator.name] = {one.id: one.year for one in crossed}
-            marks = break_marks(domains.labels["time"], years)
-            status = [
-                f"{word}; break {mark}" if mark else word
-                for word, mark in zip(numbers["status"], marks, strict=True)
-            ]
-            numbers["status"] = np.array(status, dtype=object)
-            log.extend(
-                f"{data.indicator.name}: accepted across {one}; later rows are marked" for one in crossed
-            )
-        columns.append(numbers)
-        log.extend(f"{data.indicator.name}: {line}" for line in (*of_domains.notes, *lines))
-    labels = domains.labels
-    if len(evaluated) > 1:
-        labels = labels.iloc[np.tile(np.arange(len(domains)), len(evaluated))]
-    numbers = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-    methods = {"variance_method": _described(survey, method), "smoothing": smoothing or ""}
-    # a mapping becomes the frame as the table is made
-    table: Any = {**{str(name): labels[name].reset_index(drop=True) for name in labels}, **numbers, **methods}
-    names = [data.indicator.name for data in evaluated]
-    known = {data.indicator.name: _known_breaks(survey, data.indicator) for data in evaluated}
-    known = {name: years for name, years in known.items() if years}
-    provenance = {
-        **survey.source,
-        "layout": survey.layout,
-        **({"release": survey.release.facts} if survey.release.facts else {}),
-        "indicators": {data.indicator.name: data.indicator.definition for data in evaluated},
-        "by": list(domains.by),
-        "variance": method,
-        "smoothing": smoothing,
-        "level": level,
-        **({"accept": sorted(accept)} if accept else {}),
-        **({"breaks": breaks} if breaks else {}),
-        **({"known_breaks": known} if known else {}),
-    }
+    indicators = [data.indicator for data in evaluated]
+    names = [indicator.name for indicator in indicators]
+    drawn: dict[str, Any] = {}
     if method == "bootstrap":
-        provenance |= {"seed": seed if isinstance(seed, int) else "a Generator", "replicates": replicates}
-    return DirectEstimates(
-        table,
-        domains.by,
-        covariance=_covariance(design, names, estimates, domains) if covariance else None,
-        units={name: of_domains.unit for name, of_domains in zip(names, estimates, strict=True)},
-        log=tuple(log),
-        provenance=provenance,
+        drawn = {"seed": seed if isinstance(seed, int) else "a Generator", "replicates": replicates}
+    return direct_table(
+        survey,
+        indicators,
+        estimates,
+        domains,
+        method=method,
+        described=_described(survey, method),
+        smoothing=smoothing,
+        level=level,
+        accept=accept,
+        log=[*_notes(survey, evaluated), *summed_periods(survey, indicators, domains)],
+        covariance=covariance_table(design, names, estimates, domains) if covariance else None,
+        drawn=drawn,
     )
-
-
-def _known_breaks(survey: Survey, indicator: Indicator) -> dict[str, int]:
-    """Return the breaks of the indicator in such a survey, crossed or not: for tables of other years."""
-    if survey.release.survey not in ("", indicator.survey or survey.release.survey):
-        return {}
-    return {one: BREAKS[one].year for one in indicator.breaks}
 
 
 # ---------------------------------------------------------------- options
@@ -260,12 +215,20 @@ def _method(
             f"domain_sizes belongs to variance='poisson', but the variance is {method!r}.",
             hint="Leave it out, or post-stratify the survey to the known sizes.",
         )
-    if not isinstance(level, int | float | np.number) or not 0.0 < level < 1.0:
-        raise SaeSpecError(f"The confidence level lies between 0 and 1, but level={level!r}.")
+    check_level(level)
     return method
 
 
-def _indicators(survey: Survey, indicator: str | Indicator | Sequence[str | Indicator]) -> list[Indicator]:
+def check_level(level: float) -> None:
+    """Refuse a confidence level that is none."""
+    if not isinstance(level, int | float | np.number) or not 0.0 < level < 1.0:
+        raise SaeSpecError(f"The confidence level lies between 0 and 1, but level={level!r}.")
+
+
+def named_indicators(
+    survey: Survey, indicator: str | Indicator | Sequence[str | Indicator]
+) -> list[Indicator]:
+    """Resolve the indicators that are asked for, each once."""
     requested = [indicator] if isinstance(indicator, str | Indicator) else list(indicator)
     if not requested:
         raise SaeSpecError(
@@ -334,9 +297,9 @@ def _notes(survey: Survey, evaluated: Sequence[IndicatorArrays]) -> list[str]:
     return notes
 
 
-def _summed_periods(survey: Survey, evaluated: Sequence[IndicatorArrays], domains: Domains) -> list[str]:
+def summed_periods(survey: Survey, indicators: Sequence[Indicator], domains: Domains) -> list[str]:
     """Warn of totals over several periods, each of which may stand for the whole population."""
-    totals = [data.indicator.name for data in evaluated if data.indicator.kind == "total"]
+    totals = [indicator.name for indicator in indicators if indicator.kind == "total"]
     if survey.time is None or survey.time in domains.by or not totals:
         return []
     column = survey.frame[survey.time]
@@ -365,84 +328,7 @@ def _estimate(
         estimates = distribution_estimates(design, data, replicates)
     else:
         estimates = linear_estimates(design, data, replicates)
-    return assess_domains(estimates, design, data)
-
-
-def _columns(
-    indicator: Indicator,
-    estimates: DomainEstimates,
-    domains: Domains,
-    smoothing: Smoothing | None,
-    level: float,
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Numbers of one indicator by column of the table, and what smoothing has to say."""
-    low, high, names = intervals(
-        estimates.estimate,
-        estimates.variance,
-        estimates.n,
-        estimates.n_eff,
-        estimates.df,
-        share=estimates.share,
-        level=level,
-    )
-    with np.errstate(invalid="ignore"):
-        se = np.sqrt(estimates.variance)
-    cv = cv_of(se, estimates.estimate)
-    size = estimates.n.size
-    columns = {
-        "indicator": np.full(size, indicator.name, dtype=object),
-        "definition": np.full(size, indicator.definition, dtype=object),
-        "n": estimates.n,
-        "n_eff": estimates.n_eff,
-        "df": estimates.df,
-        "estimate": estimates.estimate,
-        "variance": estimates.variance,
-        "se": se,
-        "cv": cv,
-        "ci_low": low,
-        "ci_high": high,
-        "interval": names,
-        "deff": estimates.deff,
-        "vardir": np.where(estimates.variance > 0, estimates.variance, np.nan),
-        "status": estimates.status,
-    }
-    if smoothing is None:
-        return columns, ()
-    inputs = {name: columns[name] for name in ("n", "n_eff", "estimate", "variance", "deff", "df")}
-    frame = pd.DataFrame({**inputs, "weight_total": estimates.weight_total})
-    smoothed = smooth(frame, smoothing, share=estimates.share, groups=domains.peers())
-    n_eff = np.where(np.isfinite(smoothed.n_eff), smoothed.n_eff, estimates.n_eff)
-    return {**columns, "vardir": smoothed.vardir, "n_eff": n_eff}, smoothed.log
-
-
-def _covariance(
-    design: Design, names: list[str], estimates: list[DomainEstimates], domains: Domains
-) -> pd.DataFrame:
-    variance = np.concatenate([one.variance for one in estimates])
-    scores = [one.scores for one in estimates if one.scores is not None]
-    factors = [one.factors for one in estimates if one.factors is not None]
-    if scores:
-        matrix = design.covariance(scores, np.nan_to_num(variance))
-    elif sparse.issparse(factors[0]):
-        records = sparse.vstack(factors)
-        matrix = (records @ records.T).toarray()
-    else:
-        deviations = np.nan_to_num(np.vstack(factors))
-        matrix = deviations @ deviations.T
-    matrix[variance == 0, :] = 0.0  # all or nobody: what is left would be the error of the threshold alone
-    matrix[:, variance == 0] = 0.0
-    missing = ~np.isfinite(variance)
-    matrix[missing, :] = np.nan
-    matrix[:, missing] = np.nan
-    index = pd.MultiIndex.from_tuples(
-        [
-            (name, domain, time)
-            for name in names
-            for domain, time in zip(domains.labels["domain"], domains.labels["time"], strict=True)
-        ],
-        names=["indicator", "domain", "time"],
-    )
-    return pd.DataFrame(matrix, index=index, columns=index)
+    return assess_domains(estimates, design, design.counts(data.item_missing))
 
 
 def _described(survey: Survey, method: DesignVariance) -> str:

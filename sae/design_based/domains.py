@@ -15,9 +15,9 @@ from sae.survey.variables import PLACES
 from sae.tables import label_text, labels, require
 from sae.tables.covariates import year_of
 
-__all__ = ["Domains", "cross_domains", "place_of"]
+__all__ = ["MOST", "Domains", "cross_domains", "place_among", "place_of"]
 
-_MOST = 2_000_000  # rows of a crossing: more is a mistaken `by`, not a table
+MOST = 2_000_000  # rows of a crossing: more is a mistaken `by`, not a table
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +77,10 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     parts = [_levels(frame[name], used) for name in by]
     unmet = _unmet(survey, by, parts)
     sizes = [len(levels) for _, levels in parts]
-    if np.prod(sizes, dtype=float) > _MOST:
+    if np.prod(sizes, dtype=float) > MOST:
         counts = ", ".join(f"{name} ({size:,})" for name, size in zip(by, sizes, strict=True))
         raise SaeSpecError(
-            f"Crossing {counts} gives more than {_MOST:,} domains.",
+            f"Crossing {counts} gives more than {MOST:,} domains.",
             hint="Group by columns with fewer levels.",
         )
     codes, log = _crossed(by, parts, len(frame), used)
@@ -100,7 +100,12 @@ def place_of(survey: Survey, by: Sequence[str]) -> str | None:
     >>> place_of(survey, ["sex", "region"]), place_of(survey, ["sex"])
     ('region', None)
     """
-    parts = [name for name in by if name != survey.time]
+    return place_among(by, survey.time)
+
+
+def place_among(by: Sequence[str], time: str | None) -> str | None:
+    """Return the grouping column that says where, `time` being that of the periods: see `Domains`."""
+    parts = [name for name in by if name != time]
     if parts and parts[0] in VARIABLES:
         return next((name for name in parts if name in PLACES), None)
     return parts[0] if parts else None

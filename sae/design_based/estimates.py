@@ -8,7 +8,6 @@ import numpy as np
 from scipy import sparse
 
 from sae.design_based.design import Design, UnitScores
-from sae.indicators import IndicatorArrays
 
 __all__ = ["DomainEstimates", "PlainEstimates", "assess_domains"]
 
@@ -93,10 +92,17 @@ class DomainEstimates(PlainEstimates):
     status: np.ndarray
 
 
-def assess_domains(estimates: PlainEstimates, design: Design, data: IndicatorArrays) -> DomainEstimates:
+def assess_domains(estimates: PlainEstimates, design: Design, unanswered: np.ndarray) -> DomainEstimates:
     """Fill in degrees of freedom, design effect, effective size and status, and count item non-response.
 
     A variance of 0 that only says that one record or one cluster shows no spread becomes missing.
+
+    Parameters
+    ----------
+    estimates : PlainEstimates
+    design : Design
+    unanswered : ndarray of int64, shape (n_domains,)
+        Records of each domain left out because a defining variable is missing.
     """
     n = estimates.moments[:, 0]
     clusters, df = design.degrees_of_freedom(estimates.counts)
@@ -111,9 +117,6 @@ def assess_domains(estimates: PlainEstimates, design: Design, data: IndicatorArr
     variance = np.where(flat, np.where(single, np.nan, 0.0), estimates.variance)
     if estimates.centred:  # what is left would be the error of a threshold, or of a calibration, alone
         variance = np.where(single, np.nan, variance)
-    unanswered = np.bincount(
-        design.domain[data.item_missing & (design.domain >= 0)], minlength=design.n_domains
-    )
     status = np.select(
         [
             (n == 0) & (unanswered > 0),

@@ -69,7 +69,7 @@ class IndirectProblem:
             estimates = poisson_estimates(self.design, data, self.sizes)
         else:
             estimates = linear_estimates(self.design, data, self.replicates)
-        return assess_domains(estimates, self.design, data)
+        return assess_domains(estimates, self.design, self.design.counts(data.item_missing))
 
 
 def check_variance(survey: Survey, variance: IndirectVariance | None) -> IndirectVariance:

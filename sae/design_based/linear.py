@@ -10,22 +10,51 @@ Särndal, Swensson and Wretman (1992), ch. 5.5 to 5.8 and 10; Woodruff (1971), J
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from sae.design_based.design import Design, UnitScores
-from sae.design_based.estimates import PlainEstimates
+from sae.design_based.estimates import ROUNDING, PlainEstimates
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.indicators import IndicatorArrays
 from sae.numerics.design.replicates import replicate_deviations, replicate_totals
 from sae.numerics.design.units import domain_moments
 from sae.survey import Replicates
 
-__all__ = ["linear_estimates", "poisson_estimates", "replicate_variance"]
+__all__ = [
+    "LinearSums",
+    "estimates_of_sums",
+    "linear_estimates",
+    "poisson_estimates",
+    "replicate_variance",
+]
 
 _NOTHING = np.empty((0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSums:
+    """What the records have to say of a linear indicator.
+
+    Attributes
+    ----------
+    cells : tuple of ndarray, shape (n_cells, 3), one per level
+        Σwy, Σwx and the records in the universe of each unit × domain cell.
+    moments : ndarray, shape (n_domains, 8)
+        n, Σw, Σw², Σwy, Σwx, Σwyy, Σwxy, Σwxx of each domain.
+    share, total : bool
+        Whether the estimates are shares, or totals.
+    unit : str
+    """
+
+    cells: tuple[np.ndarray, ...]
+    moments: np.ndarray
+    share: bool
+    total: bool
+    unit: str
 
 
 def linear_estimates(design: Design, data: IndicatorArrays, replicates: Replicates | None) -> PlainEstimates:
@@ -39,13 +68,43 @@ def linear_estimates(design: Design, data: IndicatorArrays, replicates: Replicat
     replicates : Replicates or None
         Without them the variance is linearised.
     """
-    total = data.indicator.kind == "total"
     y, x, inside = data.numerator, data.denominator, data.inside
     passes = [
         domain_moments(cells.record, cells.domain, design.n_domains, design.weights, y, x, inside)
         for cells in design.cells
     ]
-    n, w, _, wy, wx, wyy, wxy, wxx = passes[0][1].T
+    sums = LinearSums(
+        tuple(of_cells for of_cells, _ in passes),
+        passes[0][1],
+        data.share,
+        data.indicator.kind == "total",
+        data.unit,
+    )
+    if replicates is None:
+        return _linearised(design, sums, data)
+    shared, _, _ = _points(sums)
+    tops, bottoms = replicate_totals(replicates.weights, design.domain, inside, y, x, design.n_domains)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        theta = tops if sums.total else tops / bottoms
+    return PlainEstimates(**shared, **replicate_variance(theta, shared["estimate"], replicates))
+
+
+def estimates_of_sums(design: Design, sums: LinearSums) -> PlainEstimates:
+    """Estimate from sums alone, with the linearised variance; the design is not calibrated."""
+    return _linearised(design, sums, None)
+
+
+def _linearised(design: Design, sums: LinearSums, data: IndicatorArrays | None) -> PlainEstimates:
+    shared, ratio, scale = _points(sums)
+    scores = _scores(design, data, sums.cells, ratio, scale)
+    variance = np.where(np.isfinite(shared["estimate"]), design.variance(scores), np.nan)
+    return PlainEstimates(**shared, scores=scores, variance=variance)
+
+
+def _points(sums: LinearSums) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Fields of `PlainEstimates` but the variance; the ratio, and the scale of the linearised variable."""
+    total = sums.total
+    n, w, _, wy, wx, wyy, wxy, wxx = sums.moments.T
     with np.errstate(divide="ignore", invalid="ignore"):
         defined = (n > 0) if total else (n > 0) & (wx != 0)
         ratio = np.where(defined & (not total), wy / wx, 0.0)
@@ -53,30 +112,26 @@ def linear_estimates(design: Design, data: IndicatorArrays, replicates: Replicat
         estimate = np.where(defined, wy if total else ratio, np.nan)
         # N Σ w z² / (n - 1); a total is judged around its own mean: its domain size is not what is sampled
         square = wyy - wy**2 / w if total else wyy - 2.0 * ratio * wxy + ratio**2 * wxx
-        srs = np.where(defined & (n > 1), w * np.maximum(square, 0.0) * scale**2 / (n - 1.0), np.nan)
-    sums = [cell_sums for cell_sums, _ in passes]
-    shared: dict[str, Any] = {
+        square = np.where(square > ROUNDING * wyy, square, 0.0)  # what does not vary in the domain
+        srs = np.where(defined & (n > 1), w * square * scale**2 / (n - 1.0), np.nan)
+    shared = {
         "estimate": estimate,
-        "moments": passes[0][1][:, :3],
-        "counts": sums[0][:, 2],
+        "moments": sums.moments[:, :3],
+        "counts": sums.cells[0][:, 2],
         "srs_variance": srs,
-        "share": data.share,
-        "unit": data.unit,
+        "share": sums.share,
+        "unit": sums.unit,
         "centred": not total,
     }
-    if replicates is None:
-        scores = _scores(design, data, sums, ratio, scale)
-        return PlainEstimates(
-            **shared, scores=scores, variance=np.where(defined, design.variance(scores), np.nan)
-        )
-    tops, bottoms = replicate_totals(replicates.weights, design.domain, inside, y, x, design.n_domains)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        theta = tops if total else tops / bottoms
-    return PlainEstimates(**shared, **replicate_variance(theta, estimate, replicates))
+    return shared, ratio, scale
 
 
 def _scores(
-    design: Design, data: IndicatorArrays, sums: list[np.ndarray], ratio: np.ndarray, scale: np.ndarray
+    design: Design,
+    data: IndicatorArrays | None,
+    sums: tuple[np.ndarray, ...],
+    ratio: np.ndarray,
+    scale: np.ndarray,
 ) -> UnitScores:
     """Sum w (y - ratio x) scale to units, from the cells; only calibration goes back to the records."""
     totals = tuple(
@@ -86,6 +141,7 @@ def _scores(
     plain = UnitScores(totals, tuple(part[:, 2] for part in sums))
     if design.calibration is None:
         return plain
+    assert data is not None
     local = data.numerator - ratio[design.domain] * data.denominator  # domain -1 carries no weight later
     local *= scale[design.domain] * data.inside
     return design.with_shared(plain, local, np.empty((local.size, 0)), _NOTHING)

@@ -3,7 +3,13 @@
 from sae.indicators.admission import check_accept, check_admitted, check_domains, crossed_breaks
 from sae.indicators.breaks import BREAKS, Break, break_marks
 from sae.indicators.definition import Indicator
-from sae.indicators.evaluate import IndicatorArrays, arrays, item_nonresponse, resolve
+from sae.indicators.evaluate import (
+    IndicatorArrays,
+    arrays,
+    block_arrays,
+    item_nonresponse,
+    resolve,
+)
 from sae.indicators.registers import register_rate
 from sae.indicators.registry import REGISTRY, catalogue
 from sae.indicators.segregation import segregation
@@ -15,6 +21,7 @@ __all__ = [
     "Indicator",
     "IndicatorArrays",
     "arrays",
+    "block_arrays",
     "break_marks",
     "catalogue",
     "check_accept",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -19,9 +19,10 @@ from sae.survey.expressions import evaluate, names_in
 from sae.survey.variables import VARIABLES
 from sae.tables import label_text
 
-__all__ = ["IndicatorArrays", "arrays", "item_nonresponse", "resolve"]
+__all__ = ["IndicatorArrays", "arrays", "block_arrays", "item_nonresponse", "resolve"]
 
 LARGEST = 1e100  # of a value: variances sum weighted squares
+_Part = tuple[np.ndarray, np.ndarray]  # values of an expression, and where they are missing
 # how notes of a survey begin that tell why a variable is not there
 _ABSENCE = ("left out:", "not in the file", "layout ")
 _NOWHERE = "have no threshold: their period or country is missing, or holds no income"
@@ -161,36 +162,87 @@ def arrays(indicator: Indicator, survey: Survey, accept: Collection[str] = ()) -
     >>> columns.inside, columns.item_missing, columns.share
     (array([ True,  True, False]), array([False, False,  True]), True)
     """
-    frame = survey.frame
     notes = check_admitted(indicator, survey, frozenset(accept))
     eligible, doubtful = _universe(indicator, survey)
-    candidates = eligible | doubtful
-    top, top_missing = _part(indicator.numerator, frame, "numerator")
+    top = _part(indicator.numerator, survey.frame, "numerator")
     if indicator.distributional:
-        return _income_arrays(indicator, survey, top, top_missing, eligible, doubtful, notes)
-    share = top.dtype == bool
-    bottom: np.ndarray | None = None
+        return _income_arrays(indicator, survey, *top, eligible, doubtful, notes)
+    bottom = None
     if indicator.denominator is not None:
-        bottom, bottom_missing = _part(indicator.denominator, frame, "denominator")
-        known = eligible & ~top_missing & ~bottom_missing
-        share = share and bottom.dtype == bool and not np.any(known & top & ~bottom)
-        if share:  # the denominator narrows the universe: beyond it the numerator need not be known
-            doubtful = (doubtful & (bottom | bottom_missing)) | (eligible & bottom_missing)
-            eligible, bottom = eligible & bottom & ~bottom_missing, None
-        else:
-            top_missing = top_missing | bottom_missing
-    inside = eligible & ~top_missing
-    share = bool(share) and indicator.kind != "total"
+        bottom = _part(indicator.denominator, survey.frame, "denominator")
+    share = _may_be_share(top, bottom, eligible)
+    return replace(_linear_arrays(indicator, top, bottom, eligible, doubtful, share), notes=notes)
+
+
+def block_arrays(
+    indicator: Indicator, survey: Survey, yes_or_no: bool
+) -> tuple[IndicatorArrays | None, bool]:
+    """Evaluate a linear indicator on a block of the records, without the checks that need all of them.
+
+    Parameters
+    ----------
+    indicator : Indicator
+    survey : Survey
+        The records of the block.
+    yes_or_no : bool
+        Whether numerator and denominator are taken to be conditions, or numbers that are only 0 and 1, all
+        over the file.
+
+    Returns
+    -------
+    arrays : IndicatorArrays or None
+        None where they are taken for yes or no, and the block holds other numbers.
+    any_known : bool
+        Whether the block holds any value of numerator and denominator to tell.
+    """
+    eligible, doubtful = _universe(indicator, survey, of_block=True)
+    top, any_known = _block_part(indicator.numerator, survey.frame, "numerator")
+    bottom = None
+    if indicator.denominator is not None:
+        bottom, any_bottom = _block_part(indicator.denominator, survey.frame, "denominator")
+        any_known = any_known and any_bottom
+    if yes_or_no and not _may_be_share(top, bottom, eligible):
+        return None, any_known
+    return _linear_arrays(indicator, top, bottom, eligible, doubtful, yes_or_no), any_known
+
+
+def _may_be_share(top: _Part, bottom: _Part | None, eligible: np.ndarray) -> bool:
+    """Whether both parts are yes or no, and the numerator within the denominator."""
+    if top[0].dtype != bool or (bottom is not None and bottom[0].dtype != bool):
+        return False
+    return bottom is None or not np.any(eligible & ~top[1] & ~bottom[1] & top[0] & ~bottom[0])
+
+
+def _linear_arrays(
+    indicator: Indicator,
+    top: _Part,
+    bottom: _Part | None,
+    eligible: np.ndarray,
+    doubtful: np.ndarray,
+    share: bool,
+) -> IndicatorArrays:
+    numerator, unknown = top
+    denominator: np.ndarray | None = None
+    candidates = eligible | doubtful
+    if bottom is not None and share:
+        # the denominator narrows the universe: beyond it the numerator need not be known
+        holds, missing = bottom
+        doubtful = (doubtful & (holds | missing)) | (eligible & missing)
+        eligible = eligible & holds & ~missing
+    elif bottom is not None:
+        denominator, missing = bottom
+        unknown = unknown | missing
+    inside = eligible & ~unknown
+    share = share and indicator.kind != "total"
     return IndicatorArrays(
         indicator=indicator,
-        numerator=_within(top, inside),
-        denominator=inside if bottom is None else _within(bottom, inside),
+        numerator=_within(numerator, inside),
+        denominator=inside if denominator is None else _within(denominator, inside),
         inside=inside,
-        item_missing=doubtful | (eligible & top_missing),
+        item_missing=doubtful | (eligible & unknown),
         candidates=candidates,
         share=share,
         unit=indicator.unit or ("share" if share else ""),
-        notes=notes,
     )
 
 
@@ -293,13 +345,16 @@ def _union(expression: str, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray
     return holds & known, known
 
 
-def _universe(indicator: Indicator, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+def _universe(indicator: Indicator, survey: Survey, *, of_block: bool = False) -> _Part:
     """Find the records surely in the universe, and those of which it is not known, within the subset."""
     n = len(survey.frame)
     within = np.ones(n, dtype=bool) if survey.mask is None else survey.mask
     if indicator.universe is None:
         return within, np.zeros(n, dtype=bool)
-    values, missing = _part(indicator.universe, survey.frame, "universe")
+    if of_block:
+        (values, missing), _ = _block_part(indicator.universe, survey.frame, "universe")
+    else:
+        values, missing = _part(indicator.universe, survey.frame, "universe")
     if values.dtype != bool:
         raise SaeSpecError(
             f"The universe {indicator.universe!r} is a number; a universe is a yes/no condition.",
@@ -308,7 +363,15 @@ def _universe(indicator: Indicator, survey: Survey) -> tuple[np.ndarray, np.ndar
     return within & values & ~missing, within & missing
 
 
-def _part(expression: str, frame: pd.DataFrame, role: str) -> tuple[np.ndarray, np.ndarray]:
+def _block_part(expression: str, frame: pd.DataFrame, role: str) -> tuple[_Part, bool]:
+    """Evaluate as `_part`; where no value is known the block does not tell whether they are yes or no."""
+    values, missing = _part(expression, frame, role)
+    if missing.all():
+        return (np.zeros(missing.size, dtype=bool), missing), False
+    return (values, missing), True
+
+
+def _part(expression: str, frame: pd.DataFrame, role: str) -> _Part:
     """Evaluate a column or an expression to bool or float values, with the mask of the missing ones."""
     if expression in frame and not expression.isidentifier():  # a column name that no expression can hold
         frame, expression = pd.DataFrame({"column": frame[expression]}), "column"

@@ -15,7 +15,9 @@ from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.quality.policy import Policy, Rule, load_policy
 from sae.tables import pandas_frame, require, to_numbers
 
-__all__ = ["assess"]
+__all__ = ["DIRECT_CONFIDENTIAL", "assess"]
+
+DIRECT_CONFIDENTIAL = "direct columns confidential"  # in the reason of a row whose estimate may stand
 
 _GOOD, _FLAGGED, _OPEN, _SUPPRESSED = range(4)
 _ANSWER = {"suppress": _SUPPRESSED, "open": _OPEN, "note": _GOOD}
@@ -357,7 +359,7 @@ def _apply(rule: Rule, limits: Any, rows: _Rows, verdict: _Verdict) -> None:
             # a model-based row may stand, but the table shows the direct estimate beside it
             beside = ~judged & beyond & ~rows.absent & (rows.n > 0)
             for row in np.flatnonzero(beside).tolist():
-                verdict.reasons[row].append(f"direct columns confidential: {words(row)}")
+                verdict.reasons[row].append(f"{DIRECT_CONFIDENTIAL}: {words(row)}")
 
 
 _NAME = {

@@ -21,13 +21,23 @@ from sae.survey.file_columns import FileColumns
 from sae.survey.harmonise import harmonise
 from sae.survey.layout_fit import check_release
 from sae.survey.layouts import resolve_layout
+from sae.survey.levels import Unlisted
 from sae.survey.release import Release
 from sae.survey.replicates import Replicates, read_replicates
 from sae.tables import label_text, pandas_frame
 from sae.tables import labels as text_labels
 from sae.tables.text_cells import look_missing
 
-__all__ = ["CheckedRecords", "check_records"]
+__all__ = [
+    "CheckedRecords",
+    "HarmonisedRecords",
+    "check_layout",
+    "check_records",
+    "harmonised_records",
+    "knows_countries",
+    "quarters_in_a_year",
+    "refuse_shared",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,27 +68,79 @@ def check_records(
     frame = pandas_frame(frame, "The records")
     frame = frame.set_axis([str(name) for name in frame], axis=1)
     check_columns(frame)
-    notes: list[str] = []
     if not isinstance(roles["weights"], str) and roles["weights"] is not None:
         roles = {**roles, "weights": read_weights(frame, roles["weights"])}  # before the index goes
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start != 0 or frame.index.step != 1:
         frame = frame.reset_index(drop=True)
+    made = harmonised_records(frame, roles, layout)
+    records, notes = made.records, [*made.notes]
+    if knows_countries(layout):
+        refuse_shared(records, made.roles, nest)
+    notes += _announce(records)
+    checked = _read_design(records, made.roles, made.layout, made.release, lonely_psu, nest, notes)
+    if population is not None:
+        periods = None if checked.time is None else records[checked.time]
+        check_population(checked.weights, periods, population)
+    return checked
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonisedRecords:
+    """Records with the harmonised columns of a layout, text as categories.
+
+    Attributes
+    ----------
+    records : DataFrame
+    roles : dict
+        Roles given, and those that the layout adds.
+    layout : str
+        Name of the layout, or "".
+    release : Release
+    notes : list of str
+    unlisted : list of Unlisted
+        Codes that became missing, which the notes tell too.
+    """
+
+    records: pd.DataFrame
+    roles: dict[str, Any]
+    layout: str
+    release: Release
+    notes: list[str]
+    unlisted: list[Unlisted]
+
+
+def harmonised_records(
+    frame: pd.DataFrame,
+    roles: Mapping[str, Any],
+    layout: str | Mapping[str, Any] | None,
+    *,
+    whole: bool = True,
+) -> HarmonisedRecords:
+    """Add the harmonised columns of a layout to records, and make categories of their text.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Records or a block of them, with a RangeIndex.
+    roles : mapping
+        Roles named by the user, None where not.
+    layout : str, mapping or None
+    whole : bool
+        Whether these are all records; of a block it is not asked whether the layout fits (`check_layout`).
+    """
     given = {role: value for role, value in roles.items() if value is not None}
-    columns = {str(name): _one_kind(frame[name]) for name in frame}
-    layout_name, release = "", Release()
+    columns = _columns(frame, layout)
+    layout_name, release, notes, unlisted = "", Release(), list[str](), list[Unlisted]()
     if layout is not None:
         spec = resolve_layout(layout)
         layout_name = spec.name
-        if spec.missing:
-            columns = {name: _without(values, spec.missing) for name, values in columns.items()}
         file = FileColumns(columns, spec)
-        check_release(file, given)
-        harmonised = harmonise(file, given)
+        if whole:
+            check_release(file, given)
+        harmonised = harmonise(file, given, whole=whole)
         columns, release = harmonised.columns, harmonised.release
+        notes, unlisted = harmonised.notes, harmonised.unlisted
         given = {**harmonised.roles, **given}
-        notes += harmonised.notes
-        if "country" in spec.columns or "country" in spec.derive:
-            _refuse_shared(columns, given, nest)
     identifiers = {given.get("household"), given.get("person")}
     records = pd.DataFrame(
         {
@@ -87,15 +149,28 @@ def check_records(
         },
         copy=False,
     )
-    notes += _announce(records)
-    checked = _read_design(records, given, layout_name, release, lonely_psu, nest, notes)
-    if population is not None:
-        periods = None if checked.time is None else records[checked.time]
-        check_population(checked.weights, periods, population)
-    return checked
+    return HarmonisedRecords(records, given, layout_name, release, notes, unlisted)
 
 
-def _refuse_shared(columns: Mapping[str, pd.Series], roles: Mapping[str, Any], nest: bool) -> None:
+def check_layout(frame: pd.DataFrame, roles: Mapping[str, Any], layout: str | Mapping[str, Any]) -> None:
+    """Refuse a layout where another known one fits a sample of the records better."""
+    given = {role: value for role, value in roles.items() if value is not None}
+    check_release(FileColumns(_columns(frame, layout), resolve_layout(layout)), given)
+
+
+def _columns(frame: pd.DataFrame, layout: str | Mapping[str, Any] | None) -> dict[str, pd.Series]:
+    columns = {str(name): _one_kind(frame[name]) for name in frame}
+    words = frozenset[str]() if layout is None else resolve_layout(layout).missing
+    return {name: _without(values, words) for name, values in columns.items()} if words else columns
+
+
+def knows_countries(layout: str | Mapping[str, Any] | None) -> bool:
+    """Whether a layout says in which country a record is."""
+    spec = None if layout is None else resolve_layout(layout)
+    return spec is not None and ("country" in spec.columns or "country" in spec.derive)
+
+
+def refuse_shared(columns: pd.DataFrame, roles: Mapping[str, Any], nest: bool) -> None:
     """Refuse strata, sampling units and households of two countries that bear the same label."""
     if "country" not in columns or columns["country"].nunique() < 2:
         return
@@ -152,13 +227,13 @@ def _read_design(
     notes += stage_notes
     if person is not None:
         check_persons(records, person, household, time)
-    notes += _quarters_in_a_year(records, release, stages[0], time)
+    notes += quarters_in_a_year(records, release, stages[0], time)
     weights.setflags(write=False)
     missing = _missing_values(records)
     return CheckedRecords(records, weights, stages, replicates, time, layout, release, missing, tuple(notes))
 
 
-def _quarters_in_a_year(records: pd.DataFrame, release: Release, stage: Stage, time: str | None) -> list[str]:
+def quarters_in_a_year(records: pd.DataFrame, release: Release, stage: Stage, time: str | None) -> list[str]:
     """Say of a yearly file whether its key links the quarters; warn where it does not."""
     if release.survey != "EU-LFS" or "period" not in records or time in (None, "period"):
         return []

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,11 @@ def names_in(expression: str) -> tuple[str, ...]:
     >>> names_in("20 <= age <= 64 and birth == 'foreign'")
     ('age', 'birth')
     """
+    return _names(_parse(expression), expression)
+
+
+@lru_cache(1000)
+def _names(tree: ast.Expression, expression: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
 
     def collect(node: ast.AST) -> None:
@@ -139,7 +145,7 @@ def names_in(expression: str) -> tuple[str, ...]:
         for child in ast.iter_child_nodes(node):
             collect(child)
 
-    collect(_parse(expression).body)
+    collect(tree.body)
     return tuple(names)
 
 
@@ -419,6 +425,11 @@ def _too_deep(expression: str) -> SaeSpecError:
 def _parse(expression: str) -> ast.Expression:
     if not isinstance(expression, str) or not expression.strip():
         raise SaeSpecError(f"An expression is text such as '20 <= age <= 64', not {expression!r}.")
+    return _tree(expression)
+
+
+@lru_cache(1000)  # the blocks of a large file are asked the same
+def _tree(expression: str) -> ast.Expression:
     try:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:

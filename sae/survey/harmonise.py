@@ -17,7 +17,7 @@ from sae.survey.derive import banded, conditions, derived, is_late, names_used, 
 from sae.survey.eu_codes import ages_of, countries_of, eu_composition, in_bands, nuts_of
 from sae.survey.file_columns import FileColumns
 from sae.survey.layouts import ROLES
-from sae.survey.levels import to_levels
+from sae.survey.levels import Unlisted, to_levels
 from sae.survey.release import Release
 from sae.survey.variables import PLACES
 
@@ -43,15 +43,18 @@ class Harmonised:
         The layout's, with the bands of age and the composition of the EU that the file really has.
     notes : list of str
         What was mapped, what was absent, which codes became missing.
+    unlisted : list of Unlisted
+        The codes that became missing, which the notes tell too.
     """
 
     columns: dict[str, pd.Series]
     roles: dict[str, Any]
     release: Release
     notes: list[str] = field(default_factory=list)
+    unlisted: list[Unlisted] = field(default_factory=list)
 
 
-def harmonise(file: FileColumns, given: Mapping[str, Any]) -> Harmonised:
+def harmonise(file: FileColumns, given: Mapping[str, Any], *, whole: bool = True) -> Harmonised:
     """Add the harmonised columns of a layout.
 
     Parameters
@@ -60,6 +63,8 @@ def harmonise(file: FileColumns, given: Mapping[str, Any]) -> Harmonised:
         Columns of the file, and the layout; names of file columns match whatever their case.
     given : mapping
         Roles named by the user, which win.
+    whole : bool
+        Whether these are all records: a block of them need not hold a code that is known.
 
     Raises
     ------
@@ -72,12 +77,13 @@ def harmonise(file: FileColumns, given: Mapping[str, Any]) -> Harmonised:
     early, bands, notes_of_file = _of_the_file(file)
     out |= early
     notes += notes_of_file
-    coded = {}
+    coded, unlisted = {}, list[Unlisted]()
     for name, coding in layout.codes.items():
         column = file.find(coding["column"], name)
         if column is not None:
-            coded[name], code_notes = to_levels(file.coded(column), name, column, coding)
-            notes += code_notes
+            coded[name], lost = to_levels(file.coded(column), name, column, coding, whole=whole)
+            unlisted += [] if lost is None else [lost]
+    notes += [one.note for one in unlisted]
     renamed = {}
     for name, wanted in layout.columns.items():
         column = None if name in ROLES else file.find(wanted, name)
@@ -99,7 +105,7 @@ def harmonise(file: FileColumns, given: Mapping[str, Any]) -> Harmonised:
     roles = _roles(file, given)
     if file.absent:
         notes.append(f"not in the file, so not available: {name_some(file.absent, limit=20)}")
-    return Harmonised(out, roles, release, notes)
+    return Harmonised(out, roles, release, notes, unlisted)
 
 
 def _of_the_file(file: FileColumns) -> tuple[dict[str, pd.Series], tuple[int, ...], list[str]]:

@@ -16,10 +16,12 @@ from sae.survey.codes import as_text, encode
 __all__ = [
     "CODING_KEYS",
     "CodedColumn",
+    "Unlisted",
     "check_coding",
     "coded_column",
     "known_share",
     "level_ranks",
+    "refuse_unknown",
     "to_levels",
 ]
 
@@ -52,6 +54,45 @@ class CodedColumn:
     codes: np.ndarray
     texts: list[str]
     counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """Records of a variable without a level: codes that no level lists, with their counts, and empty cells.
+
+    Attributes
+    ----------
+    variable, source : str
+        Harmonised variable and column of the file.
+    counts : dict of str to int
+    empty, records : int
+    """
+
+    variable: str
+    source: str
+    counts: dict[str, int]
+    empty: int
+    records: int
+
+    @property
+    def note(self) -> str:
+        """Name the codes with their counts."""
+        shown = name_some((f"{code!r} {count:,}" for code, count in self.counts.items()), limit=8)
+        parts = [part for part in (shown, f"empty {self.empty:,}" if self.empty else "") if part]
+        missing = sum(self.counts.values()) + self.empty
+        return (
+            f"{self.variable} (from {self.source}): {missing:,} of {self.records:,} records missing: "
+            f"{', '.join(parts)}"
+        )
+
+    def with_later(self, other: Unlisted) -> Unlisted:
+        """Return what both blocks of a file lack, codes that are numbers in their order."""
+        codes = [*self.counts, *(code for code in other.counts if code not in self.counts)]
+        numbers = pd.to_numeric(pd.Series(codes, dtype=object), errors="coerce")
+        codes = sorted(codes) if numbers.isna().any() else [codes[k] for k in np.argsort(numbers)]
+        counts = {code: self.counts.get(code, 0) + other.counts.get(code, 0) for code in codes}
+        records = self.records + other.records
+        return Unlisted(self.variable, self.source, counts, self.empty + other.empty, records)
 
 
 def coded_column(values: pd.Series) -> CodedColumn:
@@ -123,38 +164,40 @@ def _hit(wanted: _Codes, texts: list[str], parsed: np.ndarray) -> np.ndarray:
     return hit
 
 
-def to_levels(
-    column: CodedColumn, variable: str, source: str, coding: Mapping[str, Any]
-) -> tuple[pd.Series, list[str]]:
-    """Map the codes of a column to levels; values that no level lists become missing, counted by value.
-
-    Raises
-    ------
-    SaeInputError
-        If the column holds answers, and none of them is a code of the variable.
-    """
-    levels = [level for level in coding if level not in CODING_KEYS]
-    of_label = level_ranks(column.texts, variable, coding)
-    mapped = np.append(of_label, -1)[column.codes]
-    n_missing = int(np.count_nonzero(mapped < 0))
-    if n_missing == len(mapped) and known_share(column, variable, coding) == 0:
+def refuse_unknown(column: CodedColumn, variable: str, source: str, coding: Mapping[str, Any]) -> None:
+    """Refuse a column that holds answers of which none is a code of the variable."""
+    if known_share(column, variable, coding) == 0:
         raise SaeInputError(
             f"No value of the column {source!r} is a code of {variable!r}: it holds "
             f"{name_some(map(repr, column.texts))}.",
             hint=f"Check codes.{variable} in the layout against the file.",
             column=source,
         )
-    notes = []
+
+
+def to_levels(
+    column: CodedColumn, variable: str, source: str, coding: Mapping[str, Any], *, whole: bool = True
+) -> tuple[pd.Series, Unlisted | None]:
+    """Map the codes of a column to levels; values that no level lists become missing, counted by value.
+
+    Raises
+    ------
+    SaeInputError
+        If the column is that of the whole file, holds answers, and none of them is a code of the variable.
+    """
+    levels = [level for level in coding if level not in CODING_KEYS]
+    of_label = level_ranks(column.texts, variable, coding)
+    mapped = np.append(of_label, -1)[column.codes]
+    n_missing = int(np.count_nonzero(mapped < 0))
+    if whole and n_missing == len(mapped):
+        refuse_unknown(column, variable, source, coding)
+    unlisted = None
     if n_missing:
         lost = np.flatnonzero(of_label < 0)
-        shown = name_some((f"{column.texts[code]!r} {column.counts[code]:,}" for code in lost), limit=8)
+        counts = {column.texts[code]: int(column.counts[code]) for code in lost}
         empty = int(np.count_nonzero(column.codes < 0))
-        parts = [part for part in (shown, f"empty {empty:,}" if empty else "") if part]
-        notes.append(
-            f"{variable} (from {source}): {n_missing:,} of {len(mapped):,} records missing: "
-            f"{', '.join(parts)}"
-        )
-    return pd.Series(pd.Categorical.from_codes(mapped, categories=pd.Index(levels))), notes
+        unlisted = Unlisted(variable, source, counts, empty, len(mapped))
+    return pd.Series(pd.Categorical.from_codes(mapped, categories=pd.Index(levels))), unlisted
 
 
 def _codes_of(variable: str, level: str, values: Any) -> _Codes:

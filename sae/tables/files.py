@@ -372,7 +372,8 @@ def _xlsx_bytes(frame: pd.DataFrame, notes: Sequence[str]) -> bytes:
             if "unit" in frame
             else np.zeros(len(frame), bool)
         )
-        codes = dict.fromkeys([*_PERCENT.values(), *_NUMBER.values()])
+        whole = percent & _whole_percentages(frame)
+        codes = dict.fromkeys([*_PERCENT.values(), *_NUMBER.values(), "0%"])
         formats = {code: book.add_format({"num_format": code}) for code in codes}
         for position, name in enumerate(map(str, frame.columns)):
             sheet.write_string(0, position, name, header)
@@ -381,6 +382,7 @@ def _xlsx_bytes(frame: pd.DataFrame, notes: Sequence[str]) -> bytes:
             width = len(name)
             for row in np.flatnonzero(present).tolist():
                 code = _NUMBER.get(name) or (_PERCENT.get(name) if percent[row] else None)
+                code = "0%" if code == "0.0%" and whole[row] else code
                 shown = formats[code] if code else None
                 width = max(width, _write_cell(sheet, row + 1, position, cells[row], shown))
             sheet.set_column(position, position, min(max(width, 6), 40) + 2)
@@ -392,6 +394,16 @@ def _xlsx_bytes(frame: pd.DataFrame, notes: Sequence[str]) -> bytes:
             for row, note in enumerate(notes):
                 _write_cell(notes_sheet, row, 0, str(note), None)
     return sink.getvalue()
+
+
+def _whole_percentages(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows were rounded to whole percentages, of which no decimal is to be shown."""
+    names = [name for name in ("estimate", "ci_low", "ci_high") if name in frame]
+    if len(names) < 3:
+        return np.zeros(len(frame), bool)
+    figures = frame[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    figures = np.where(np.abs(figures) <= 10, figures, np.nan)  # no share; the largest would overflow
+    return np.all(np.abs(figures - np.round(figures, 2)) < 1e-11, axis=1)
 
 
 def _write_cell(sheet: Any, row: int, column: int, value: Any, cell_format: Any) -> int:

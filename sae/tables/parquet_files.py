@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["read_parquet"]
+__all__ = ["plain_kinds", "read_parquet"]
 
 
 def read_parquet(source: Path | bytes, name: str, *, categories: bool = False) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def read_parquet(source: Path | bytes, name: str, *, categories: bool = False) -
 
     try:
         file = parquet.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-        table = _plain_kinds(file.read())
+        table = plain_kinds(file.read())
         frame = table.to_pandas(strings_to_categorical=categories, split_blocks=True)
     except (pa.ArrowException, OSError, ValueError) as problem:
         raise SaeInputError(
@@ -54,7 +54,7 @@ def read_parquet(source: Path | bytes, name: str, *, categories: bool = False) -
     return frame
 
 
-def _plain_kinds(table: pa.Table) -> pa.Table:
+def plain_kinds(table: pa.Table) -> pa.Table:
     """Return the columns in kinds that pandas holds without loss, and without the index of a frame."""
     import pyarrow as pa
     import pyarrow.compute as pc

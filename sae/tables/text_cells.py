@@ -24,6 +24,8 @@ __all__ = [
     "looks_missing",
     "missing_words",
     "typed_cells",
+    "typed_column",
+    "without_words",
 ]
 
 _WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "<na>", ".", "..", ":"})
@@ -110,7 +112,7 @@ def typed_cells(
     names, columns = cells.column_names, cells.columns[::-1]
     del cells  # whoever holds no other reference gives the memory of each column back as it is typed
     for name in names:
-        out = _typed(_without(columns.pop(), words), decimal)
+        out = typed_column(without_words(columns.pop(), words), decimal)
         doubtful += [f"{name} {remark}" for remark in out.remarks]
         yield name, out
     if doubtful:
@@ -144,7 +146,8 @@ def missing_words(missing: object) -> frozenset[str]:
     return frozenset(label_text(word) for word in missing)
 
 
-def _without(column: pa.ChunkedArray, words: frozenset[str]) -> pa.ChunkedArray:
+def without_words(column: pa.ChunkedArray, words: frozenset[str]) -> pa.ChunkedArray:
+    """Return cells of which those that are declared missing words are missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -154,7 +157,8 @@ def _without(column: pa.ChunkedArray, words: frozenset[str]) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(column, pa.array(spelt)), pa.scalar(None, pa.string()), column)
 
 
-def _typed(column: pa.ChunkedArray, decimal: str) -> TextColumn:
+def typed_column(column: pa.ChunkedArray, decimal: str) -> TextColumn:
+    """Tell by its cells what a column is; it depends on which cells occur, not on how often."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -9,6 +9,8 @@ import io
 import re
 import unicodedata
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,7 +23,14 @@ from sae.tables.text_cells import cell_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_cells", "refuse_other_formats"]
+__all__ = [
+    "cell_stream",
+    "faults_named",
+    "header_of",
+    "known_encoding",
+    "read_cells",
+    "refuse_other_formats",
+]
 
 
 _UTF8 = {"utf-8", "utf-8-sig"}
@@ -95,29 +104,65 @@ def read_cells(
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    encoding = _known_encoding(encoding)
-    if separator is not None and (not isinstance(separator, str) or len(separator) != 1):
-        raise SaeSpecError(f"separator={separator!r} is not one character.", hint="For example ';' or '\\t'.")
+    encoding = known_encoding(encoding)
+    with faults_named(path, encoding, separator):
+        header, lines, separator = header_of(source, path, encoding, separator)
+    with faults_named(path, encoding, separator), _opened(source, path) as stream:
+        table = arrow_csv.read_csv(stream, **_options(header, lines, encoding, separator))
+    if table.num_rows == 0:
+        raise SaeInputError(
+            f"The file {path.name} has a header with {len(header)} columns, but no records: it has no rows.",
+            hint="Check that it was written in full.",
+        )
+    return pa.table([_clean(column) for column in table.columns], names=header), separator
+
+
+def cell_stream(path: Path, encoding: str, separator: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the cells of some columns of a text file part by part, as `read_cells` has them."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    with faults_named(path, encoding, separator):
+        header, lines, _ = header_of(path, path, encoding, separator)
+        with _opened(path, path) as stream:
+            options = _options(header, lines, encoding, separator, columns)
+            for batch in arrow_csv.open_csv(stream, **options):
+                cells = [_clean(pa.chunked_array([column])) for column in batch.columns]
+                yield pa.table(cells, names=batch.schema.names)
+
+
+def _options(
+    header: list[str], lines: int, encoding: str, separator: str, columns: Sequence[str] | None = None
+) -> dict[str, Any]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    return {
+        "read_options": arrow_csv.ReadOptions(
+            column_names=header,
+            skip_rows=lines,
+            encoding="utf8" if encoding in _UTF8 else encoding,
+            block_size=_BLOCK,
+        ),
+        "parse_options": arrow_csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, ignore_empty_lines=len(header) > 1
+        ),
+        "convert_options": arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            include_columns=columns,
+        ),
+    }
+
+
+@contextmanager
+def faults_named(path: Path, encoding: str, separator: str | None) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it is read, and what to do."""
+    import pyarrow as pa
+
     try:
-        header, lines, separator = _header(source, path, encoding, separator)
-        with _opened(source, path) as stream:
-            table = arrow_csv.read_csv(
-                stream,
-                read_options=arrow_csv.ReadOptions(
-                    column_names=header,
-                    skip_rows=lines,
-                    encoding="utf8" if encoding in _UTF8 else encoding,
-                    block_size=_BLOCK,
-                ),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=separator, newlines_in_values=True, ignore_empty_lines=len(header) > 1
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(header, pa.string()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise _damaged(path, problem) from None
     except (pa.ArrowException, UnicodeError, OSError) as problem:
@@ -133,12 +178,6 @@ def read_cells(
             f"The file {path.name} cannot be read as a table separated by {separator!r}: {text}.",
             hint="Every row needs as many values as the header; quote values that hold the separator.",
         ) from None
-    if table.num_rows == 0:
-        raise SaeInputError(
-            f"The file {path.name} has a header with {len(header)} columns, but no records: it has no rows.",
-            hint="Check that it was written in full.",
-        )
-    return pa.table([_clean(column) for column in table.columns], names=header), separator
 
 
 def _damaged(path: Path, problem: Exception) -> SaeInputError:
@@ -148,7 +187,8 @@ def _damaged(path: Path, problem: Exception) -> SaeInputError:
     )
 
 
-def _known_encoding(encoding: str) -> str:
+def known_encoding(encoding: str) -> str:
+    """Return the name of an encoding of text, or refuse it."""
     try:
         info = codecs.lookup(encoding)
     except (LookupError, TypeError, ValueError):
@@ -165,10 +205,12 @@ def _opened(source: Path | bytes, path: Path) -> Any:
     return pa.CompressedInputStream(raw, "gzip") if path.suffix.lower() == ".gz" else raw
 
 
-def _header(
+def header_of(
     source: Path | bytes, path: Path, encoding: str, separator: str | None
 ) -> tuple[list[str], int, str]:
-    """Names of the columns, how many lines they take, and the separator."""
+    """Return the names of the columns, how many lines they take, and the separator."""
+    if separator is not None and (not isinstance(separator, str) or len(separator) != 1):
+        raise SaeSpecError(f"separator={separator!r} is not one character.", hint="For example ';' or '\\t'.")
     raw: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     with raw, gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw as binary:
         wide = "utf-8-sig" if encoding in _UTF8 else encoding

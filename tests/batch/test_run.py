@@ -23,7 +23,8 @@ from sae.tables import EstimateTable
 EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
 
 REGIONS = [f"R{number:02d}" for number in range(1, 15)]
-RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png", "spec.xlsx"]
+RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png"]
+RESULTS += ["spec.published.csv", "spec.published.parquet", "spec.published.xlsx", "spec.xlsx"]
 
 
 def edit(folder, old, new):
@@ -71,6 +72,10 @@ def test_a_run_writes_every_file_and_its_record(inputs):
     assert set(table["run"]) == {record["run"]} and set(table["model"]) == {"spec"}
     assert table.loc[~table["in_sample"], "domain"].tolist() == ["R14"]
     assert table["flag"].str.contains("e|:").all() and set(table["policy"]) == {"eurostat_silc"}
+    public = pd.read_parquet(inputs / "results" / "spec.published.parquet")
+    shown = int(public["estimate"].notna().sum())
+    assert 0 < shown <= table["publishable"].sum() and len(public) == 14
+    assert f"spec.published.csv, with {shown} figures" in outcome.text
     assert "14 domains, 13 with a sample" in outcome.text and "median CV" in outcome.text
 
 

@@ -177,3 +177,14 @@ def test_a_total_over_periods_says_how_often_it_counts():
         year = sae.survey.pool_periods(dated, "linked", partial=True)
         assert sae.direct(year, persons)["estimate"].tolist() == [300]
         sae.direct(dated, "w")
+
+
+def test_a_total_that_does_not_vary_in_its_domain_has_no_design_effect():
+    rng = np.random.default_rng(41)
+    psu = rng.integers(0, 50, 900)
+    frame = pd.DataFrame({"w": rng.uniform(0.1, 9, 900), "psu": psu, "g": np.arange(900) % 5, "one": 1.0})
+    survey = sae.Survey.from_frame(frame, weights="w", psu="psu")
+    table = sae.direct(survey, sae.Indicator("one", kind="total", id="persons"), by="g").frame
+    # Σw - (Σw)²/Σw is rounding, which gave design effects of 1e15 in some domains
+    assert table["deff"].isna().all()
+    assert (table["variance"] > 0).all()

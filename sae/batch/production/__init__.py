@@ -1,0 +1,1 @@
+"""The production file: a country's surveys and registers as one table of estimates."""

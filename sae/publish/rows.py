@@ -1,0 +1,76 @@
+"""Which rows of an estimate table may appear in public."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sae.errors import SaeInputError, name_some
+from sae.quality.assessment import DIRECT_CONFIDENTIAL
+from sae.tables import EstimateTable
+
+__all__ = ["confidential_rows", "shown", "shown_rows"]
+
+
+def shown_rows(table: EstimateTable) -> np.ndarray:
+    """Return which rows may appear: a policy judged them publishable, and their records are not confidential.
+
+    Raises
+    ------
+    SaeInputError
+        If rows were not judged by any policy.
+    """
+    frame = table.frame
+    unjudged = frame["policy"].eq("")
+    if unjudged.any():
+        domains = frame["domain"][unjudged]
+        raise SaeInputError(
+            f"{len(domains)} of {len(frame)} rows were not judged by any policy: {name_some(domains)}.",
+            hint="Call fit.flag(policy) first: what may appear is for a policy to say.",
+            areas=domains,
+        )
+    good = frame["publishable"].fillna(False) & frame["estimate"].notna()
+    withheld = frame["flag"].str.startswith(":").to_numpy(dtype=bool)
+    return good.to_numpy(dtype=bool) & ~withheld & ~confidential_rows(table)
+
+
+def confidential_rows(table: EstimateTable) -> np.ndarray:
+    """Return which rows rest on records that the policy keeps secret, or on those of one person.
+
+    A model-based estimate of such a row may satisfy the policy. It is not shown all the same: who fits the
+    covariates to the other estimates sees to which side this one is pulled, and with so few records that is
+    their answer (in the synthetic country, of all such rows).
+    """
+    frame = table.frame
+    secret = frame["flag"].str.startswith(":c") | frame["reason"].str.contains(
+        DIRECT_CONFIDENTIAL, regex=False
+    )
+    return (secret | frame["n"].eq(1).fillna(False)).to_numpy(dtype=bool)
+
+
+def shown(table: EstimateTable) -> EstimateTable:
+    """Return the rows that may appear, with all their columns: what a chart for everybody may draw.
+
+    Parameters
+    ----------
+    table : EstimateTable
+        Judged by a policy.
+
+    Returns
+    -------
+    EstimateTable
+
+    Raises
+    ------
+    SaeInputError
+        If rows were not judged by any policy.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"domain": ["A", "B"], "n": [90, 1], "direct": [0.5, 1.0], "estimate": 0.5})
+    >>> table = sae.EstimateTable(frame.assign(policy="own", publishable=True))
+    >>> sae.publish.shown(table)["domain"].tolist()
+    ['A']
+    """
+    return replace(table, frame=table.frame[shown_rows(table)])
