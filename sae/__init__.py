@@ -51,6 +51,7 @@ _ROOMS = {
         for name in (
             "area_level",
             "auxiliary",
+            "compare",
             "datasets",
             "design_based",
             "disclosure",
@@ -73,6 +74,7 @@ __all__ = sorted([*_PUBLIC, *_ROOMS, "__version__"])
 if TYPE_CHECKING:
     from sae import area_level as area_level
     from sae import auxiliary as auxiliary
+    from sae import compare as compare
     from sae import datasets as datasets
     from sae import design_based as design_based
     from sae import disclosure as disclosure
@@ -126,7 +128,9 @@ else:
         elif name in _ROOMS:
             value = import_module(_ROOMS[name])
         else:
-            raise AttributeError(f"module 'sae' has no attribute {name!r}; it offers {', '.join(__all__)}")
+            from sae.calls import elsewhere
+
+            raise AttributeError(f"module 'sae' has no attribute {name!r}; {elsewhere(name, __all__)}")
         globals()[name] = value
         return value
 

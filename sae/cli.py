@@ -7,10 +7,11 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -47,6 +48,26 @@ Direct = Annotated[
     Path | None, typer.Option("--direct", help="Direct estimates instead of records: see [direct].")
 ]
 Areas = Annotated[Path | None, typer.Option("--areas", help="Covariates, one row per area: CSV or Parquet.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes of a production; by default the cores.")
+]
+Executor = Annotated[
+    str | None, typer.Option("--executor", help="Of a production: processes, or dask://HOST:PORT.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", help="Of one worker of a production: 4GB; larger surveys are read in blocks."),
+]
+Log = Annotated[Path | None, typer.Option("--log", help="File for the events of a production, JSON lines.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the files that the specification itself names.")
+]
+
+
+class _Show(Protocol):
+    """What shows a step to a person, and the share of the work that is done, where it is known."""
+
+    def __call__(self, step: str, share: float | None = None) -> None: ...
 
 
 class _Ended(KeyboardInterrupt):
@@ -71,7 +92,7 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(*args, debug=debug, **options)
         except KeyboardInterrupt as end:
-            _complain("Interrupted: nothing was written.")
+            _complain(f"Interrupted: {'; '.join(getattr(end, '__notes__', ())) or 'nothing was written'}.")
             code = 128 + (end.number if isinstance(end, _Ended) else signal.SIGINT)
         except BrokenPipeError:  # who read the output, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,16 +126,22 @@ def _complain(message: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is being done, on stderr, and only to a person."""
+def _progress() -> Iterator[_Show]:
+    """Give a function that shows what is being done, and the share that is, to a person on stderr."""
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+    bar = BarColumn(bar_width=20)
+    columns = (SpinnerColumn("line"), TimeElapsedColumn(), bar, TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda step: progress.update(task, description=step)
+
+        def show(step: str, share: float | None = None) -> None:
+            total = None if share is None else 1.0
+            progress.update(task, description=step, total=total, completed=share or 0.0)
+
+        yield show
 
 
 def _show_version(asked: bool) -> None:
@@ -163,32 +190,114 @@ def demo(
 @app.command()
 @_guarded
 def run(
-    spec: Annotated[str, typer.Argument(help="A model or production file (TOML), or a shipped one's name.")],
+    spec: Annotated[
+        str, typer.Argument(help="A model or production file (TOML), a folder of them, or a shipped name.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; files of the same names are replaced.")
     ] = None,
     survey: Surveys = None,
     direct: Direct = None,
     areas: Areas = None,
+    data: Data = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what a production would do.")] = False,
+    workers: Workers = None,
+    executor: Executor = None,
+    memory: Memory = None,
+    log: Log = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="1/4: do the first of four parts, for sae merge.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write a report too, one HTML file.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Run a model file or a production file from records, or direct estimates, to a flagged table."""
+    """Run a model file or a production file from records, or direct estimates, to a flagged table.
+
+    A production that was interrupted or killed goes on from there when it is run again.
+
+    Of a folder every file is run, each into a folder of its own name in --out; one that fails stops no other.
+    Its exit code is 0 if all are done, 2 if none could be used, 1 otherwise.
+    """
+    from sae.batch.models import folder_of, locate
+
+    if data is not None and not data.is_dir():
+        raise SaeInputError(f"--data {data} is no folder.")
+    how = _How(workers, executor, memory, log, shard, dry_run)
+    if folder_of(spec) is None:
+        return _run_one(spec, out, survey or [], direct, areas, data, how, report)
+    if survey or direct or areas:
+        raise SaeInputError(
+            f"{spec} is a folder: its files name their own data.",
+            hint="Leave --survey, --direct and --areas out; --data says where the data lie.",
+        )
+    results = None if dry_run else _folder(out)
+
+    def one(path: Path) -> int:
+        return _run_one(str(path), results and results / path.stem, [], None, None, data, how, report)
+
+    return _run_each(locate(spec), one, debug)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a production is to be performed."""
+
+    workers: int | None = None
+    executor: str | None = None
+    memory: str | None = None
+    log: Path | None = None
+    shard: str | None = None
+    dry_run: bool = False
+
+    def engine(self, watch: Any = None) -> Any:
+        """Return what performs it."""
+        from sae.batch.production.engine import Engine
+
+        shown = {} if watch is None else {"watch": watch}
+        return Engine.parse(self.executor, self.memory, workers=self.workers, log=self.log, **shown)
+
+    def refuse(self, spec: str) -> None:
+        """Refuse what a model file does not take."""
+        given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+        if given:
+            raise SaeInputError(f"{given[0]} is for production files; {spec} is a model file.")
+
+
+def _run_one(
+    spec: str,
+    out: Path | None,
+    survey: list[str],
+    direct: Path | None,
+    areas: Path | None,
+    data: Path | None,
+    how: _How,
+    report: bool,
+) -> int:
     from sae.batch.models import find_production, find_spec
 
     production = find_production(spec)
     if production is not None:
         if direct is not None:
             raise SaeInputError(f"{spec} is a production file: it takes no --direct.")
-        return _run_production(production, survey or [], areas, out, dry_run)
-    if dry_run:
-        raise SaeInputError(f"--dry-run is for production files; {spec} is a model file.", hint="sae check.")
+        code = _run_production(production, survey, areas, out, data, how)
+        if report and code != REFUSED and not how.dry_run and not how.shard:
+            from sae.batch.reporting import report_results
+
+            results = _folder(out)
+            name = production.stem
+            print(report_results(results, results / f"{name}.html", model=name))
+        return code
+    how.refuse(spec)
+    if data is not None:
+        raise SaeInputError(f"--data is for production files; {spec} is a model file.")
     model = find_spec(spec)  # a misspelt name is answered before the libraries load
     from sae.batch.runner import run
 
     with _progress() as step:
         one = _one_survey(survey)
-        outcome = run(model, survey=one, direct=direct, areas=areas, out=_folder(out), step=step)
+        outcome = run(
+            model, survey=one, direct=direct, areas=areas, out=_folder(out), report=report, step=step
+        )
     for warning in outcome.warnings:
         _complain(f"Warning: {warning}")
     for reason in outcome.failed:
@@ -197,8 +306,8 @@ def run(
     return PARTLY if outcome.failed else DONE
 
 
-def _one_survey(survey: list[str] | None) -> Path | None:
-    if survey and len(survey) > 1:
+def _one_survey(survey: list[str]) -> Path | None:
+    if len(survey) > 1:
         raise SaeInputError(f"A model file takes one file of records; {len(survey)} are given.")
     return Path(survey[0]) if survey else None
 
@@ -209,20 +318,88 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
-def _run_production(path: Path, surveys: list[str], areas: Path | None, out: Path | None, dry: bool) -> int:
-    from sae.batch.production.runner import check_production, run_production
+def _run_each(files: list[Path], one: Callable[[Path], int], debug: bool) -> int:
+    """Run every specification of a folder; one that fails is reported and stops no other."""
+    ends: dict[str, int] = {}
+    for path in files:
+        try:
+            ends[path.stem] = one(path)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            _complain(f"{path.stem}: {_sentence(error)}")
+            ends[path.stem] = REFUSED
+    names = {DONE: "done", PARTLY: "done in part", REFUSED: "refused"}
+    for code, name in names.items():
+        some = [stem for stem, end in ends.items() if end == code]
+        if some:
+            print(f"{len(some)} of {len(ends)} {name}: {', '.join(some)}")
+    return ends.popitem()[1] if len(set(ends.values())) == 1 else PARTLY
+
+
+def _run_production(
+    path: Path,
+    surveys: list[str],
+    areas: Path | None,
+    out: Path | None,
+    data: Path | None,
+    how: _How,
+    merge: bool = False,
+) -> int:
+    from sae.batch.production import runner
+    from sae.batch.production.engine import Shard
     from sae.batch.production.spec import read_production
 
-    file = read_production(path)
-    if dry:
-        print(check_production(file, surveys=surveys, areas=areas))
+    file = read_production(path, data)
+    if how.dry_run:
+        print(runner.check_production(file, surveys=surveys, areas=areas, engine=how.engine()))
         return DONE
     with _progress() as step:
-        outcome = run_production(file, surveys=surveys, areas=areas, out=_folder(out), step=step)
+        engine, folder = how.engine(_watching(step)), _folder(out)
+        if how.shard:
+            shard = Shard.parse(how.shard)
+            print(runner.run_shard(file, shard, surveys=surveys, areas=areas, out=folder, engine=engine))
+            return DONE
+        work = runner.merge_production if merge else runner.run_production
+        outcome = work(file, surveys=surveys, areas=areas, out=folder, step=step, engine=engine)
     for warning in outcome.warnings:
         _complain(f"Warning: {warning}")
     print(outcome.text)
     return PARTLY if outcome.lost else DONE
+
+
+def _watching(step: _Show) -> Callable[[Any], None]:
+    """Return what shows a person how far a production is, the time left and the item at work."""
+
+    def watch(progress: Any) -> None:
+        left = f"{progress.left:,.0f} s left: " if progress.left == progress.left else ""
+        step(f"{left}{', '.join(progress.running)}", progress.done / progress.total)
+
+    return watch
+
+
+@app.command()
+@_guarded
+def merge(
+    spec: Annotated[str, typer.Argument(help="A production file (TOML), or a shipped one's name.")],
+    out: Annotated[Path | None, typer.Option(help="Folder into which the shards were run.")] = None,
+    survey: Surveys = None,
+    areas: Areas = None,
+    data: Data = None,
+    memory: Memory = None,
+    log: Log = None,
+    debug: Debug = False,
+) -> int:
+    """Write the results of a production whose shards (sae run --shard) are all finished; same files given."""
+    from sae.batch.models import find_production
+
+    production = find_production(spec)
+    if production is None:
+        raise SaeInputError(f"{spec} is no production file.")
+    how = _How(memory=memory, log=log)
+    return _run_production(production, survey or [], areas, out, data, how, merge=True)
 
 
 @app.command()
@@ -338,8 +515,14 @@ def new(
 @_guarded
 def audit(
     table: Annotated[Path, typer.Argument(help="A table with totals and hidden cells: CSV, Parquet, XLSX.")],
-    sums: Annotated[Path, typer.Option(help='TOML: dimensions with totals and parts, or {} ("year = {}").')],
-    value: Annotated[str, typer.Option(help="Column of the figures; a hidden one is empty or a colon.")],
+    sums: Annotated[
+        Path | None,
+        typer.Option(
+            help='TOML: dimensions with totals and parts, or {} ("year = {}"). Without it TABLE is the '
+            "published table of a production, beside the files of its run."
+        ),
+    ] = None,
+    value: Annotated[str, typer.Option(help="Column of the figures; a hidden one is empty or a colon.")] = "",
     status: Annotated[
         str | None, typer.Option(help="Column that says which are hidden, where the figures are there.")
     ] = None,
@@ -351,11 +534,104 @@ def audit(
 
     Exit codes: 0 nothing beyond what is allowed; 1 some hidden cells can be told, or sensitive ones are open.
     """
-    from sae.batch.auditing import audit_file
+    from sae.batch.auditing import audit_file, audit_production
 
+    if sums is None:
+        attack = audit_production(table)
+        print(attack)
+        return DONE if attack.passed else PARTLY
+    if not value:
+        raise SaeInputError("--sums needs the column of the figures.", hint="Name it with --value.")
     found = audit_file(table, sums, value=value, status=status, persons=persons, seed=seed)
     print(found)
     return DONE if found.passed else PARTLY
+
+
+@app.command()
+@_guarded
+def exchange(
+    results: Annotated[Path, typer.Argument(help="Folder of results of sae run.")],
+    out: Annotated[Path, typer.Option(help="The exchange file: a ZIP of plain texts, ending in .zip.")],
+    country: Annotated[str, typer.Option(help="Code of the sender, such as AT.")],
+    areas: Areas = None,
+    model: Annotated[str | None, typer.Option(help="Which run, where the folder has several.")] = None,
+    indicator: Annotated[
+        list[str] | None, typer.Option(help="Which indicators; again for each. By default all.")
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="Of a production; by default the smallest areas.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Whose rule of confidentiality on n counts; by default the run's.")
+    ] = None,
+    persons: Annotated[int | None, typer.Option(help="The least number of persons instead.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Write what may cross a border: direct estimates of domains that pass the primary rule.
+
+    A model file with [direct] reads such files, or a folder of those of many countries: --direct FOLDER.
+    """
+    from sae.batch.exchange import exchange_results
+
+    done = exchange_results(
+        results,
+        out,
+        country=country,
+        areas=areas,
+        model=model,
+        indicators=indicator or (),
+        level=level,
+        policy=policy,
+        persons=persons,
+    )
+    print(done)
+    return DONE
+
+
+@app.command()
+@_guarded
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of results of sae run.")],
+    out: Annotated[Path, typer.Option(help="The report: one file, ending in .html.")],
+    model: Annotated[str | None, typer.Option(help="Which run, where the folder has several.")] = None,
+    indicator: Annotated[
+        list[str] | None, typer.Option(help="Which indicators; again for each. By default all.")
+    ] = None,
+    period: Annotated[list[str] | None, typer.Option(help="Which periods; again for each.")] = None,
+    level: Annotated[str | None, typer.Option(help="Of a production; by default all.")] = None,
+    area: Annotated[str | None, typer.Option(help="Column that names the areas.")] = None,
+    names: Annotated[Path | None, typer.Option(help="CSV of their codes and names.")] = None,
+    title: Annotated[str, typer.Option(help="By default that of the model file.")] = "",
+    source: Annotated[str, typer.Option(help="Where the records come from, in words.")] = "",
+    national: Annotated[float | None, typer.Option(help="The national figure to compare with.")] = None,
+    cost: Annotated[float | None, typer.Option(help="Price of an interview, for what is missing.")] = None,
+    currency: Annotated[str, typer.Option(help="Of the price, such as EUR.")] = "",
+    geometry: Annotated[Path | None, typer.Option(help="Borders of the areas: GeoJSON.")] = None,
+    key: Annotated[str, typer.Option(help="Property of the borders that holds the code.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Of the ranks; by default that of the run.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Write a report for everybody: published rows only, one HTML file that needs no network."""
+    from sae.batch.reporting import report_results
+
+    written = report_results(
+        results,
+        out,
+        model=model,
+        indicators=indicator or (),
+        periods=period or (),
+        level=level,
+        seed=seed,
+        area=area,
+        names=names,
+        title=title,
+        source=source,
+        national=national,
+        cost=cost,
+        currency=currency,
+        geometry=geometry,
+        key=key,
+    )
+    print(written)
+    return DONE
 
 
 @app.command()

@@ -11,7 +11,7 @@ __all__ = ["public"]
 
 
 def public(
-    package: str, modules: Mapping[str, Sequence[str]]
+    package: str, modules: Mapping[str, Sequence[str]], renamed: Mapping[str, str] | None = None
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__all__``, ``__getattr__`` and ``__dir__`` of a package.
 
@@ -22,6 +22,8 @@ def public(
     modules : mapping of str to sequence of str
         Modules below it and the public names that each holds. A name may not be that of a module or package
         beside it, which would take its place once that is imported.
+    renamed : mapping of str to str, optional
+        Names that the package had, and what to call in their place.
 
     Examples
     --------
@@ -33,6 +35,8 @@ def public(
     known = sorted(homes)
 
     def load(name: str) -> Any:
+        if renamed and name in renamed:
+            raise AttributeError(f"{package}.{name} is now {renamed[name]}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(known)}")
         value = getattr(import_module(homes[name]), name)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -126,6 +127,8 @@ def pytest_sessionstart(session):
 
 def pytest_configure(config):
     config.stash[LOADED] = set()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; the tests interrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -64,3 +64,22 @@ def test_listing_cases_loads_no_statistics():
     done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not {"numpy", "numba", "scipy", "pandas", "sae"} & set(done.stdout.split())
+
+
+def test_the_files_of_the_national_run_are_what_its_production_file_reads(cases, tmp_path):
+    import national
+
+    from sae.batch.production.runner import check_production
+    from sae.batch.production.spec import read_production
+
+    national.write(tmp_path, years=2, persons=4_000, regions=12)
+    surveys = [f"lfs={path}" for path in sorted(tmp_path.glob("lfs_*.parquet"))]
+    surveys += [f"silc={path}" for path in sorted(tmp_path.glob("silc_*"))]
+    file = read_production(tmp_path / "national.toml")
+    text = check_production(
+        file, surveys=[*surveys, f"registers={tmp_path / 'registers.csv'}"], areas=tmp_path / "areas.csv"
+    )
+    # 11 of the 12 regions are in the samples; 2 years, 3 groups of citizenship
+    assert "lfs: region × citizenship_group: 66 domains × 16 indicators" in text
+    assert "silc: nation × citizenship_group × sex: 12 domains × 18 indicators" in text
+    assert "not told" not in text

@@ -1,4 +1,4 @@
-"""Binomial model of 1,000 areas to all draws against NUTS and own normals; beta-binomial of 52 domains."""
+"""Binomial model of 1,000 areas to all draws, and of 12 groups at once; beta-binomial of 52 domains."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -115,6 +115,35 @@ def domains():
     return pd.DataFrame({"area": range(52), "y": y, "n": n, "x": x})
 
 
+def groups():
+    """Draw effective counts of 12 groups of 120 regions, a fifth of them without a record."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(20261122)
+    size = 12 * 120
+    n = np.exp(rng.uniform(np.log(3.0), np.log(150.0), size))
+    x, z = rng.normal(size=(2, size))
+    centre = np.repeat(rng.uniform(-3.0, 0.5, 12), 120)
+    share = 1 / (1 + np.exp(-(centre + 0.3 * x + 0.1 * z + 0.4 * rng.normal(size=size))))
+    return pd.DataFrame(
+        {
+            "domain": np.tile(np.arange(120), 12),
+            "group": np.repeat(np.arange(12), 120),
+            "x": x,
+            "z": z,
+            "n_eff": n,
+            "y": np.where(n < 5.0, np.nan, rng.binomial(np.ceil(n).astype(int), share) / np.ceil(n) * n),
+        }
+    )
+
+
+def fit_groups(frame):
+    import sae
+
+    return sae.BinomialMixed("y ~ x + z", trials="n_eff", per="group").fit(frame)
+
+
 def fit_beta_binomial(frame):
     import sae
 
@@ -150,6 +179,17 @@ CASES = [
         unit="area and point",
         units=4096 * AREAS,
         peer_units=DRAWS * AREAS,
+    ),
+    Case(
+        name="binomial_12_groups",
+        setup=groups,
+        run=fit_groups,
+        peer=ten_million_exponentials,
+        peer_name="ten million exponentials of numpy",
+        check=lambda frame, ours, theirs: None,
+        unit="fit of 120 areas",
+        units=12,
+        repeat=3,
     ),
     Case(
         name="beta_binomial_52_domains",

@@ -20,14 +20,14 @@ class Input:
     np: Any
 
 
-def records(n, psus=20_000, strata=400, sorted_file=False):
+def records(n, psus=20_000, strata=400, sorted_file=False, seed=20261122):
     """Draw a survey of `n` persons with labour status, age, education, birth and region."""
     import numpy as np
     import pandas as pd
 
     from sae.survey import Survey
 
-    rng = np.random.default_rng(20261122)
+    rng = np.random.default_rng(seed)
 
     def levels(names, p):
         return pd.Categorical.from_codes(rng.choice(len(names), n, p=p).astype(np.int8), names)

@@ -151,7 +151,7 @@ def change(number):
         first, last = (table[table["time"] == year] for year in ("2024", "2025"))
         return last.merge(first, on="domain", validate="one_to_one")
 
-    return Verb(lambda: sae.area_level.change(fit, 2024, 2025), by_pandas)
+    return Verb(lambda: sae.compare.changes(fit, 2024, 2025), by_pandas)
 
 
 def contrast(number):

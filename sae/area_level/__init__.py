@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from sae.area_level.effects.temporal import AR1 as AR1
     from sae.area_level.effects.temporal import RW1 as RW1
     from sae.area_level.effects.temporal import RW2 as RW2
-    from sae.area_level.fay_herriot.change import change as change
     from sae.area_level.fay_herriot.model import FayHerriot as FayHerriot
     from sae.area_level.fay_herriot.selection import Selection as Selection
     from sae.area_level.fay_herriot.selection import criteria_table as criteria_table
@@ -38,7 +37,6 @@ else:
         {
             "effects.spatial": ["BYM2", "CAR", "SAR", "Leroux"],
             "effects.temporal": ["AR1", "RW1", "RW2"],
-            "fay_herriot.change": ["change"],
             "fay_herriot.model": ["FayHerriot"],
             "fay_herriot.selection": ["Selection", "criteria_table", "select"],
             "glmm.beta": ["BetaFayHerriot"],
@@ -55,4 +53,5 @@ else:
             "scale_mixtures.student": ["StudentFayHerriot"],
             "two_fold": ["TwoFoldFayHerriot"],
         },
+        {"change": "sae.compare.changes(fit, first, last), whose column is `estimate`"},
     )

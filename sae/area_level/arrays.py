@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sae.area_level.rows import AreaRows, checked, each_fit
 from sae.errors import SaeInputError, name_some
@@ -138,14 +137,6 @@ class AreaArrays:
         """Names of the coefficients' random streams, fit by fit."""
         fits = ["\x1f".join(map(label_text, values)) for values in self.rows.fits.to_numpy()]
         return tuple(f"{fit}\x1f{column}" for fit in fits for column in self.design.columns)
-
-    @property
-    def index(self) -> pd.Index | None:
-        """Labels of the fits; None where there is only one."""
-        fits = self.rows.fits
-        if not len(fits.columns):
-            return None
-        return pd.Index(fits.iloc[:, 0]) if len(fits.columns) == 1 else pd.MultiIndex.from_frame(fits)
 
     def fit(self, method: str) -> FayHerriotFits:
         """Fit all problems in one kernel call.

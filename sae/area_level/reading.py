@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from sae.tables.covariates import Covariates, frame_of
 from sae.tables.labels import text_of
 from sae.tables.mixing import check_rows, marks_in, with_marks, years_of
 from sae.tables.texts import Texts, blank
+
+if TYPE_CHECKING:
+    from sae.auxiliary import NutsVintage
 
 __all__ = ["complete_rows", "read_rows"]
 
@@ -131,14 +135,11 @@ def _crossed(absent: pd.DataFrame, rows: pd.DataFrame, columns: Sequence[str]) -
 
 def _check_vintage(codes: pd.Series, provenance: Mapping[str, Any]) -> None:
     """Refuse areas without a sample that are regions of another NUTS than those of the survey."""
-    from sae.auxiliary import area_codes, nuts_vintage
-
-    regions = codes[codes.str.fullmatch("[A-Z]{2}[0-9A-Z]{0,3}")].unique()
-    try:
-        area_codes(regions)
-    except SaeInputError:
+    each = codes.drop_duplicates()
+    regions = each[each.str.fullmatch("[A-Z]{2}[0-9A-Z]{0,3}")]
+    vintage = _vintage(tuple(regions), tuple(provenance.get("accept", ())))
+    if vintage is None:
         return  # codes of another kind
-    vintage = nuts_vintage(regions, accept=provenance.get("accept", ()))
     kind, _, version = str(provenance.get("release", {}).get("geo_version", "")).partition(" ")
     odd = vintage.unlike(version) if kind == "NUTS" else []
     if odd:
@@ -148,6 +149,18 @@ def _check_vintage(codes: pd.Series, provenance: Mapping[str, Any]) -> None:
             areas=odd,
             column="geo",
         )
+
+
+@lru_cache(maxsize=32)  # every indicator of a survey has the same areas
+def _vintage(regions: tuple[str, ...], accept: tuple[str, ...]) -> NutsVintage | None:
+    """Return which NUTS regions are of; None where they are codes of another kind."""
+    from sae.auxiliary import area_codes, nuts_vintage
+
+    try:
+        area_codes(regions)
+    except SaeInputError:
+        return None
+    return nuts_vintage(regions, accept=accept)
 
 
 def _times(rows: pd.DataFrame, new: pd.DataFrame, by: list[str]) -> pd.Series | str:
@@ -166,9 +179,10 @@ def _append_unsampled(rows: pd.DataFrame, new: pd.DataFrame, by: list[str]) -> p
     """Add the areas that the direct estimates lack."""
     new = new.astype("object")
     # the period is a grouping column of its own, or one and the same for all rows
-    periods = [name for name in by if len(rows) and (labels(rows[name]) == rows["time"]).all()]
+    texts = {name: labels(rows[name]) for name in by if len(rows)}
+    periods = [name for name, own in texts.items() if (own == rows["time"]).all()]
     new["time"] = labels(new[periods[0]]) if periods else _times(rows, new, by)
-    places = [name for name in by if len(rows) and (labels(rows[name]) == rows["geo"]).all()]
+    places = [name for name, own in texts.items() if (own == rows["geo"]).all()]
     new["geo"] = labels(new[places[0]]) if places else ""
     parts = [name for name in by if name not in periods]
     new["domain"] = joined_labels(new, parts) if parts else "all"
@@ -199,7 +213,7 @@ def _from_frame(
     _refuse_blank(rows, [domain, *per])
     check_rows(rows)
     _check_periods(rows)
-    if n_eff not in rows:
+    if n_eff not in rows or vardir != "vardir":  # a name that was given must be there
         require(rows, [vardir], role="with sampling variances", hint="Name it with vardir=.")
     covariates = rows
     if areas is not None:

@@ -107,6 +107,14 @@ class AreaRows:
             labels=self.labels[kept],
         )
 
+    @property
+    def index(self) -> pd.Index | None:
+        """Labels of the fits; None where there is only one."""
+        if not len(self.fits.columns):
+            return None
+        one = len(self.fits.columns) == 1
+        return pd.Index(self.fits.iloc[:, 0]) if one else pd.MultiIndex.from_frame(self.fits)
+
     def where(self, fit: int) -> str:
         """Name a fit for a message, such as " in 2024Q1"; empty where there is only one."""
         if not len(self.fits.columns):

@@ -34,7 +34,7 @@ def catalogue() -> pd.DataFrame:
     --------
     >>> table = sae.catalogue()
     >>> table.loc[table["name"] == "employment_rate", ["kind", "version", "state"]].values.tolist()
-    [['indicator', '20-64 v1', 'verified']]
+    [['indicator', '20-64 v1', 'verified'], ['production', 'employment_rate', 'ready']]
     """
     rows = (*_indicators(), *_breaks(), *_layouts(), *_covariates(), *_models())
     return pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -16,7 +16,7 @@ from sae.batch.differences import COLUMNS, FIGURES, MEANINGS, METHODS, VERDICTS,
 from sae.batch.hints import collected_warnings
 from sae.batch.outputs import MANIFEST, hash_file
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.tables import EstimateTable, write_table
+from sae.tables import ESTIMATE_COLUMNS, EstimateTable, joined_labels, read_table, require, write_table
 
 __all__ = ["Comparison", "compare_results"]
 
@@ -26,20 +26,27 @@ _OPEN = ("shown", "not assessed")  # a figure stands there to be read
 _DIRECT_HIDDEN = "direct columns confidential"  # how `sae.quality.assess` begins that reason
 
 
-class _InputFile(BaseModel):
-    file: str
-    sha256: str
+class _Input(BaseModel):
+    """A file, or several of one role."""
+
+    file: str = ""
+    files: list[str] = []
+    sha256: str | list[str]
+
+    @property
+    def names(self) -> str:
+        return name_some(self.files or [self.file])
 
 
 class _Record(BaseModel):
-    """What a manifest says of one model: `sae.batch.runner` writes it."""
+    """What a manifest says of one model or production: `sae run` writes it."""
 
     spec: str
-    inputs: dict[str, _InputFile]
+    inputs: dict[str, _Input]
     versions: dict[str, str]
     seed: int | None
     outputs: dict[str, str]
-    design: str | None = None
+    design: str | dict[str, str] | None = None
 
 
 class _Manifest(BaseModel):
@@ -77,8 +84,8 @@ def compare_results(old: str | Path, new: str | Path, *, out: str | Path | None 
     Parameters
     ----------
     old, new : path
-        A folder that `sae.batch.runner.run` wrote, of which every model is compared with that of the same
-        name (one model each: with one another), or a table that `EstimateTable.write` wrote.
+        A folder that `sae run` wrote, of which every model or production is compared with that of the same
+        name (one each: with one another), or a table of it, working or published.
     out : path, optional
         File for the frame of all differences: CSV, Parquet or XLSX.
 
@@ -118,9 +125,28 @@ def _read(path: Path) -> dict[str, _Result]:
             )
         if path.is_dir():
             return _read_folder(path)
-        return {path.stem: _Result(EstimateTable.read(path))}
+        return {path.stem: _Result(_read_table(path))}
     except SaeInputError as error:  # both results have files of the same names
         raise SaeInputError(f"{path}: {error.what}", hint=error.hint, column=error.column) from None
+
+
+def _read_table(path: Path) -> EstimateTable:
+    """Read a working table, or a published one: what was hidden in it, and what is to be seen."""
+    if ".published." not in path.name:
+        return EstimateTable.read(path)
+    frame = read_table(path)
+    require(frame, ["indicator", "estimate", "flag", "reason"], f"{path.name} has")
+    before = [str(name) for name in frame.columns[: frame.columns.get_loc("estimate")]]
+    groups = tuple(name for name in before if name not in ESTIMATE_COLUMNS)
+    shown = frame["estimate"].notna()
+    return EstimateTable(frame.assign(publishable=shown, domain=_domains(frame, groups)), groups)
+
+
+def _domains(frame: pd.DataFrame, groups: Sequence[str]) -> pd.Series:
+    """Return the names of the rows of a published table."""
+    if "domain" in frame:
+        return frame["domain"]
+    return joined_labels(frame, ["geo", *groups] if "level" in groups else groups)
 
 
 def _read_folder(folder: Path) -> dict[str, _Result]:
@@ -332,6 +358,12 @@ def _warnings(frame: pd.DataFrame, before: _Result, after: _Result) -> list[str]
     return texts
 
 
+def _designs(record: _Record) -> list[str]:
+    """Return the designs of the surveys, those of a production by name."""
+    design = record.design
+    return [f"{name}: {text}" for name, text in design.items()] if isinstance(design, dict) else [f"{design}"]
+
+
 def _causes(old: _Record | None, new: _Record | None) -> list[str]:
     """Return what differs in the origin of two results."""
     if old is None or new is None:
@@ -341,9 +373,9 @@ def _causes(old: _Record | None, new: _Record | None) -> list[str]:
         before, after = old.inputs.get(role), new.inputs.get(role)
         if before is None or after is None:
             only = before or after
-            lines.append(f"{role}: {only.file if only else ''} only in the {'old' if before else 'new'} run")
+            lines.append(f"{role}: {only.names if only else ''} only in the {'old' if before else 'new'} run")
         elif before.sha256 != after.sha256:
-            files = before.file if before.file == after.file else f"{before.file} → {after.file}"
+            files = before.names if before.names == after.names else f"{before.names} → {after.names}"
             lines.append(f"{role}: {files}, other content")
     for role in sorted({*old.versions, *new.versions}):
         versions = [record.versions.get(role, "none") for record in (old, new)]
@@ -352,7 +384,8 @@ def _causes(old: _Record | None, new: _Record | None) -> list[str]:
     if old.seed != new.seed:
         lines.append(f"seed: {old.seed} → {new.seed}")
     if old.design != new.design:
-        lines += ["design of the survey:", f"  -{old.design}", f"  +{new.design}"]
+        lines.append("design of the survey:")
+        lines += [f"  -{text}" for text in _designs(old)] + [f"  +{text}" for text in _designs(new)]
     text = list(unified_diff(old.spec.splitlines(), new.spec.splitlines(), n=0, lineterm=""))[2:]
     changed = [line for line in text if not line.startswith("@@") and line[1:].strip()]
     if changed:

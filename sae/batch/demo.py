@@ -14,16 +14,24 @@ from sae.batch.estimate import Outcome, Step, silent
 from sae.batch.models import find_spec
 from sae.batch.runner import produce
 from sae.batch.staging import staged
-from sae.datasets import Country, country
+from sae.datasets import Country, country, write_lfs, write_silc
 from sae.publish import shown
 from sae.survey import Survey
 from sae.tables import join_by_name, write_table
 
-__all__ = ["DemoReport", "compare_with_truth", "country_areas", "country_strata", "run_demo"]
+__all__ = [
+    "DemoReport",
+    "compare_with_truth",
+    "country_areas",
+    "country_strata",
+    "run_demo",
+    "write_production_inputs",
+]
 
 MODEL = "employment_rate_by_birth"
 PLAN = "plan_foreign_employment"
 SURVEY, AREAS, TRUTH, STRATA = "persons.csv", "areas.csv", "truth.csv", "strata.csv"
+LFS, REGISTERS, REGIONS = "lfs.csv", "registers.csv", "regions.csv"  # beside the four files of EU-SILC
 _DENSE = 0.2  # share of foreign-born adults from which a sampling unit belongs to the dense stratum
 
 
@@ -65,6 +73,9 @@ class DemoReport:
                 f"Files\n{files}",
                 "The same by hand, then with your own data\n"
                 f"  sae run {MODEL} --survey {folder / SURVEY} --areas {folder / AREAS} --out my-results\n"
+                "The core set of indicators by region, citizenship and sex, or one of them by its name\n"
+                f"  sae run core_set --survey lfs={folder / LFS} --survey silc={folder} "
+                f"--survey registers={folder / REGISTERS} --areas {folder / REGIONS} --out my-core-set\n"
                 "How many more interviews each region would need\n"
                 f"  sae plan {PLAN} --frame {folder / STRATA} --survey {folder / SURVEY} "
                 f"--areas {folder / AREAS} --out my-plan",
@@ -122,6 +133,7 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         write_table(country_areas(land), stage / AREAS)
         write_table(land.truth, stage / TRUTH)
         write_table(country_strata(land, survey), stage / STRATA)
+        write_production_inputs(land, stage, seed)
         outcome = produce(find_spec(MODEL), stage / SURVEY, stage / AREAS, stage, step)
         names = sorted(path.name for path in stage.iterdir())
     outcome = replace(outcome, files=tuple(out / name for name in names))
@@ -131,6 +143,17 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
         f"surveyed: {len(survey):,} persons in {survey.stages[0].n_psu} sampling units."
     )
     return DemoReport(outcome, compare_with_truth(outcome, land.truth), setting)
+
+
+def write_production_inputs(land: Country, folder: Path, seed: int) -> None:
+    """Write what the shipped production files of the core set and of its indicators run on.
+
+    A file of the EU-LFS, the four files of EU-SILC, a table of registers, and the regions with covariates.
+    """
+    write_lfs(land.lfs(seed), folder / LFS)
+    write_silc(land.silc(seed), folder)
+    write_table(land.registers, folder / REGISTERS)
+    write_table(land.areas, folder / REGIONS)
 
 
 def country_areas(land: Country) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
+from sae.publish.table import UNJUDGED
 from sae.tables import ESTIMATE_COLUMNS, EstimateTable, check_spelling, joined_labels
 from sae.tables.columns import typed
 
@@ -125,6 +126,7 @@ def _cells(frame: pd.DataFrame, table: str, keys: Sequence[str]) -> pd.Index:
 def _status(frame: pd.DataFrame) -> pd.Series:
     """Return whether each cell is shown; a figure that is masked already is hidden, not absent."""
     masked = frame["flag"].str.startswith((":c", ":u")).fillna(False).to_numpy(bool)
+    masked |= frame["reason"].eq(UNJUDGED).fillna(False).to_numpy(bool)  # of a published table
     absent = frame["estimate"].isna().to_numpy()
     passed, failed = (
         frame["publishable"].eq(answer).fillna(False).to_numpy(bool) for answer in (True, False)

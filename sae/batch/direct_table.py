@@ -10,9 +10,10 @@ import pandas as pd
 from sae.quality import assess
 from sae.tables import DirectEstimates, EstimateTable
 
-__all__ = ["direct_rows", "direct_table"]
+__all__ = ["NOT_PUBLISHED", "OF_PUBLISHED", "direct_rows", "direct_table"]
 
-_OF_PUBLISHED = ("no error known", "not published")  # what rows of a table made elsewhere may lack
+NOT_PUBLISHED = "not published"
+OF_PUBLISHED = ("no error known", NOT_PUBLISHED)  # what rows of a table made elsewhere may lack
 _KEPT = ("indicator", "definition", "geo", "time", "domain", "n", "n_eff", "ci_low", "ci_high", "interval")
 
 
@@ -33,7 +34,7 @@ def direct_table(direct: DirectEstimates, policy: str | Mapping[str, Any]) -> Es
     verdict = assess(frame, policy)
     frame = frame.assign(**{str(name): verdict[name] for name in verdict})
     status = direct.frame["status"]
-    lack = status.where(status.isin(_OF_PUBLISHED), "")
+    lack = status.where(status.isin(OF_PUBLISHED), "")
     frame["reason"] = (lack + "; " + frame["reason"]).str.strip("; ").where(lack != "", frame["reason"])
     return EstimateTable(frame, tuple(direct.by))
 

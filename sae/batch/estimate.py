@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -21,9 +22,10 @@ from sae.batch.spec import ModelFile
 from sae.batch.targets import Records, benchmarked
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
-from sae.errors import SaeError, SaeInputError, name_some
+from sae.errors import SaeError, SaeInputError, SaeWarning, name_some
 from sae.indicators import Indicator, IndicatorArrays, arrays, break_marks, check_accept, resolve
 from sae.publish import shown
+from sae.publish.benchmarked import protected_by_benchmarks
 from sae.quality import assess
 from sae.results import AreaModel, Result
 from sae.specs import parse_terms, split_formula
@@ -38,8 +40,10 @@ __all__ = [
     "estimate",
     "estimator",
     "evaluated",
+    "indicator_of",
     "named_files",
     "numbered",
+    "refuse_unanswered",
     "refuse_without_areas",
     "silent",
     "with_breaks",
@@ -121,19 +125,30 @@ def evaluated(spec: ModelFile, survey: Survey) -> IndicatorArrays:
     SaeInputError
         If it is about nobody: no record is in the universe with all that defines the indicator.
     """
+    indicator = indicator_of(spec, survey)
+    data = arrays(indicator, survey, check_accept(spec.estimate.accept, [indicator]))
+    refuse_unanswered(data.indicator, int(data.inside.sum()), int(data.item_missing.sum()), len(survey))
+    return data
+
+
+def indicator_of(spec: ModelFile, survey: Survey) -> Indicator:
+    """Return the indicator of a model file, narrowed to the file's universe, as the survey can carry it."""
     given, universe = spec.estimate.indicator, spec.estimate.universe
     indicator = resolve(given if isinstance(given, str) else Indicator(**given.model_dump()), survey)
     if universe and universe != indicator.universe:
         narrowed = f"({indicator.universe}) and ({universe})" if indicator.universe else universe
         indicator = indicator.with_universe(narrowed)
-    data = arrays(indicator, survey, check_accept(spec.estimate.accept, [indicator]))
-    if not data.inside.any():
+    return indicator
+
+
+def refuse_unanswered(indicator: Indicator, inside: int, lacking: int, records: int) -> None:
+    """Refuse an indicator that is about nobody."""
+    if not inside:
         raise SaeInputError(
-            f"No record of {len(survey):,} has a known value of {indicator.name} in its universe "
-            f"({indicator.universe or 'everybody'}); {int(data.item_missing.sum()):,} lack the value.",
+            f"No record of {records:,} has a known value of {indicator.name} in its universe "
+            f"({indicator.universe or 'everybody'}); {lacking:,} lack the value.",
             hint="Check the universe and the codes of the columns that it names.",
         )
-    return data
 
 
 def estimator(spec: ModelFile) -> AreaModel[Any] | None:
@@ -160,16 +175,21 @@ def estimator(spec: ModelFile) -> AreaModel[Any] | None:
 
 def refuse_without_areas(spec: ModelFile) -> None:
     """Refuse a run without a file of the areas, if the formula needs covariates that only it can have."""
-    if spec.model is None:
-        return
-    known = {*spec.estimate.domains, *DIRECT_COLUMNS}
-    lost = [name for name in parse_terms(split_formula(spec.model.formula)[1]).variables if name not in known]
+    lost = wanted_covariates(spec)
     if lost:
         raise SaeInputError(
             f"{spec.id}.toml: [model] formula uses {name_some(lost)}, and no file of the areas is given.",
             hint="Give it with --areas.",
             column=lost[0],
         )
+
+
+def wanted_covariates(spec: ModelFile) -> list[str]:
+    """Return the variables of the formula that the direct estimates do not bring."""
+    if spec.model is None:
+        return []
+    known = {*spec.estimate.domains, *DIRECT_COLUMNS}
+    return [name for name in parse_terms(split_formula(spec.model.formula)[1]).variables if name not in known]
 
 
 def named_files(spec: ModelFile, model: AreaModel[Any] | None) -> dict[str, dict[str, str]]:
@@ -242,11 +262,24 @@ def estimate(
             step("flags")
             lost = _refused_rows(refused, table, frame_of(areas), spec)
             result, failed = _table(fit, table, lost, spec)
-    result = with_breaks(result, table)
+            if fit is not None and fit.benchmarks:
+                result, told = protected_by_benchmarks(result, fit.benchmarks)
+                _warn_of_told(told)
+    result = with_breaks(result, breaks_of(table))
     result = result.assign(model=spec.id, run=run or result["run"])
     contrasts = _contrasts(fit, result)
     design = table.provenance["design"] if records is None else records.survey.design
     return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=design)
+
+
+def _warn_of_told(domains: Sequence[str]) -> None:
+    if domains:
+        warnings.warn(
+            f"Whoever knows the benchmark's figures can tell {len(domains)} confidential estimates, whatever "
+            f"is hidden with them: {name_some(domains)}. Join their groups, or leave the benchmark out.",
+            SaeWarning,
+            stacklevel=2,
+        )
 
 
 def _direct(spec: ModelFile, records: Records, model: AreaModel[Any] | None) -> DirectEstimates:
@@ -263,11 +296,14 @@ def _direct(spec: ModelFile, records: Records, model: AreaModel[Any] | None) -> 
     )
 
 
-def with_breaks(result: EstimateTable, direct: DirectEstimates) -> EstimateTable:
+def breaks_of(direct: DirectEstimates) -> dict[str, int]:
+    """Return ids and years of the breaks that direct estimates were accepted across."""
+    accepted = direct.provenance.get("breaks", {}).values()
+    return {name: year for years in accepted for name, year in years.items()}
+
+
+def with_breaks(result: EstimateTable, breaks: Mapping[str, int]) -> EstimateTable:
     """Give the rows from an accepted break on Eurostat's flag b, and name the break among the reasons."""
-    breaks = {
-        name: year for years in direct.provenance.get("breaks", {}).values() for name, year in years.items()
-    }
     if not breaks:
         return result
     marks = pd.Series(break_marks(result["time"], breaks), index=result.frame.index, dtype="string")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +17,17 @@ __all__ = [
     "find_plan",
     "find_production",
     "find_spec",
+    "folder_of",
     "locate",
     "models_folder",
+    "shipped_folders",
     "shipped_models",
     "shipped_plans",
+    "shipped_productions",
 ]
 
 _PLAN = "plan_"  # how the names of shipped planning files begin
-_SET = "_set"  # and how those of production files end
+_PRODUCTION = re.compile(rb"^\[production\]", re.MULTILINE)  # what every production file holds
 
 
 def models_folder() -> Path:
@@ -35,13 +39,20 @@ def models_folder() -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Return the ready-made model files by name, in alphabetical order."""
-    files = [path for path in sorted(models_folder().glob("*.toml")) if not path.stem.startswith(_PLAN)]
-    return {path.stem: path for path in files if path.stem not in shipped_productions()}
+    files = {path.stem: path for path in sorted(models_folder().glob("*.toml"))}
+    others = {*shipped_plans(), *shipped_productions()}
+    return {name: path for name, path in files.items() if name not in others}
 
 
 def shipped_productions() -> dict[str, Path]:
-    """Return the ready-made production files by name, in alphabetical order."""
-    return {path.stem: path for path in sorted(models_folder().glob(f"*{_SET}.toml"))}
+    """Return the ready-made production files by name: the core set, each of its indicators, the countries."""
+    files = sorted(models_folder().rglob("*.toml"))
+    return {path.stem: path for path in files if _PRODUCTION.search(path.read_bytes())}
+
+
+def shipped_folders() -> dict[str, Path]:
+    """Return the shipped folders of production files by name: each is run by one command."""
+    return {path.name: path for path in sorted(models_folder().iterdir()) if path.is_dir()}
 
 
 def shipped_plans() -> dict[str, Path]:
@@ -50,7 +61,7 @@ def shipped_plans() -> dict[str, Path]:
 
 
 def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
-    """Return the files that `name` stands for: a model file, all those of a folder, or a shipped model.
+    """Return the files that `name` stands for: a file, all those of a folder, or what is shipped as it.
 
     With `plans` the shipped planning files count too.
 
@@ -65,10 +76,11 @@ def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
         return [path]
     if str(name) in shipped:
         return [shipped[str(name)]]
-    if path.is_dir():
-        found = sorted(path.glob("*.toml"))
+    folder = folder_of(name)
+    if folder is not None:
+        found = sorted(folder.glob("*.toml"))
         if not found:
-            raise SaeInputError(f"The folder {path} holds no model file (*.toml).")
+            raise SaeInputError(f"The folder {folder} holds no model file (*.toml).")
         return found
     if str(name) in shipped_plans():
         raise SaeInputError(f"{name} is a planning file, not a model file.", hint="sae plan makes its plan.")
@@ -84,16 +96,24 @@ def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
 def find_spec(name: str | Path) -> ModelFile:
     """Read the one model file that `name`, a path or the name of a shipped model, stands for."""
     found = locate(name)
-    if Path(name).is_dir() and str(name) not in shipped_models():
+    if folder_of(name) is not None:
         raise SaeInputError(
             f"{name} is a folder, not a model file.", hint=f"It holds {name_some(p.name for p in found)}."
         )
     return read_spec(found[0])
 
 
+def folder_of(name: str | Path) -> Path | None:
+    """Return the folder of specifications, of the user's own or shipped, that `name` stands for."""
+    path = Path(name)
+    if path.is_file() or str(name) in {**shipped_models(), **shipped_productions()}:
+        return None
+    return path if path.is_dir() else shipped_folders().get(str(name))
+
+
 def find_production(name: str | Path) -> Path | None:
     """Return the file that `name` stands for, if it is a production file."""
-    if Path(name).is_dir():
+    if folder_of(name) is not None:
         return None
     path = locate(name)[0]
     return path if is_production(path) else None

@@ -28,7 +28,8 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 _TABLE = (".csv", ".parquet", ".xlsx")
-_RUN = (*_TABLE, *(f".published{ending}" for ending in _TABLE), ".png", ".direct.csv", ".contrasts.csv")
+PUBLIC = tuple(f".published{ending}" for ending in (*_TABLE, ".sdmx.csv", ".tsv"))
+_RUN = (*_TABLE, *PUBLIC, ".png", ".direct.csv", ".contrasts.csv")
 _PLAN = (".html", ".domains.csv", ".domains.parquet")
 _RECORDED = ("numpy", "scipy", "pandas", "numba", "pyarrow")  # what the numbers and the bytes depend on
 
@@ -60,13 +61,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_manifest(stage: Path, identifier: str, entry: Mapping[str, Any]) -> Path:
-    """Write the record of one model beside its outputs in `stage`."""
+    """Write the record of one model beside its outputs in `stage`; `public` names those for everybody."""
     files = sorted(path for path in stage.iterdir() if path.name.startswith(f"{identifier}."))
     outputs = {path.name: hash_file(path) for path in files}
-    write_json(
-        stage / MANIFEST,
-        {"manifest": 1, "models": {identifier: {**entry, "csv": CSV_GUARD, "outputs": outputs}}},
-    )
+    public = [name for name in outputs if name.removeprefix(identifier) in PUBLIC]
+    record = {**entry, "csv": CSV_GUARD, "outputs": outputs, "public": public}
+    write_json(stage / MANIFEST, {"manifest": 1, "models": {identifier: record}})
     return stage / MANIFEST
 
 

@@ -27,17 +27,21 @@ from sae.batch.estimate import (
     named_files,
     refuse_without_areas,
     silent,
+    wanted_covariates,
 )
 from sae.batch.hints import collected_warnings, reading, speaks_of_files
 from sae.batch.outputs import hash_file, run_id, versions, write_manifest
-from sae.batch.published import read_published, source_of
-from sae.batch.sections import EurostatSection, PoolSection, SurveySection
+from sae.batch.public_files import write_public
+from sae.batch.published import is_exchange, read_pooled, read_published, source_of
+from sae.batch.reporting import report_outcome
+from sae.batch.sections import EurostatSection, LongSection, PoolSection, SurveySection
 from sae.batch.spec import ModelFile
 from sae.batch.staging import staged
 from sae.design_based.domains import place_of
+from sae.design_based.published_checks import chosen_rows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.plots import compare, save
-from sae.publish import published, shown
+from sae.publish import shown
 from sae.survey import Overlap, Survey, pool_periods, read_survey
 from sae.tables import Covariates, DirectEstimates, require, write_table
 
@@ -60,14 +64,16 @@ def run(
     direct: str | Path | None = None,
     areas: str | Path | None = None,
     out: str | Path,
+    report: bool = False,
     step: Step = silent,
 ) -> Outcome:
     """Run a model file from survey records, or direct estimates, to a folder of results.
 
     Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the working table, all columns, for the office),
-    ``{id}.published.csv``, ``.parquet`` and ``.xlsx`` (what may leave it), ``{id}.direct.csv``, ``{id}.png``
-    (a chart of direct against model, where there is one, of published rows), ``{id}.contrasts.csv`` (the
-    gaps, of a multivariate model) and ``manifest.json`` (inputs, versions, seed, model file, warnings): all
+    ``{id}.published.csv``, ``.parquet``, ``.xlsx``, ``.sdmx.csv`` and ``.tsv`` (what may leave it; the last
+    two where the labels allow it), ``{id}.direct.csv``, ``{id}.png`` (a chart of direct against model, where
+    there is one, of published rows), ``{id}.contrasts.csv`` (the gaps, of a multivariate model) and
+    ``manifest.json`` (inputs, versions, seed, model file, warnings, what could not be written and why): all
     of them or none. The same inputs give the same bytes.
 
     Parameters
@@ -80,6 +86,8 @@ def run(
         One row of covariates per area.
     out : path
         Folder for the results; other files there stay.
+    report : bool
+        Whether to write ``{id}.html`` too: see `sae.publish.report`.
     step : callable
         Called with what is being done.
 
@@ -91,7 +99,7 @@ def run(
     out, areas = Path(out), None if areas is None else Path(areas)
     source = source_of(spec, survey, direct)
     with staged(out, spec.id, filter(None, (source, areas))) as stage:
-        outcome = produce(spec, source, areas, stage, step)
+        outcome = produce(spec, source, areas, stage, step, report=report)
         names = sorted(path.name for path in stage.iterdir())
     return replace(outcome, files=tuple(out / name for name in names))
 
@@ -162,11 +170,37 @@ def read_areas(spec: ModelFile, path: Path) -> AreaFile:
     with reading("[areas]"):
         if spec.areas.eurostat is not None:
             return _read_eurostat(spec.areas.eurostat, spec.estimate.time, path)
-        return open_areas(path, **spec.areas.reading)
+        file = open_areas(path, **spec.areas.reading)
+        return file if spec.areas.long is None else _widened(spec.areas.long, file)
+
+
+def _widened(section: LongSection, file: AreaFile) -> AreaFile:
+    """Return some figures of a long table as a file of areas: a column each, a row for each of its keys."""
+    needed = [*section.by, section.names, section.values, *section.only]
+    require(file.cells, needed, f"{file.name} has", error=SaeSpecError)
+    if section.values not in file.numbers:
+        raise SaeInputError(f"{section.values} of {file.name} holds text, no figures.", column=section.values)
+    values = file.numbers[section.values]
+    rows = chosen_rows(file.cells.assign(**{section.values: values}), section.only, file.name)
+    parts = []
+    for covariate, name in section.figures.items():
+        part = chosen_rows(rows, {section.names: name}, file.name)
+        twice = part.duplicated(section.by)
+        if twice.any():
+            raise SaeInputError(
+                f"{file.name} has several figures of {name} for {int(twice.sum())} of "
+                f"{' × '.join(section.by)}.",
+                hint="Name the columns that tell them apart in by, or the rows that are meant in only.",
+            )
+        parts.append(part.set_index(section.by)[section.values].rename(covariate))
+    wide = pd.concat(parts, axis=1, sort=True).reset_index()
+    numbers = {name: wide[name] for name in section.figures}
+    return AreaFile(file.name, wide, tuple(section.by), file.sha256, numbers)
 
 
 def _read_eurostat(section: EurostatSection, time: str | None, path: Path) -> AreaFile:
     """Return figures of a table of Eurostat as a file of areas, by the names that the survey has."""
+    time = section.period or time
     table = read_eurostat(path, dataflow=section.dataflow)
     place = area_dimension(table)
     codes = area_codes(table.frame[place])
@@ -190,7 +224,7 @@ def _read_eurostat(section: EurostatSection, time: str | None, path: Path) -> Ar
     if single is None and time is None:
         raise SaeSpecError(
             f"{path.name} gives figures of several periods, but [estimate] has no time.",
-            hint='Name one: [areas.eurostat] time = "2021".',
+            hint='Name one, [areas.eurostat] time = "2021", or the column of periods, period = "year".',
         )
     names = {place: section.area, **({"time": time} if time is not None and single is None else {})}
     frame = covariates.frame.rename(columns=names)
@@ -211,16 +245,32 @@ def covariates_of(spec: ModelFile, file: AreaFile, survey: Survey | DirectEstima
     return areas
 
 
-def produce(spec: ModelFile, source: Path, areas: Path | None, stage: Path, step: Step = silent) -> Outcome:
+def produce(
+    spec: ModelFile,
+    source: Path,
+    areas: Path | None,
+    stage: Path,
+    step: Step = silent,
+    *,
+    report: bool = False,
+) -> Outcome:
     """Run a model file on records, or on direct estimates, and write its results into `stage`."""
     named = named_files(spec, estimator(spec))
-    if areas is None:
+    exchanged = spec.direct is not None and is_exchange(source)  # with their covariates
+    if areas is None and not exchanged:
         refuse_without_areas(spec)
     step(f"reading {source.name}")
     with collected_warnings() as doubts:
-        records = read_records(spec, source) if spec.direct is None else read_published(spec, source)
+        covariates = None
+        records: Survey | DirectEstimates
+        if exchanged and areas is None:
+            pooled = read_pooled(spec, source, wanted_covariates(spec))
+            records, covariates = pooled.direct, pooled.covariates
+        else:
+            records = read_records(spec, source) if spec.direct is None else read_published(spec, source)
         file = None if areas is None else read_areas(spec, areas)
-        covariates = None if file is None else covariates_of(spec, file, records)
+        if file is not None:
+            covariates = covariates_of(spec, file, records)
     origin = {
         "spec": spec.text,
         "inputs": {
@@ -232,15 +282,15 @@ def produce(spec: ModelFile, source: Path, areas: Path | None, stage: Path, step
         "seed": spec.publish.seed,
     }
     known = None
-    if file is not None and covariates is not None:
-        known = Covariates(covariates, {**file.origins, **spec.areas.origin_of})
+    if covariates is not None:
+        origins = {} if file is None else file.origins
+        known = Covariates(covariates, {**origins, **spec.areas.origin_of})
     outcome = estimate(spec, records, known, run=run_id(origin), step=step)
     outcome = replace(outcome, warnings=(*doubts, *outcome.warnings))
     step("writing the tables")
-    public = published(outcome.table)
     for ending in (".csv", ".parquet", ".xlsx"):
         outcome.table.write(stage / f"{spec.id}{ending}")
-        public.write(stage / f"{spec.id}.published{ending}")
+    lacking = write_public(outcome.table, stage, spec.id)
     write_table(outcome.direct.frame, stage / f"{spec.id}.direct.csv")
     if outcome.contrasts is not None:
         outcome.contrasts.write(stage / f"{spec.id}.contrasts.csv")
@@ -248,7 +298,10 @@ def produce(spec: ModelFile, source: Path, areas: Path | None, stage: Path, step
     if spec.model and drawn["direct"].notna().any():
         title = f"{spec.title or spec.id} ({len(drawn)} of {len(outcome.table)} domains, as published)"
         save(compare(drawn, title=title), stage / f"{spec.id}.png")
-    write_manifest(stage, spec.id, {**origin, **_record(outcome)})
+    if report:
+        step("the report")
+        report_outcome(outcome, stage / f"{spec.id}.html", source.name)
+    write_manifest(stage, spec.id, {**origin, **_record(outcome), "not_written": lacking})
     return outcome
 
 
@@ -270,6 +323,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "failed": list(outcome.failed),
         "warnings": list(outcome.warnings),
         "design": outcome.design,
+        "release": dict(outcome.direct.provenance.get("release", {})),
         **({"covariates": covariates} if covariates else {}),
         "log": [f"design: {outcome.design}", *outcome.direct.log, *_origin_lines(outcome)],
     }

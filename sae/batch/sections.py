@@ -28,8 +28,10 @@ __all__ = [
     "DirectSection",
     "EstimateSection",
     "EurostatSection",
+    "FiguresSection",
     "FileSection",
     "IndicatorSection",
+    "LongSection",
     "ModelSection",
     "Names",
     "Numbered",
@@ -208,14 +210,9 @@ class FileSection(Section):
         return {name: getattr(self, name) for name in ("encoding", "separator", "decimal", "missing")}
 
 
-class DirectSection(FileSection):
-    """``[direct]``: a table of direct estimates that someone else made, instead of ``[survey]``.
+class FiguresSection(Section):
+    """Which figures of a table are direct estimates, with the keys of `sae.design_based.read_direct`."""
 
-    Its keys are those of `sae.design_based.read_direct`; `file` is taken from the folder of the model file
-    and may be given with ``--direct`` instead.
-    """
-
-    file: str | None = None
     estimate: str = "estimate"
     vardir: str | None = None
     se: str | None = None
@@ -229,6 +226,16 @@ class DirectSection(FileSection):
     only: dict[str, Words] = Field(default_factory=dict)
     unit: str = "share"
     definition: str = ""
+
+
+class DirectSection(FileSection, FiguresSection):
+    """``[direct]``: a table of direct estimates that someone else made, instead of ``[survey]``.
+
+    Its keys are those of `sae.design_based.read_direct`; `file` is taken from the folder of the model file
+    and may be given with ``--direct`` instead.
+    """
+
+    file: str | None = None
 
 
 class OriginSection(Section):
@@ -246,7 +253,8 @@ class EurostatSection(Section):
     """``[areas.eurostat]``: the file of the areas is a table of Eurostat, and these of its figures are meant.
 
     `figures` name the level of each dimension by covariate, `time` and `back` the period, as
-    `sae.auxiliary.areas_from_eurostat` takes them; `area` is the column of the areas in the survey. `level`
+    `sae.auxiliary.areas_from_eurostat` takes them; `area` is the column of the areas in the survey, and
+    `period` that of the periods, by default the time of ``[estimate]``, where there are several. `level`
     keeps NUTS regions of that level, `within` areas whose codes begin so: ["AT"]. `dataflow` names the data
     set of a TSV, which does not: "ESTAT:URB_CLMA(1.0)".
     """
@@ -255,9 +263,24 @@ class EurostatSection(Section):
     time: Names = Field(default_factory=list)
     back: int = 0
     area: str = "region"
+    period: str | None = None
     level: int | None = Field(default=None, ge=0, le=3)
     within: Names = Field(default_factory=list)
     dataflow: str = ""
+
+
+class LongSection(Section):
+    """``[areas.long]``: the file of the areas has a row for each figure, and these of its figures are meant.
+
+    `by` are its columns of areas, groups and periods; `names` is the column that says what a figure is,
+    `values` that of the figures. `figures` names them by covariate, `only` the rows that are meant.
+    """
+
+    by: Names
+    names: str
+    values: str
+    figures: dict[str, str] = Field(min_length=1)
+    only: dict[str, Words] = Field(default_factory=dict)
 
 
 class AreasSection(FileSection):
@@ -265,6 +288,7 @@ class AreasSection(FileSection):
 
     origins: dict[str, OriginSection] = Field(default_factory=dict)
     eurostat: EurostatSection | None = None
+    long: LongSection | None = None
 
     @property
     def origin_of(self) -> dict[str, Origin]:

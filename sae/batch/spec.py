@@ -23,6 +23,7 @@ from sae.batch.sections import (
     EstimateSection,
     EurostatSection,
     IndicatorSection,
+    LongSection,
     ModelSection,
     OriginSection,
     PublishSection,
@@ -67,6 +68,7 @@ _TABLES: dict[tuple[str, ...], type[Section]] = {
     ("direct",): DirectSection,
     ("areas",): AreasSection,
     ("areas", "eurostat"): EurostatSection,
+    ("areas", "long"): LongSection,
     ("areas", "origins"): OriginSection,  # of each of its tables
     ("estimate",): EstimateSection,
     ("estimate", "indicator"): IndicatorSection,

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
+from sae.batch import locks
+from sae.batch.locks import FULL, WINDOWS, rename, taken
 from sae.batch.outputs import MANIFEST, merge_manifest, refuse_folder, refuse_taken
 from sae.errors import SaeInputError
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-__all__ = ["staged"]
-
-T = TypeVar("T")
+__all__ = ["results_folder", "staged"]
 
 STAGE, LOCK, OWNER = ".sae-partial-", ".sae-lock", "owner"
 NEW, READY, OLD = "new", "ready", "old"  # being written; whole, so that it is current; what it replaces
 WAIT = 60.0  # seconds for another run to move its files, which takes milliseconds
-RETRIES = 10  # on Windows, where a virus scanner or another run has a file for a moment
-WINDOWS = sys.platform == "win32"
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -63,7 +52,7 @@ def staged(out: str | Path, identifier: str = "", inputs: Iterable[Path] = ()) -
             with _alone(out):
                 _commit(stage, out)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             raise SaeInputError(
                 f"The disk of {out} is full: {error.strerror or error}. The results there are as they were.",
@@ -71,15 +60,41 @@ def staged(out: str | Path, identifier: str = "", inputs: Iterable[Path] = ()) -
             ) from None
 
 
-def _begin(out: str | Path, stack: ExitStack) -> tuple[Path, Path]:
-    """Make `out` and a stage in it that is ours while this process lives; an empty `out` goes again."""
+@contextmanager
+def results_folder(out: str | Path) -> Iterator[Path]:
+    """Make a folder for results, and give its full path; if nothing comes into it, it goes again.
+
+    Raises
+    ------
+    SaeInputError
+        If it cannot be made.
+    """
+    with ExitStack() as stack:
+        with _writable(Path(out)):
+            out = Path(os.path.abspath(out))
+            made = [folder for folder in (out, *out.parents) if not folder.exists()]
+            stack.callback(_remove_empty, made)
+            if out.exists() and not out.is_dir():
+                raise NotADirectoryError(0, "it is a file")
+            out.mkdir(parents=True, exist_ok=True)
+        yield out
+
+
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
     try:
-        out = Path(os.path.abspath(out))
-        made = [folder for folder in (out, *out.parents) if not folder.exists()]
-        stack.callback(_remove_empty, made)
-        if out.exists() and not out.is_dir():
-            raise NotADirectoryError(0, "it is a file")
-        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise SaeInputError(
+            f"The output folder {out} cannot be written: {error.strerror or error}.",
+            hint="Name another output folder.",
+        ) from None
+
+
+def _begin(out: str | Path, stack: ExitStack) -> tuple[Path, Path]:
+    """Make `out` and a stage in it that is ours while this process lives."""
+    out = stack.enter_context(results_folder(out))
+    with _writable(out):
         with _alone(out):
             _recover(out)
             stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=out))
@@ -88,13 +103,8 @@ def _begin(out: str | Path, stack: ExitStack) -> tuple[Path, Path]:
             with suppress(
                 OSError
             ):  # a file system without locks: nobody will take the stage for a dead one's
-                _lock(owner)
+                locks.lock(owner)
         (stage / NEW).mkdir()
-    except OSError as error:
-        raise SaeInputError(
-            f"The output folder {out} cannot be written: {error.strerror or error}.",
-            hint="Name another output folder.",
-        ) from None
     return out, stage
 
 
@@ -109,7 +119,7 @@ def _recover(out: Path) -> None:
     for stage in sorted(out.glob(f"{STAGE}*")):
         try:
             with (stage / OWNER).open("ab") as owner:
-                _lock(owner)  # of a living run: refused
+                locks.lock(owner)  # of a living run: refused
         except OSError:
             continue
         if (stage / READY).is_dir():
@@ -124,7 +134,7 @@ def _commit(stage: Path, out: Path) -> None:
     for name in names:
         refuse_folder(out / name)
     with _replacing(out):
-        _rename(stage / NEW, stage / READY)
+        rename(stage / NEW, stage / READY)
     try:
         _forward(stage, out)
     except BaseException:
@@ -150,8 +160,8 @@ def _forward(stage: Path, out: Path) -> None:
     with _replacing(out):
         for name in sorted(names, key=lambda name: (name == MANIFEST, name)):
             if os.path.lexists(out / name):
-                _rename(out / name, stage / OLD / name)
-            _rename(stage / READY / name, out / name)
+                rename(out / name, stage / OLD / name)
+            rename(stage / READY / name, out / name)
     (stage / READY).rmdir()
 
 
@@ -159,17 +169,17 @@ def _back(stage: Path, out: Path, names: Iterable[str]) -> None:
     """Undo what `_forward` did; killed meanwhile, the set is still whole, and the next run moves it on."""
     for name in names:
         if not os.path.lexists(stage / READY / name):
-            _rename(out / name, stage / READY / name)
+            rename(out / name, stage / READY / name)
         if os.path.lexists(stage / OLD / name):
-            _rename(stage / OLD / name, out / name)
-    _rename(stage / READY, stage / "dropped")
+            rename(stage / OLD / name, out / name)
+    rename(stage / READY, stage / "dropped")
 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Wait until no other run begins or ends in `out`."""
     path, end = out / LOCK, time.monotonic() + WAIT
-    while (file := _taken(path)) is None:
+    while (file := taken(path)) is None:
         if time.monotonic() > end:
             raise SaeInputError(
                 f"Another run has been writing into {out} for {WAIT:.0f} seconds.",
@@ -185,50 +195,3 @@ def _alone(out: Path) -> Iterator[None]:
     if WINDOWS:
         with suppress(OSError):  # another run waits for it
             path.unlink()
-
-
-def _taken(path: Path) -> BinaryIO | None:
-    """Return the file of a lock, opened and locked; None while another run has it."""
-    file = _patiently(lambda: path.open("ab"))
-    try:
-        _lock(file)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            file.close()
-            return None
-        # no locks on this file system: go on, as the only run that the user will start
-    if _names(path, file):
-        return file
-    file.close()  # who held the lock has removed the file
-    return None
-
-
-def _names(path: Path, file: BinaryIO) -> bool:
-    """Whether the file at `path` is the one that was opened."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file: BinaryIO) -> None:
-    """Lock an open file until it is closed or the process ends, however it does."""
-    if sys.platform == "win32":
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _rename(source: Path, target: Path) -> None:
-    _patiently(lambda: os.replace(source, target))
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """Do what Windows refuses for a moment, while another process has the file, a few times over."""
-    for _ in range(RETRIES if WINDOWS else 0):
-        try:
-            return work()
-        except PermissionError:
-            time.sleep(0.05)
-    return work()

@@ -1,17 +1,18 @@
-"""From the merged sums of blocks to estimates: the checks that need the whole file, the design, the table."""
+"""From the merged sums of blocks to estimates: the design of their units, and the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import pandas as pd
 
-from sae.design_based.block_facts import Facts
-from sae.design_based.block_sums import BlockSums, number_of
+from sae.design_based.block_checks import notes_of, unanswered, whole_survey
+from sae.design_based.block_keys import number_of
+from sae.design_based.block_sums import BlockSums
 from sae.design_based.block_task import Task
 from sae.design_based.design import Design
 from sae.design_based.direct_estimation import summed_periods
@@ -19,36 +20,18 @@ from sae.design_based.direct_table import covariance_table, direct_table
 from sae.design_based.domains import Domains, cross_domains
 from sae.design_based.estimates import DomainEstimates, assess_domains
 from sae.design_based.linear import LinearSums, estimates_of_sums
-from sae.errors import SaeInputError, SaeWarning, name_some
+from sae.errors import SaeSpecError, name_some
 from sae.indicators import check_admitted, check_domains
 from sae.literals import LonelyPolicy, Smoothing
 from sae.numerics.design.keyed_sums import KeyedSums
-from sae.numerics.design.units import Cells, design_levels, domain_cells
-from sae.survey import Release, Survey
+from sae.numerics.design.units import Cells, Level, design_levels, domain_cells
+from sae.survey import Survey
 from sae.survey.build import HarmonisedRecords, knows_countries, quarters_in_a_year, refuse_shared
-from sae.survey.checks import as_list, counted
-from sae.survey.design import make_stages
-from sae.survey.expressions import evaluate
-from sae.survey.layouts import resolve_layout
-from sae.survey.levels import CodedColumn, refuse_unknown
+from sae.survey.checks import as_list
+from sae.survey.design import Stage, make_stages
 from sae.tables import DirectEstimates, label_text
-from sae.tables.text_cells import looks_missing
 
 __all__ = ["WholeFile"]
-
-
-def _refuse_nobody(task: Task, facts: Facts) -> None:
-    if facts.outside == facts.records:
-        raise SaeInputError(
-            f"All {facts.records:,} weights (column {task.weights!r}) are 0: the records represent nobody.",
-            hint="Name the column of the analysis weights.",
-            column=task.weights,
-        )
-    if facts.inside == 0:
-        raise SaeInputError(
-            f"No record of {facts.records - facts.outside:,} fulfils {task.subset!r}.",
-            hint="Check the condition.",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,40 +51,68 @@ class WholeFile:
     task: Task
     sums: BlockSums
     first: HarmonisedRecords
-    lonely_psu: LonelyPolicy
-    nest: bool
+    lonely_psu: LonelyPolicy = "fail"
+    nest: bool = False
+
+    @cached_property
+    def survey(self) -> Survey:
+        """A small survey that holds every level which the whole file holds, and what is said of the file.
+
+        Raises
+        ------
+        SaeInputError
+            If the records represent nobody, repeat a person, or hold codes that mean nothing.
+        """
+        return whole_survey(self.task, self.sums.facts, self.first)
 
     def table(
-        self, smoothing: Smoothing | None, covariance: bool, level: float, accept: Collection[str]
+        self,
+        by: Sequence[str],
+        *,
+        indicators: Collection[str] | None = None,
+        smoothing: Smoothing | None = None,
+        covariance: bool = False,
+        level: float = 0.95,
+        accept: Collection[str] = (),
     ) -> DirectEstimates:
-        """Check what only the whole file tells, and estimate."""
-        task, facts = self.task, self.sums.facts
-        _refuse_nobody(task, facts)
-        _refuse_twice(task, facts)
-        _refuse_unknown(task, facts)
-        survey = _witness(task, facts, self.first)
-        _evaluate_once(task, survey)
-        notes = [note for one in task.indicators for note in check_admitted(one, survey, frozenset(accept))]
-        domains = cross_domains(survey, task.by)
-        check_domains(domains.by, survey, frozenset(accept))
+        """Estimate one of the crossings.
+
+        Parameters
+        ----------
+        by : sequence of str
+            Grouping columns; any of those that were summed.
+        indicators : collection of str, optional
+            Names of those that are wanted; all by default.
+        smoothing, covariance, level
+            As in `sae.direct`.
+        accept : collection of str
+            As `check_accept` returns it.
+        """
+        task, survey, accepted = self.task, self.survey, frozenset(accept)
+        places = self._places(indicators)
+        wanted = [task.indicators[j] for j in places]
+        notes = [note for one in wanted for note in check_admitted(one, survey, accepted)]
+        domains = self._domains(by)
+        check_domains(domains.by, survey, accepted)
         lost = [
             f"by {name}: {count:,} records have no value and belong to no domain"
-            for name, count in facts.no_value.items()
-            if count
+            for name, count in self.sums.facts.no_value.items()
+            if count and name in domains.by
         ]
         domains = replace(domains, log=(*lost, *domains.log))
-        design, rows, stage_notes = self._design(domains)
-        estimates = [self._estimate(design, rows, j) for j in range(len(task.indicators))]
-        names = [one.name for one in task.indicators]
+        rows = _rows(domains, task.by, self.sums.domains.names)
+        design = self._design(domains, rows)
+        estimates = [self._estimate(design, rows, j) for j in places]
         log = [
-            *_notes(task, facts, survey, stage_notes),
+            *self.notes,
             *notes,
-            *_unanswered(task, facts, survey),
-            *summed_periods(survey, task.indicators, domains),
+            *unanswered(task, places, self.sums.facts, survey),
+            *summed_periods(survey, wanted, domains),
         ]
+        names = [one.name for one in wanted]
         return direct_table(
             survey,
-            task.indicators,
+            wanted,
             estimates,
             domains,
             method="linearised",
@@ -113,8 +124,56 @@ class WholeFile:
             covariance=covariance_table(design, names, estimates, domains) if covariance else None,
         )
 
-    def _design(self, domains: Domains) -> tuple[Design, np.ndarray, list[str]]:
-        """Return the design of the cells, the row of each domain code, and what was said of the strata."""
+    def counted(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return the weighted denominator of each domain of a crossing (rows of its table) and indicator."""
+        domains = self._domains(by)
+        rows = _rows(domains, self.task.by, self.sums.domains.names)
+        sums = self.sums.sums
+        domain = np.append(rows, -1)[sums.keys[: sums.size, -1]]
+        held = domain >= 0
+        counts = {
+            one.name: np.bincount(domain[held], sums.totals[: sums.size, j, 1][held], len(domains))
+            for j, one in enumerate(self.task.indicators)
+        }
+        return pd.DataFrame(counts, index=pd.RangeIndex(len(domains)))
+
+    def pairs(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Return the different labels that records which count have in some grouping columns, as text."""
+        places = [self.task.by.index(name) for name in columns]
+        held = dict.fromkeys(tuple(one[k] for k in places) for one in self.sums.domains.names)
+        texts = sorted(tuple(map(label_text, one)) for one in held if None not in one)
+        return pd.DataFrame(texts, columns=list(columns), dtype=object)
+
+    def _places(self, indicators: Collection[str] | None) -> list[int]:
+        names = [one.name for one in self.task.indicators]
+        unknown = [name for name in indicators or () if name not in names]
+        if unknown:
+            raise SaeSpecError(f"{name_some(unknown)} are not among the indicators that were summed.")
+        return [j for j, name in enumerate(names) if indicators is None or name in indicators]
+
+    def _domains(self, by: Sequence[str]) -> Domains:
+        stray = [name for name in by if name not in self.task.by]
+        if stray:
+            raise SaeSpecError(f"The records were not summed by {name_some(stray)}.")
+        return cross_domains(self.survey, by)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is said of the file and of its design."""
+        return tuple(notes_of(self.task, self.sums.facts, self.survey, self._design_notes[1]))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of the design, on the units × domains that records were summed by."""
+        return self._design_notes[0]
+
+    @cached_property
+    def _levels(self) -> tuple[Level, ...]:
+        return design_levels(self.stages)
+
+    @cached_property
+    def _design_notes(self) -> tuple[tuple[Stage, ...], list[str]]:
+        """The stages, and what was said of the strata."""
         task, sums = self.task, self.sums.sums
         keys = sums.keys[: sums.size]
         roles = self.first.roles
@@ -146,24 +205,25 @@ class WholeFile:
             lonely_psu=self.lonely_psu,
             nest=self.nest,
         )
-        rows = _rows(domains, self.sums.domains.names)
-        codes = np.append(rows, -1)[keys[:, -1]].astype(np.int32)
-        levels = design_levels(stages)
-        cells = tuple(domain_cells(one, codes, len(domains)) for one in levels)
-        nothing = np.empty(0)
-        average = self.lonely_psu == "average"
-        design = Design(nothing, codes, len(domains), levels, cells, average, None, ())
         notes += [*stage_notes, *quarters_in_a_year(frame, self.first.release, stages[0], task.time)]
         if roles.get("person") is not None and not task.person:
             notes.append(f"persons ({roles['person']}) are not checked for occurring twice")
-        return design, rows, notes
+        return stages, notes
+
+    def _design(self, domains: Domains, rows: np.ndarray) -> Design:
+        """Return the design of the cells for the domains, `rows` being those of each domain code."""
+        levels, sums = self._levels, self.sums.sums
+        codes = np.append(rows, -1)[sums.keys[: sums.size, -1]].astype(np.int32)
+        cells = tuple(domain_cells(one, codes, len(domains)) for one in levels)
+        average = self.lonely_psu == "average"
+        return Design(np.empty(0), codes, len(domains), levels, cells, average, None, ())
 
     def _estimate(self, design: Design, rows: np.ndarray, j: int) -> DomainEstimates:
         task, sums, facts = self.task, self.sums.sums, self.sums.facts
         indicator, yes_or_no = task.indicators[j], task.yes_or_no[j] and j in facts.numbers_known
         total = indicator.kind == "total"
         share = yes_or_no and not total
-        moments, unanswered = _moments(sums, design, rows, j, task.yes_or_no[j])
+        moments, unanswered = _moments(sums, design, rows, j)
         cells = tuple(_cell_sums(sums, one, j) for one in design.cells)
         unit = indicator.unit or ("share" if share else "")
         linear = LinearSums(
@@ -172,42 +232,28 @@ class WholeFile:
         return assess_domains(estimates_of_sums(design, linear), design, unanswered)
 
 
-def _refuse_twice(task: Task, facts: Facts) -> None:
-    if facts.repeats:
-        raise SaeInputError(
-            f"{counted(facts.repeats, 'record repeats', 'records repeat')} a person: they share "
-            f"{', '.join(task.person)} with another (the first: {' / '.join(facts.repeated)}).",
-            hint="Remove the duplicates, or name the missing part of the key (time=, household=).",
-            column=task.person[-1],
-        )
-
-
-def _refuse_unknown(task: Task, facts: Facts) -> None:
-    """Refuse columns that hold answers in the whole file, but no code that the layout knows."""
-    for one in facts.unlisted.values():
-        if task.layout is not None and sum(one.counts.values()) + one.empty == facts.records:
-            answers = CodedColumn(
-                np.empty(0, np.int64), list(one.counts), np.array(list(one.counts.values()))
-            )
-            coding = resolve_layout(task.layout).codes[one.variable]
-            refuse_unknown(answers, one.variable, one.source, coding)
-
-
-def _rows(domains: Domains, names: Sequence[Any]) -> np.ndarray:
-    """Row of each tuple of levels in the table of domains."""
+def _rows(domains: Domains, by: tuple[str, ...], names: Sequence[Any]) -> np.ndarray:
+    """Row in the table of domains of each tuple of levels of `by`; -1 where a column has none."""
     parts = [[label_text(level) for level in domains.labels[name]] for name in domains.by]
     row: dict[tuple[str, ...], int] = (
         {key: k for k, key in enumerate(zip(*parts, strict=True))} if parts else {(): 0}
     )
-    return np.array([row[tuple(map(label_text, one))] for one in names], dtype=np.int64)
+    places = [by.index(name) for name in domains.by]
+    known: dict[tuple[Any, ...], int] = {}
+    out = np.empty(len(names), np.int64)
+    for code, levels in enumerate(names):
+        key = tuple(levels[k] for k in places)
+        if key not in known:
+            known[key] = -1 if None in key else row[tuple(map(label_text, key))]
+        out[code] = known[key]
+    return out
 
 
-def _moments(
-    sums: KeyedSums, design: Design, rows: np.ndarray, j: int, yes_or_no: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _moments(sums: KeyedSums, design: Design, rows: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
     """n, Σw, Σw², 0, 0, Σwyy, Σwxy, Σwxx by domain, and the records without an answer."""
     own = np.zeros((design.n_domains, sums.moments.shape[2]))
-    own[rows[: len(sums.moments)]] = sums.moments[:, j]
+    places = rows[: len(sums.moments)]
+    np.add.at(own, places[places >= 0], sums.moments[places >= 0, j])
     n, w, ww, wyy, wxy, wxx, unanswered = own.T
     nothing = np.zeros(design.n_domains)
     return np.column_stack([n, w, ww, nothing, nothing, wyy, wxy, wxx]), unanswered.astype(np.int64)
@@ -228,121 +274,3 @@ def _with_totals(moments: np.ndarray, cells: np.ndarray, design: Design, yes_or_
     if yes_or_no:  # y and x are 0 or 1, and y within x
         moments[:, 1], moments[:, 5], moments[:, 6], moments[:, 7] = wx, wy, wy, wx
     return moments
-
-
-def _witness(task: Task, facts: Facts, first: HarmonisedRecords) -> Survey:
-    """Make a small survey that holds every level which the whole file holds, for the checks of the whole."""
-    counting = [[level for level, counts in one.items() if counts] for one in facts.levels.values()]
-    others = [[level for level, counts in one.items() if not counts] for one in facts.levels.values()]
-    size = max(map(len, counting), default=0) or 1
-    rest = max(map(len, others), default=0)
-    head = first.records.iloc[np.zeros(size + rest, dtype=int)].reset_index(drop=True)
-    made = {}
-    for name, used, unused in zip(facts.levels, counting, others, strict=True):
-        values = [*(used[k % len(used)] if used else None for k in range(size)), *unused]
-        values += [values[0]] * (size + rest - len(values))
-        column = head[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            known = column.cat.categories.tolist()
-            known += [level for level in (*used, *unused) if level not in set(known)]
-            made[name] = pd.Series(pd.Categorical(values, known, ordered=bool(column.cat.ordered)))
-        else:
-            made[name] = pd.Series(values)
-    inside = np.arange(size + rest) < size
-    everybody = facts.inside == facts.records
-    weights = np.where(inside | (task.subset is not None), 1.0, 0.0)
-    return Survey(
-        head.assign(**made),
-        weights,
-        (),
-        mask=None if everybody else inside,
-        time=task.time,
-        layout=first.layout,
-        release=_release(task, facts, first.release),
-        source={"file": task.records.name, "records": facts.records},
-    )
-
-
-def _evaluate_once(task: Task, survey: Survey) -> None:
-    """Refuse levels that no record of the file holds, and an order that not all of them have."""
-    parts = [part for one in task.indicators for part in one.parts if part not in survey.frame]
-    for part in (*parts, *(() if task.subset is None else (task.subset,))):
-        evaluate(part, survey.frame)
-
-
-def _release(task: Task, facts: Facts, first: Release) -> Release:
-    """Return the release of the whole file from those that its blocks suggest.
-
-    A block of which no label tells the composition of the EU, or the bands of age, suggests nothing.
-    """
-    releases = list(facts.releases)
-    eu = sorted({one.eu for one in releases if one.eu})
-    if len(eu) > 1:
-        raise SaeInputError(
-            f"The records are of several compositions of the EU: {name_some(map(repr, eu))}.",
-            hint="Read the files of one composition at a time, or say in a layout of your own which is "
-            "meant: about = {eu = 'EU28'}.",
-        )
-    limits = [set(one.age_bands) for one in releases if one.age_bands]
-    bands = sorted(set.intersection(*limits)) if limits else []
-    if len(limits) < len(releases) and _bands_known(task):  # single years are in some block
-        bands = []
-    return replace(first, eu=eu[0] if eu else "", age_bands=tuple(bands))
-
-
-def _bands_known(task: Task) -> bool:
-    """Whether the layout itself says that age is in bands."""
-    if task.layout is None:
-        return False
-    layout = resolve_layout(task.layout)
-    return bool(layout.release.age_bands) or any(how.get("lower_limits") for how in layout.derive.values())
-
-
-def _notes(task: Task, facts: Facts, survey: Survey, stage_notes: Sequence[str]) -> list[str]:
-    notes = [f"read {facts.records:,} records in {facts.blocks:,} blocks from {task.records.name}"]
-    notes += [note for note, count in facts.notes.items() if count == facts.blocks]
-    partly = [note for note, count in facts.notes.items() if count < facts.blocks]
-    if partly:
-        notes.append(f"of single blocks: {name_some(partly, 3)}")
-    notes += [replace(one, records=facts.records).note for one in facts.unlisted.values()]
-    notes += [*_words_kept(facts), *stage_notes]
-    if facts.outside:
-        outside = counted(facts.outside, "record of weight 0 is", "records of weight 0 are")
-        notes.append(f"{outside} outside the population: in the design, and counted nowhere")
-    if task.subset is not None:
-        note = f"subset {task.subset!r}: {facts.inside:,} of {facts.records - facts.outside:,} records"
-        if facts.unknown:
-            lost = counted(facts.unknown, "record", "records")
-            note += f"; {lost} for which it is missing {'is' if facts.unknown == 1 else 'are'} outside"
-        notes.append(note)
-    return notes
-
-
-def _words_kept(facts: Facts) -> list[str]:
-    """Warn of levels that look like words for a missing value, in the columns that are used."""
-    seen = [
-        f"{name} {level!r}"
-        for name, levels in facts.levels.items()
-        for level in levels
-        if isinstance(level, str) and looks_missing(level)
-    ]
-    if not seen:
-        return []
-    note = f"texts that look like missing values are kept as levels: {name_some(seen)}"
-    warn(
-        f'The records: {note}. If they mean that nothing is known, say so in the layout: missing = ["NA"].',
-        SaeWarning,
-        stacklevel=4,
-    )
-    return [note]
-
-
-def _unanswered(task: Task, facts: Facts, survey: Survey) -> list[str]:
-    lines = []
-    for j, indicator in enumerate(task.indicators):
-        named = {name: facts.missing.get((j, name), 0) for name in indicator.variables(survey.frame)}
-        counts = [f"{name} {count:,}" for name, count in named.items() if count]
-        if counts:
-            universe = f" with {indicator.universe}" if indicator.universe else ""
-            lines.append(f"{indicator.name}: item non-response (records{universe}): {', '.join(counts)}")
-    return lines

@@ -15,7 +15,7 @@ __all__ = ["Facts", "Labels"]
 
 
 class Labels:
-    """Codes of labels in the order of their first appearance.
+    """Codes of labels in the order of their first appearance, `names` being known from the start.
 
     Examples
     --------
@@ -24,9 +24,9 @@ class Labels:
     ([0, 1, 0], ['b', 'a'])
     """
 
-    def __init__(self) -> None:
-        self.names: list[Hashable] = []
-        self._code: dict[Hashable, int] = {}
+    def __init__(self, names: Iterable[Hashable] = ()) -> None:
+        self.names: list[Any] = list(names)
+        self._code: dict[Hashable, int] = {name: code for code, name in enumerate(self.names)}
 
     def codes(self, names: Iterable[Hashable]) -> np.ndarray:
         """Return the codes of labels, giving a new one to each that is not known yet."""

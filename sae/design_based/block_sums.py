@@ -7,7 +7,7 @@ depend on the records and their order, but not on row groups, on files, or on wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from sae.design_based.block_facts import Facts, Labels
-from sae.design_based.block_task import Task
+from sae.design_based.block_keys import domain_codes, held_levels, label_key, number_of, unit_key
+from sae.design_based.block_task import Task, with_joined, with_named_levels
 from sae.errors import SaeError, SaeInputError
-from sae.indicators import REGISTRY, IndicatorArrays, block_arrays, resolve
+from sae.indicators import REGISTRY, BlockReading, IndicatorArrays, block_arrays, resolve
 from sae.numerics.design.keyed_sums import KeyedSums
 from sae.survey import Survey
 from sae.survey.build import harmonised_records
@@ -32,15 +33,14 @@ __all__ = [
     "BlockSums",
     "OtherNumbersError",
     "merged",
-    "number_of",
     "runs_of",
     "spans",
     "statistics",
     "subtree",
 ]
 
+_Gaps = dict[str, np.ndarray | None]  # marks of the missing values of a variable, None where it has none
 RUN = 16  # blocks
-_WHOLE = 2.0**53  # above it the bits of a float stand for a key that is no whole number
 
 
 class OtherNumbersError(Exception):
@@ -60,7 +60,7 @@ class BlockSums:
     sums : KeyedSums
         Keys are the columns of the design, as numbers or as codes of `texts`, and the domain.
     domains : Labels
-        Tuples of levels of the grouping columns.
+        Tuples of levels of the grouping columns of all tables, None where a record has none.
     texts : tuple of Labels
         Labels of each column of the design, and then of those that name a person, that does not hold numbers;
         empty for one that does.
@@ -199,7 +199,7 @@ def statistics(task: Task, run: int, blocks: Iterable[pd.DataFrame]) -> BlockSum
 def _add_block(task: Task, out: BlockSums, frame: pd.DataFrame, start: int) -> None:
     facts = out.facts
     made = harmonised_records(frame, task.roles, task.layout, whole=False)
-    records = _with_named_levels(task, made.records, frame)
+    records = with_joined(with_named_levels(task.named_levels, made.records, frame), task.joined)
     weights = _weights(records, task.weights)
     used = weights != 0
     facts.outside += len(used) - int(used.sum())
@@ -218,41 +218,26 @@ def _add_block(task: Task, out: BlockSums, frame: pd.DataFrame, start: int) -> N
     for one in made.unlisted:
         facts.lose(one)
     coded = _watch(task, records, mask, facts)
-    domain = _domains(task.by, coded, mask, len(records), out.domains, facts)
+    domain = domain_codes(task.by, coded, mask, len(records), out.domains, facts)
     keys = np.empty((len(records), out.sums.n_columns), np.int64)
     if task.every_record:
         keys[:, -2] = np.arange(start, start + len(records))
     for position, name in enumerate(task.design):
         column = column_of(records, name, "design")
         if name in task.beside:
-            keys[:, position] = _label_key(column, out.texts[position])
+            keys[:, position] = label_key(column, out.texts[position])
         else:
-            keys[:, position] = _key(column, out.texts[position], position, facts)
+            keys[:, position] = unit_key(column, out.texts[position], position, facts)
     keys[:, -1] = domain
     if task.person:
         columns = enumerate(task.person, len(task.design))
         out.meet(
             np.column_stack(
-                [_key(column_of(records, name, "person"), out.texts[k], k, facts) for k, name in columns]
+                [unit_key(column_of(records, name, "person"), out.texts[k], k, facts) for k, name in columns]
             )
         )
     flags, values, place = _indicators(task, survey, facts)
     out.sums.add(keys, domain, weights, flags, values, place)
-
-
-def _with_named_levels(task: Task, records: pd.DataFrame, file: pd.DataFrame) -> pd.DataFrame:
-    """Let columns that the layout derives know the levels that are asked for, which a block may lack.
-
-    Whether the whole file holds them is asked at the end. Of the file's own columns all levels are known.
-    """
-    made = {}
-    for name, levels in task.named_levels.items():
-        if name in file or name not in records or not isinstance(records[name].dtype, pd.CategoricalDtype):
-            continue
-        lacking = [one for one in levels if one not in records[name].cat.categories]
-        if lacking:
-            made[name] = records[name].cat.add_categories(lacking)
-    return records.assign(**made) if made else records
 
 
 def _weights(records: pd.DataFrame, name: str) -> np.ndarray:
@@ -284,122 +269,28 @@ def _watch(
             levels = pd.Index(uniques).tolist()
         else:
             continue
-        held = np.bincount(codes + np.int64(1), minlength=len(levels) + 1)[1:] > 0
-        counted = held
-        if mask is not None:
-            counted = np.bincount(codes[mask] + np.int64(1), minlength=len(levels) + 1)[1:] > 0
+        held = held_levels(codes, len(levels))
+        counted = held if mask is None else held_levels(codes[mask], len(levels))
         facts.see(name, {level: bool(counted[k]) for k, level in enumerate(levels) if held[k]})
         if name in task.by:
             coded[name] = codes, levels
     return coded
 
 
-def _domains(
-    by: tuple[str, ...],
-    coded: Mapping[str, tuple[np.ndarray, list[Any]]],
-    mask: np.ndarray | None,
-    n: int,
-    domains: Labels,
-    facts: Facts,
-) -> np.ndarray:
-    """Domain of each record, -1 outside or without a level."""
-    sizes = [len(coded[name][1]) for name in by]
-    crossed = np.zeros(n, np.int64)
-    outside = np.zeros(n, bool) if mask is None else ~mask
-    for name, size in zip(by, sizes, strict=True):
-        codes = coded[name][0]
-        missing = codes < 0
-        if missing.any():
-            lost = int(np.sum(missing if mask is None else missing & mask))
-            facts.no_value[name] = facts.no_value.get(name, 0) + lost
-            outside = outside | missing
-        crossed = crossed * size + codes
-    inner = crossed[~outside] if outside.any() else crossed
-    cells = int(np.prod(sizes, dtype=float)) if by else 1
-    if cells <= 16 * BLOCK:
-        seen = np.flatnonzero(np.bincount(inner, minlength=cells))
-        rank = np.full(cells, -1)
-        rank[seen] = np.arange(seen.size)
-        ranks = rank[inner]
-    else:
-        seen, ranks = np.unique(inner, return_inverse=True)
-    index = np.unravel_index(seen, sizes) if by else ()
-    levels = [[coded[name][1][k] for k in rows] for name, rows in zip(by, index, strict=True)]
-    names = list(zip(*levels, strict=True)) if by else [()] * seen.size
-    domain = domains.codes(names)[ranks]
-    if inner.size == n:
-        return domain
-    out = np.full(n, -1, np.int64)
-    out[~outside] = domain
-    return out
-
-
-def _key(column: pd.Series, labels: Labels, position: int, facts: Facts) -> np.ndarray:
-    """Return a column of the design as whole numbers; the codes of its labels where it holds text."""
-    dtype = column.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "iub":
-        return column.to_numpy().astype(np.int64)
-    if isinstance(dtype, np.dtype) and dtype.kind == "f":
-        values = column.to_numpy(float) + 0.0
-        _refuse_missing(np.isnan(values), column)
-        whole = (values == np.floor(values)) & (np.abs(values) < _WHOLE)
-        if whole.all():
-            return values.astype(np.int64)
-        facts.fractions.add(position)
-        return np.where(whole, np.where(whole, values, 0.0).astype(np.int64), values.view(np.int64))
-    if isinstance(dtype, pd.CategoricalDtype):
-        codes, levels = column.cat.codes.to_numpy(), column.cat.categories
-    else:
-        codes, uniques = pd.factorize(column)
-        levels = pd.Index(uniques)
-    _refuse_missing(codes < 0, column)
-    held = np.flatnonzero(np.bincount(codes, minlength=len(levels)))
-    ranks = np.empty(len(levels), np.int64)
-    ranks[held] = labels.codes(levels[held].tolist())
-    return ranks[codes]
-
-
-def _label_key(column: pd.Series, labels: Labels) -> np.ndarray:
-    """Return the codes of a column's labels, of which one may be None."""
-    codes, uniques = pd.factorize(column)
-    names = pd.Index(uniques).tolist()
-    if (codes < 0).any():
-        names.append(None)  # -1 picks the last entry
-    return labels.codes(names)[codes]
-
-
-def _refuse_missing(missing: np.ndarray, column: pd.Series) -> None:
-    rows = np.flatnonzero(missing)
-    if rows.size:
-        raise SaeInputError(
-            f"The column {column.name!r}, which places or names the records, is missing in "
-            f"{rows.size:,} of {len(column):,} "
-            f"records (row {rows[0] + 1} is the first).",
-            hint="Every record needs its place in the design: complete the column, or leave the records out "
-            "beforehand.",
-            column=str(column.name),
-        )
-
-
-def number_of(keys: np.ndarray, fractions: bool) -> np.ndarray:
-    """Return the numbers of a column of the design from its keys."""
-    if not fractions:
-        return keys
-    return np.where(np.abs(keys.astype(float)) < _WHOLE, keys.astype(float), keys.view(float))
-
-
 def _indicators(task: Task, survey: Survey, facts: Facts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return flags, numbers and their rows of all indicators, as `KeyedSums.add` takes them."""
     n = len(survey)
     flags = np.zeros((len(task.indicators), n), np.uint8)
+    numbers = np.flatnonzero(~np.array(task.yes_or_no))
     place = np.full(len(task.indicators), -1)
-    values: list[tuple[np.ndarray, np.ndarray]] = []
+    place[numbers] = np.arange(numbers.size)
+    values = np.zeros((numbers.size, 2, n))
     others: list[int] = []
-    gaps = _gaps(task, survey.frame)
+    reading, gaps = BlockReading(), _Gaps()
     for j, (indicator, yes_or_no) in enumerate(zip(task.indicators, task.yes_or_no, strict=True)):
         if REGISTRY.get(indicator.name) is indicator:
             resolve(indicator.name, survey)  # its columns hold the levels that it knows
-        data, any_known = block_arrays(indicator, survey, yes_or_no)
+        data, any_known = block_arrays(indicator, survey, yes_or_no, reading)
         if any_known:
             facts.numbers_known.add(j)
         if data is None:
@@ -409,27 +300,25 @@ def _indicators(task: Task, survey: Survey, facts: Facts) -> tuple[np.ndarray, n
         if yes_or_no:
             flags[j] |= data.numerator.view(np.uint8) << 1
         else:
-            place[j] = len(values)
-            values.append((data.numerator.astype(float), data.denominator.astype(float)))
-        _count_missing(j, data, survey, gaps, facts)
+            values[place[j], 0], values[place[j], 1] = data.numerator, data.denominator
+        _count_missing(j, data, survey.frame, reading, gaps, facts)
     if others:
         raise OtherNumbersError(tuple(others))
-    return flags, np.array(values, dtype=float).reshape(len(values), 2, n), place
-
-
-def _gaps(task: Task, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Mark the missing values of the variables that have any."""
-    names = dict.fromkeys(name for one in task.indicators for name in one.variables(frame))
-    marks = {name: frame[name].isna().to_numpy() for name in names}
-    return {name: mark for name, mark in marks.items() if mark.any()}
+    return flags, values, place
 
 
 def _count_missing(
-    j: int, data: IndicatorArrays, survey: Survey, gaps: Mapping[str, np.ndarray], facts: Facts
+    j: int, data: IndicatorArrays, frame: pd.DataFrame, reading: BlockReading, gaps: _Gaps, facts: Facts
 ) -> None:
-    for name in data.indicator.variables(survey.frame) if gaps else ():
-        if name in gaps:
-            count = int(np.sum(data.candidates & gaps[name]))
+    """Count the records of the universe without a value, by variable; `gaps` are those looked for before."""
+    for name in data.indicator.variables(frame):
+        if name not in gaps:
+            operand = reading.operands.get(name)
+            mark = frame[name].isna().to_numpy() if operand is None else operand.missing
+            gaps[name] = mark if mark is not None and mark.any() else None
+        mark = gaps[name]
+        if mark is not None:
+            count = int(np.sum(data.candidates & mark))
             facts.missing[j, name] = facts.missing.get((j, name), 0) + count
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +12,46 @@ import pandas as pd
 
 from sae.design_based.direct_estimation import named_indicators
 from sae.design_based.domains import cross_domains
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.indicators import REGISTRY, Indicator, check_accept, check_admitted
+from sae.errors import SaeError, SaeInputError, SaeSpecError, name_some
+from sae.indicators import (
+    REGISTRY,
+    BlockReading,
+    Indicator,
+    block_arrays,
+    check_accept,
+    check_admitted,
+)
 from sae.survey import Survey
 from sae.survey.build import HarmonisedRecords, check_layout, harmonised_records, knows_countries
 from sae.survey.checks import as_list
 from sae.survey.expressions import comparisons_in, names_in
 from sae.survey.layouts import Layout
+from sae.tables import labels
 from sae.tables.blocks import BLOCK, Records
 
-__all__ = ["Task", "read_task"]
+__all__ = ["ROLES", "Joined", "Task", "read_task", "with_joined", "with_named_levels"]
+
+ROLES = ("weights", "strata", "psu", "household", "person", "fpc", "time")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A grouping column that the records lack and another column tells, such as the larger area of an area.
+
+    Attributes
+    ----------
+    column, source : str
+        The new column, and the column that tells it.
+    values : mapping of str to str
+        The label of the one by that of the other.
+    origin : str
+        Where the values are from, in messages.
+    """
+
+    column: str
+    source: str
+    values: Mapping[str, str]
+    origin: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +81,9 @@ class Task:
         Linear ones, resolved.
     yes_or_no : tuple of bool
         Which of them are taken for shares (or counts) until a block shows other numbers.
-    by : tuple of str
+    crossings : tuple of tuple of str
+        Grouping columns of each table that is wanted.
+    joined : tuple of Joined
     named_levels : mapping of str to tuple of str
         The levels of each column that indicators and the subset name.
     memory : float
@@ -71,9 +103,20 @@ class Task:
     subset: str | None
     indicators: tuple[Indicator, ...]
     yes_or_no: tuple[bool, ...]
-    by: tuple[str, ...]
+    crossings: tuple[tuple[str, ...], ...]
+    joined: tuple[Joined, ...]
     named_levels: Mapping[str, tuple[str, ...]]
     memory: float
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The grouping columns of all tables, each once."""
+        return tuple(dict.fromkeys(name for one in self.crossings for name in one))
+
+    def with_numbers(self, places: Collection[int]) -> Task:
+        """Return the task with the indicators at these places not taken for yes or no."""
+        shares = [yes and j not in places for j, yes in enumerate(self.yes_or_no)]
+        return replace(self, yes_or_no=tuple(shares))
 
 
 def read_task(
@@ -82,12 +125,30 @@ def read_task(
     layout: str | Mapping[str, Any] | None,
     spec: Layout | None,
     indicator: str | Indicator | Sequence[str | Indicator],
-    by: str | Sequence[str],
+    crossings: Sequence[Sequence[str]],
     subset: str | None,
     accept: str | Sequence[str],
     memory: float,
+    joined: Sequence[Joined] = (),
 ) -> tuple[Task, HarmonisedRecords]:
     """Resolve what is wanted on the first block, and say what has to be read.
+
+    Parameters
+    ----------
+    records : Records
+        As they are opened.
+    roles, layout, spec
+        Columns of the design by role, None where not given; the layout as given, and resolved.
+    indicator
+        As in `sae.direct`.
+    crossings : sequence of sequences of str
+        Grouping columns of each table.
+    subset, accept
+        As in `sae.design_based.direct_from_blocks`.
+    memory : float
+        Bytes that the sums may take.
+    joined : sequence of Joined
+        What is joined where the records do not have it.
 
     Returns
     -------
@@ -95,12 +156,13 @@ def read_task(
     first : HarmonisedRecords
         The first block.
     """
-    by = (by,) if isinstance(by, str) or not isinstance(by, Sequence) else tuple(by)
+    tables = tuple(tuple(one) for one in crossings)
     wanted = [indicator] if isinstance(indicator, str | Indicator) else list(indicator)
     for role, value in roles.items():
         if value is not None and not all(isinstance(one, str) for one in as_list(value, role)):
             raise SaeSpecError(f"{role} names columns of the records, not {value!r}.")
-    named = _named(records, wanted, by, subset)
+    by = {name for one in tables for name in one}
+    named = _named(records, wanted, by | {one.source for one in joined}, subset)
     design = [name for role in roles.values() if role is not None for name in as_list(role, "design")]
     of_layout = set() if spec is None else _columns_of(spec, records)
     columns = tuple(one for one in records.columns if one in {*named, *design} | of_layout)
@@ -146,6 +208,8 @@ def read_task(
         check_layout(_spread(records, columns), roles, layout)
     head = next(records.blocks(columns, 0, 1))
     made = harmonised_records(head, roles, layout, whole=False)
+    joined = tuple(one for one in joined if one.column in by and one.column not in made.records)
+    made = replace(made, records=with_joined(made.records, joined))
     sample = Survey(
         made.records,
         np.ones(len(head)),
@@ -164,11 +228,12 @@ def read_task(
             f"{name_some(curved)} need the quantiles of all incomes, which blocks do not give.",
             hint="Use sae.read_survey and sae.direct, or ask here for shares, ratios, means and totals only.",
         )
-    cross_domains(sample, by)  # its columns exist, each once
+    for table in tables:
+        cross_domains(sample, table)  # its columns exist, each once
     accepted = check_accept(accept, indicators)
-    for one in indicators:
-        if one.state == "remembered" and one.name not in accepted:
-            check_admitted(one, sample, accepted)
+    for each in indicators:
+        if each.state == "remembered" and each.name not in accepted:
+            check_admitted(each, sample, accepted)
     if given.get("weights") is None or given["weights"] not in made.records:
         raise SaeInputError(
             "No weights are given."
@@ -176,6 +241,7 @@ def read_task(
             else f"There is no column {given['weights']!r}.",
             hint="Name the weight column: weights='...'.",
         )
+    named_levels = _named_levels(indicators, subset, made.records)
     task = Task(
         records,
         columns,
@@ -189,12 +255,61 @@ def read_task(
         given.get("time"),
         subset,
         tuple(indicators),
-        (True,) * len(indicators),
-        by,
-        _named_levels(indicators, subset, made.records),
+        tuple(_yes_or_no(each, named_levels, sample, head) for each in indicators),
+        tables,
+        joined,
+        named_levels,
         memory,
     )
     return task, made
+
+
+def _yes_or_no(
+    indicator: Indicator, named: Mapping[str, Sequence[str]], sample: Survey, head: pd.DataFrame
+) -> bool:
+    """Whether the first block lets an indicator be taken for shares."""
+    survey = replace(sample, frame=with_named_levels(named, sample.frame, head))
+    try:
+        return block_arrays(indicator, survey, True, BlockReading())[0] is not None
+    except SaeError:  # its sums will tell, and name the records
+        return True
+
+
+def with_named_levels(
+    named: Mapping[str, Sequence[str]], records: pd.DataFrame, file: pd.DataFrame
+) -> pd.DataFrame:
+    """Let columns that the layout derives know the levels that are asked for, which a block may lack.
+
+    Whether the whole file holds them is asked at the end. Of the file's own columns all levels are known.
+    """
+    made = {}
+    for name, levels in named.items():
+        if name in file or name not in records or not isinstance(records[name].dtype, pd.CategoricalDtype):
+            continue
+        lacking = [one for one in levels if one not in records[name].cat.categories]
+        if lacking:
+            made[name] = records[name].cat.add_categories(lacking)
+    return records.assign(**made) if made else records
+
+
+def with_joined(records: pd.DataFrame, joined: Sequence[Joined]) -> pd.DataFrame:
+    """Add the columns that are joined; what has no value in the source has none."""
+    made = {}
+    for one in joined:
+        if one.source not in records:
+            continue
+        texts = labels(records[one.source], keep_missing=True)
+        absent = sorted(set(texts.dropna()) - set(one.values))
+        if absent:
+            raise SaeInputError(
+                f"{one.origin} has no {one.column} for {len(absent)} values of {one.source}: "
+                f"{name_some(absent)}.",
+                areas=absent,
+                column=one.column,
+            )
+        values = texts.astype(object).map(dict(one.values))
+        made[one.column] = values.astype(pd.CategoricalDtype(sorted(set(one.values.values()))))
+    return records.assign(**made) if made else records
 
 
 def _spread(records: Records, columns: Sequence[str]) -> pd.DataFrame:
@@ -218,9 +333,7 @@ def _plain(indicator: Indicator, wanted: str | Indicator) -> Indicator:
     return indicator
 
 
-def _named(
-    records: Records, wanted: Sequence[str | Indicator], by: tuple[str, ...], subset: str | None
-) -> set[str]:
+def _named(records: Records, wanted: Sequence[str | Indicator], by: set[str], subset: str | None) -> set[str]:
     """Columns that indicators, groups and the subset name."""
     names = {*by, *(() if subset is None else names_in(subset))}
     for one in wanted:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from sae.design_based.block_estimates import WholeFile
 from sae.design_based.block_sums import BlockSums, OtherNumbersError, merged, runs_of, spans, subtree
-from sae.design_based.block_task import Task, read_task
+from sae.design_based.block_task import ROLES, Joined, Task, read_task
 from sae.design_based.direct_estimation import check_level
 from sae.errors import SaeInputError, SaeSpecError
 from sae.indicators import Indicator, check_accept
 from sae.literals import LonelyPolicy, Smoothing
 from sae.specs import one_of
+from sae.survey.build import HarmonisedRecords
 from sae.survey.layouts import resolve_layout
 from sae.survey.silc_files import silc_kind
 from sae.tables import DirectEstimates
 from sae.tables.block_files import open_records
 
-__all__ = ["direct_from_blocks"]
+__all__ = ["direct_from_blocks", "task_of"]
 
 
 def direct_from_blocks(
@@ -61,7 +61,8 @@ def direct_from_blocks(
     Parameters
     ----------
     data : str, Path or frame
-        A Parquet file, a CSV file, a folder of either, or a frame.
+        A Parquet file, a CSV file, a folder of either, or a frame. Folders of Parquet files named
+        ``year=2024`` tell a column, which is text.
     indicator, by, smoothing, covariance, level, accept
         As in `sae.direct`.
     weights, strata, psu, household, person, fpc, time, layout, lonely_psu, nest
@@ -111,6 +112,73 @@ def direct_from_blocks(
         "fpc": fpc,
         "time": time,
     }
+    by = (by,) if isinstance(by, str) or not isinstance(by, Sequence) else tuple(by)
+    task, first = task_of(
+        data,
+        indicator,
+        [by],
+        roles,
+        layout=layout,
+        subset=subset,
+        accept=accept,
+        memory=memory / workers,
+        encoding=encoding,
+        separator=separator,
+        decimal=decimal,
+    )
+    while True:
+        try:
+            sums = _summed(task, workers)
+            break
+        except OtherNumbersError as error:  # no shares after all: their sums are other sums
+            task = task.with_numbers(error.places)
+    whole = WholeFile(task, sums, first, lonely_psu, nest)
+    accepted = check_accept(accept, task.indicators)
+    return whole.table(by, smoothing=smoothing, covariance=covariance, level=level, accept=accepted)
+
+
+def task_of(
+    data: object,
+    indicator: str | Indicator | Sequence[str | Indicator],
+    crossings: Sequence[Sequence[str]],
+    roles: Mapping[str, Any],
+    *,
+    layout: str | Mapping[str, Any] | None = None,
+    subset: str | None = None,
+    accept: str | Sequence[str] = (),
+    memory: float = 4e9,
+    joined: Sequence[Joined] = (),
+    encoding: str = "utf-8",
+    separator: str | None = None,
+    decimal: str = ".",
+) -> tuple[Task, HarmonisedRecords]:
+    """Open a file and say what is summed over its records, for one table or several.
+
+    Parameters are those of `direct_from_blocks` and of `read_task`; `roles` names all columns of the design
+    that `direct_from_blocks` knows, None where not given.
+
+    Returns
+    -------
+    task : Task
+        For `sae.design_based.block_sums.subtree`.
+    first : HarmonisedRecords
+        The first block, for `sae.design_based.block_estimates.WholeFile`.
+
+    Examples
+    --------
+    Two tables of one pass: the sums of all blocks are a `WholeFile`, which estimates each.
+
+    >>> from sae.design_based.block_estimates import WholeFile
+    >>> from sae.design_based.block_sums import runs_of, subtree
+    >>> from sae.design_based.direct_blocks import task_of
+    >>> frame = pd.DataFrame({"w": 2.0, "region": list("aabbb"), "works": [1, 0, 1, 1, 1]})
+    >>> task, first = task_of(frame, "works", [["region"], []], {"weights": "w"})
+    >>> whole = WholeFile(task, subtree(task, 0, runs_of(5)), first)
+    >>> whole.table([]).frame[["domain", "estimate"]].to_dict("list")
+    {'domain': ['all'], 'estimate': [0.8]}
+    >>> whole.counted(["region"])["works"].tolist()
+    [4.0, 6.0]
+    """
     if isinstance(data, str | Path) and silc_kind(Path(data)):
         raise SaeSpecError(
             "The files of EU-SILC are joined person by person, which blocks do not do.",
@@ -124,16 +192,8 @@ def direct_from_blocks(
         decimal=decimal,
         missing=() if spec is None else spec.missing,
     )
-    task, first = read_task(records, roles, layout, spec, indicator, by, subset, accept, memory / workers)
-    while True:
-        try:
-            sums = _summed(task, workers)
-            break
-        except OtherNumbersError as error:  # no shares after all: their sums are other sums
-            shares = [yes and j not in error.places for j, yes in enumerate(task.yes_or_no)]
-            task = replace(task, yes_or_no=tuple(shares))
-    whole = WholeFile(task, sums, first, lonely_psu, nest)
-    return whole.table(smoothing, covariance, level, check_accept(accept, task.indicators))
+    given = {**dict.fromkeys(ROLES), **roles}
+    return read_task(records, given, layout, spec, indicator, crossings, subset, accept, memory, joined)
 
 
 def _summed(task: Task, workers: int) -> BlockSums:

@@ -9,6 +9,7 @@ from warnings import warn
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.design_based.design import Design, read_design
 from sae.design_based.direct_table import covariance_table, direct_table
 from sae.design_based.distribution import distribution_estimates
@@ -33,6 +34,7 @@ from sae.tables import DirectEstimates, label_text, labels
 __all__ = ["check_level", "direct", "direct_estimates", "named_indicators", "summed_periods"]
 
 
+@answered
 def direct(
     survey: Survey,
     indicator: str | Indicator | Sequence[str | Indicator],
@@ -108,6 +110,13 @@ def direct(
     >>> table[["domain", "estimate", "se", "status"]].round(3).to_dict("list")
     {'domain': ['a', 'b'], 'estimate': [0.5, 1.0], 'se': [0.395, 0.0], 'status': ['ok', 'zero variance']}
     """
+    if not isinstance(survey, Survey):
+        raise SaeInputError(
+            f"Direct estimates are made of a Survey, not of a {type(survey).__name__}: without the design of "
+            "the sample they have no error.",
+            hint='Say the design: sae.direct(sae.Survey.from_frame(frame, weights="weight", strata=..., '
+            'psu=...), "indicator", by="region").',
+        )
     indicators = named_indicators(survey, indicator)
     accepted = check_accept(accept, indicators)
     evaluated = [arrays(one, survey, accepted) for one in indicators]
@@ -313,7 +322,7 @@ def summed_periods(survey: Survey, indicators: Sequence[Indicator], domains: Dom
     warn(
         f"{line}. Add {survey.time!r} to by, or pool the periods (sae.survey.pool_periods).",
         SaeWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return [line]
 

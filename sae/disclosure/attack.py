@@ -148,7 +148,8 @@ def components(links: sparse.csr_array) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     touching = sparse.csr_array((np.ones(len(links.data)), links.indices, links.indptr), links.shape)
-    return connected_components(touching.T @ touching, directed=False)[1]
+    graph = sparse.block_array([[None, touching.T], [touching, None]], format="csr")
+    return connected_components(graph, directed=False)[1][: links.shape[1]]
 
 
 def hidden_cells(sums: sparse.csr_array, values: np.ndarray, hidden: np.ndarray) -> list[HiddenCells]:

@@ -16,15 +16,9 @@ __all__ = ["PrimaryRules", "Requirement", "Sensitive", "rules_of", "sensitive_ce
 _EQUAL = 1e-9  # rounding in sums of contributions
 
 
-class _Rule(Protocol):
-    measure: Any
-    purpose: Any
-    suppress_below: Any
-
-
 class _Policy(Protocol):
     @property
-    def rules(self) -> Iterable[_Rule]: ...
+    def rules(self) -> Iterable[Any]: ...
 
     @property
     def name(self) -> str: ...

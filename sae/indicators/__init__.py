@@ -4,11 +4,13 @@ from sae.indicators.admission import check_accept, check_admitted, check_domains
 from sae.indicators.breaks import BREAKS, Break, break_marks
 from sae.indicators.definition import Indicator
 from sae.indicators.evaluate import (
+    BlockReading,
     IndicatorArrays,
     arrays,
     block_arrays,
     item_nonresponse,
     resolve,
+    unchecked_arrays,
 )
 from sae.indicators.registers import register_rate
 from sae.indicators.registry import REGISTRY, catalogue
@@ -17,6 +19,7 @@ from sae.indicators.segregation import segregation
 __all__ = [
     "BREAKS",
     "REGISTRY",
+    "BlockReading",
     "Break",
     "Indicator",
     "IndicatorArrays",
@@ -32,4 +35,5 @@ __all__ = [
     "register_rate",
     "resolve",
     "segregation",
+    "unchecked_arrays",
 ]

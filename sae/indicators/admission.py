@@ -18,7 +18,6 @@ from sae.survey import Survey
 from sae.survey.age_bands import check_age_limits
 from sae.survey.expressions import comparisons_in, names_in
 from sae.survey.variables import VARIABLES
-from sae.tables import label_text
 
 __all__ = [
     "check_accept",
@@ -183,7 +182,7 @@ def _nuts_breaks(survey: Survey, name: str) -> tuple[str, ...]:
     series = survey.frame[name]
     if name in VARIABLES or pd.api.types.is_numeric_dtype(series.dtype):
         return ()
-    codes = _held(survey, name)
+    codes = survey.held(name)
     if not all(map(_NUTS.fullmatch, codes)):
         return ()
     from sae.auxiliary import nuts_vintage  # only where there are codes to judge
@@ -199,19 +198,8 @@ def _years(survey: Survey) -> tuple[int, int]:
     if survey.time is None:
         first, last = survey.release.years
         return (0, 0) if first is None or last is None else (first, last)
-    years = [int(year[0]) for year in map(_YEAR.search, _held(survey, survey.time)) if year]
+    years = [int(year[0]) for year in map(_YEAR.search, survey.held(survey.time)) if year]
     return (min(years), max(years)) if years else (0, 0)
-
-
-def _held(survey: Survey, name: str) -> list[str]:
-    """Return the labels that the records of the subset hold in a column, as text."""
-    series = survey.frame[name]
-    if not isinstance(series.dtype, pd.CategoricalDtype):
-        values = series if survey.mask is None else series[survey.mask]
-        return [label_text(level) for level in values.dropna().unique()]
-    codes = series.cat.codes.to_numpy()
-    held = pd.unique(codes if survey.mask is None else codes[survey.mask])
-    return [label_text(series.cat.categories[code]) for code in held if code >= 0]
 
 
 def _check_years(indicator: Indicator, survey: Survey) -> None:

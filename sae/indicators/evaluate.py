@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -16,10 +16,19 @@ from sae.indicators.definition import UNSAMPLED, Indicator
 from sae.indicators.registry import REGISTRY
 from sae.survey import Survey
 from sae.survey.expressions import evaluate, names_in
+from sae.survey.operands import Operand
 from sae.survey.variables import VARIABLES
 from sae.tables import label_text
 
-__all__ = ["IndicatorArrays", "arrays", "block_arrays", "item_nonresponse", "resolve"]
+__all__ = [
+    "BlockReading",
+    "IndicatorArrays",
+    "arrays",
+    "block_arrays",
+    "item_nonresponse",
+    "resolve",
+    "unchecked_arrays",
+]
 
 LARGEST = 1e100  # of a value: variances sum weighted squares
 _Part = tuple[np.ndarray, np.ndarray]  # values of an expression, and where they are missing
@@ -74,6 +83,22 @@ class IndicatorArrays:
     group_labels: tuple[str, ...] = ()
     union: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class BlockReading:
+    """What the expressions of several indicators read of one block of records, each once.
+
+    Attributes
+    ----------
+    operands : dict
+        Columns by name.
+    parts : dict
+        Values and missing marks by expression, and whether any value is known.
+    """
+
+    operands: dict[str, Operand] = field(default_factory=dict)
+    parts: dict[str, tuple[_Part, bool]] = field(default_factory=dict)
 
 
 def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
@@ -163,6 +188,20 @@ def arrays(indicator: Indicator, survey: Survey, accept: Collection[str] = ()) -
     (array([ True,  True, False]), array([False, False,  True]), True)
     """
     notes = check_admitted(indicator, survey, frozenset(accept))
+    return unchecked_arrays(indicator, survey, notes)
+
+
+def unchecked_arrays(indicator: Indicator, survey: Survey, notes: tuple[str, ...] = ()) -> IndicatorArrays:
+    """Evaluate an indicator on some records of a survey that is known to carry it: see `arrays`.
+
+    Parameters
+    ----------
+    indicator : Indicator
+    survey : Survey
+        Such as one file of a survey of several.
+    notes : tuple of str
+        What has to be said of the levels that it names.
+    """
     eligible, doubtful = _universe(indicator, survey)
     top = _part(indicator.numerator, survey.frame, "numerator")
     if indicator.distributional:
@@ -175,7 +214,7 @@ def arrays(indicator: Indicator, survey: Survey, accept: Collection[str] = ()) -
 
 
 def block_arrays(
-    indicator: Indicator, survey: Survey, yes_or_no: bool
+    indicator: Indicator, survey: Survey, yes_or_no: bool, reading: BlockReading
 ) -> tuple[IndicatorArrays | None, bool]:
     """Evaluate a linear indicator on a block of the records, without the checks that need all of them.
 
@@ -187,6 +226,8 @@ def block_arrays(
     yes_or_no : bool
         Whether numerator and denominator are taken to be conditions, or numbers that are only 0 and 1, all
         over the file.
+    reading : BlockReading
+        Of this block.
 
     Returns
     -------
@@ -195,11 +236,11 @@ def block_arrays(
     any_known : bool
         Whether the block holds any value of numerator and denominator to tell.
     """
-    eligible, doubtful = _universe(indicator, survey, of_block=True)
-    top, any_known = _block_part(indicator.numerator, survey.frame, "numerator")
+    eligible, doubtful = _universe(indicator, survey, reading)
+    top, any_known = _block_part(indicator.numerator, survey.frame, "numerator", reading)
     bottom = None
     if indicator.denominator is not None:
-        bottom, any_bottom = _block_part(indicator.denominator, survey.frame, "denominator")
+        bottom, any_bottom = _block_part(indicator.denominator, survey.frame, "denominator", reading)
         any_known = any_known and any_bottom
     if yes_or_no and not _may_be_share(top, bottom, eligible):
         return None, any_known
@@ -345,14 +386,14 @@ def _union(expression: str, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray
     return holds & known, known
 
 
-def _universe(indicator: Indicator, survey: Survey, *, of_block: bool = False) -> _Part:
+def _universe(indicator: Indicator, survey: Survey, reading: BlockReading | None = None) -> _Part:
     """Find the records surely in the universe, and those of which it is not known, within the subset."""
     n = len(survey.frame)
     within = np.ones(n, dtype=bool) if survey.mask is None else survey.mask
     if indicator.universe is None:
         return within, np.zeros(n, dtype=bool)
-    if of_block:
-        (values, missing), _ = _block_part(indicator.universe, survey.frame, "universe")
+    if reading is not None:
+        (values, missing), _ = _block_part(indicator.universe, survey.frame, "universe", reading)
     else:
         values, missing = _part(indicator.universe, survey.frame, "universe")
     if values.dtype != bool:
@@ -363,25 +404,29 @@ def _universe(indicator: Indicator, survey: Survey, *, of_block: bool = False) -
     return within & values & ~missing, within & missing
 
 
-def _block_part(expression: str, frame: pd.DataFrame, role: str) -> tuple[_Part, bool]:
+def _block_part(expression: str, frame: pd.DataFrame, role: str, reading: BlockReading) -> tuple[_Part, bool]:
     """Evaluate as `_part`; where no value is known the block does not tell whether they are yes or no."""
-    values, missing = _part(expression, frame, role)
-    if missing.all():
-        return (np.zeros(missing.size, dtype=bool), missing), False
-    return (values, missing), True
+    if expression not in reading.parts:
+        values, missing = _part(expression, frame, role, reading.operands)
+        any_known = not missing.all()
+        values = values if any_known else np.zeros(missing.size, dtype=bool)
+        reading.parts[expression] = (values, missing), any_known
+    return reading.parts[expression]
 
 
-def _part(expression: str, frame: pd.DataFrame, role: str) -> _Part:
+def _part(
+    expression: str, frame: pd.DataFrame, role: str, fetched: dict[str, Operand] | None = None
+) -> _Part:
     """Evaluate a column or an expression to bool or float values, with the mask of the missing ones."""
     if expression in frame and not expression.isidentifier():  # a column name that no expression can hold
-        frame, expression = pd.DataFrame({"column": frame[expression]}), "column"
+        frame, expression, fetched = pd.DataFrame({"column": frame[expression]}), "column", None
     elif expression in frame and _is_text(frame[expression]):
         raise SaeSpecError(
             f"The {role} {expression!r} is a text column; it must be a number or a yes/no condition.",
             hint=f"Compare it with a level, for example \"{expression} == 'level'\".",
             column=expression,
         )
-    result = evaluate(expression, frame)
+    result = evaluate(expression, frame, fetched)
     if result.values.dtype == bool:
         return result.values, result.missing
     huge = np.flatnonzero(np.abs(result.values) > LARGEST)  # a missing value is nan, and not among them

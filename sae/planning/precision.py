@@ -274,7 +274,7 @@ class Regulation(PrecisionRule):
 
 @dataclass(frozen=True)
 class Published(PrecisionRule):
-    """A publication policy reversed: how many interviews until the direct estimate passes.
+    """A publication policy reversed: how many interviews until the estimate passes.
 
     Parameters
     ----------
@@ -282,6 +282,8 @@ class Published(PrecisionRule):
         As in `sae.quality.load_policy`.
     grade : {"reliable", "publishable"}
         Free of any flag, or at least not suppressed.
+    rows : {"direct", "model"}
+        The estimates that are to pass: direct ones, or those of a model.
 
     Examples
     --------
@@ -294,6 +296,7 @@ class Published(PrecisionRule):
 
     policy: str | Path | Mapping[str, Any] | Policy
     grade: Grade = "reliable"
+    rows: Literal["direct", "model"] = "direct"
     loaded: Policy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -301,10 +304,13 @@ class Published(PrecisionRule):
             raise SaeSpecError(
                 f"grade = {self.grade!r} is none of a policy's.", hint='Use "reliable" or "publishable".'
             )
+        if self.rows not in ("direct", "model"):
+            raise SaeSpecError(f"rows = {self.rows!r} are none.", hint='Use "direct" or "model".')
         object.__setattr__(self, "loaded", load_policy(self.policy))
         if not self._rules and self.least_n == 0:
             raise SaeSpecError(
-                f"The policy {self.loaded.name} has no limit on direct rows that more interviews can reach.",
+                f"The policy {self.loaded.name} has no limit on {self.rows} rows that more interviews can "
+                "reach.",
                 hint="Use CV(...), EffectiveSize(...) or a policy with a limit on n, n_eff, cv or ci_width.",
             )
 
@@ -339,7 +345,7 @@ class Published(PrecisionRule):
         """Rules on this measure that judge direct rows, with the stricter limit that the grade asks for."""
         limits = []
         for rule in self.loaded.rules:
-            if rule.measure != measure or rule.applies_to == "model":
+            if rule.measure != measure or rule.applies_to not in ("all", self.rows):
                 continue
             low = [rule.suppress_below] + ([rule.flag_below] if self.grade == "reliable" else [])
             high = [rule.suppress_above] + ([rule.flag_above] if self.grade == "reliable" else [])

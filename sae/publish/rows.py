@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from sae.errors import SaeInputError, name_some
-from sae.quality.assessment import DIRECT_CONFIDENTIAL
+from sae.quality.appearance import may_appear
 from sae.tables import EstimateTable
 
-__all__ = ["confidential_rows", "shown", "shown_rows"]
+__all__ = ["shown", "shown_rows"]
 
 
 def shown_rows(table: EstimateTable) -> np.ndarray:
@@ -30,23 +30,7 @@ def shown_rows(table: EstimateTable) -> np.ndarray:
             hint="Call fit.flag(policy) first: what may appear is for a policy to say.",
             areas=domains,
         )
-    good = frame["publishable"].fillna(False) & frame["estimate"].notna()
-    withheld = frame["flag"].str.startswith(":").to_numpy(dtype=bool)
-    return good.to_numpy(dtype=bool) & ~withheld & ~confidential_rows(table)
-
-
-def confidential_rows(table: EstimateTable) -> np.ndarray:
-    """Return which rows rest on records that the policy keeps secret, or on those of one person.
-
-    A model-based estimate of such a row may satisfy the policy. It is not shown all the same: who fits the
-    covariates to the other estimates sees to which side this one is pulled, and with so few records that is
-    their answer (in the synthetic country, of all such rows).
-    """
-    frame = table.frame
-    secret = frame["flag"].str.startswith(":c") | frame["reason"].str.contains(
-        DIRECT_CONFIDENTIAL, regex=False
-    )
-    return (secret | frame["n"].eq(1).fillna(False)).to_numpy(dtype=bool)
+    return may_appear(frame)
 
 
 def shown(table: EstimateTable) -> EstimateTable:

@@ -10,19 +10,20 @@ import pandas as pd
 
 from sae.auxiliary import EurostatTable, estimates_as_eurostat
 from sae.publish.rounding import decimals_of, rounded, rounded_outwards
-from sae.publish.rows import confidential_rows, shown_rows
+from sae.publish.rows import shown_rows
+from sae.quality.appearance import PROTECTING, confidential_rows
 from sae.tables import EstimateTable, joined_labels, write_table
 from sae.tables.base import Table
 from sae.tables.columns import ESTIMATE_COLUMNS
 
-__all__ = ["PublishedTable", "published"]
+__all__ = ["UNJUDGED", "PublishedTable", "published"]
 
 _NAMES = ("indicator", "definition", "unit", "geo", "geo_version", "time")
 _FIGURES = ("estimate", "ci_low", "ci_high")
 _WHOLE = ("persons", "households")
 # without numbers: "n 3 < 4" would tell how many records there are
 _REASONS = {":c": "confidential", ":u": "not reliable enough", ":": "no estimate"}
-_UNJUDGED = "the policy could not judge it"
+UNJUDGED = "the policy could not judge it"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +61,9 @@ class PublishedTable(Table):
     def as_eurostat(self, *, dataflow: str = "", time: str = "", intervals: bool = True) -> EurostatTable:
         """Return the table in the form of Eurostat's, for `sae.auxiliary.write_eurostat`: SDMX-CSV or TSV.
 
+        A row over all areas of a production has its level as its area; a definition that is the only one of
+        its indicator goes without saying.
+
         Parameters
         ----------
         dataflow, time : str
@@ -73,6 +77,11 @@ class PublishedTable(Table):
             If there is no period, or two.
         """
         frame = self.frame
+        if "level" in self.groups:
+            frame = frame[frame["level"].ne("")]  # without: an indicator that nothing tells
+            frame = frame.assign(geo=frame["geo"].mask(frame["geo"].eq(""), frame["level"]))
+        if not frame[["indicator", "definition"]].drop_duplicates()["indicator"].duplicated().any():
+            frame = frame.assign(definition="")
         domain = frame["domain"] if "domain" in frame else joined_labels(frame, self.groups)
         rows = frame.assign(domain=domain, publishable=frame["estimate"].notna())
         whole = EstimateTable(rows, self.groups)
@@ -100,8 +109,9 @@ def published(table: EstimateTable) -> PublishedTable:
     -------
     PublishedTable
         Shares to one decimal of their percentage, other figures to three digits, one less where the standard
-        error is above ten units of the last; intervals outwards. What the policy could not judge is hidden;
-        so is a model-based estimate whose direct estimate is confidential, whatever the policy says of it.
+        error is above ten units of the last, or is not known; intervals outwards. What the policy could not
+        judge is hidden; so is a model-based estimate whose direct estimate is confidential, whatever the
+        policy says of it.
 
     Raises
     ------
@@ -121,13 +131,14 @@ def published(table: EstimateTable) -> PublishedTable:
     >>> sae.publish.published(sae.EstimateTable(judged))[["estimate", "flag", "reason"]].values.tolist()
     [[0.623, 'e', ''], [nan, ':c', 'confidential']]
     """
-    frame, shown, secret = table.frame, shown_rows(table), confidential_rows(table)
+    frame, shown = table.frame, shown_rows(table)
+    secret = confidential_rows(frame)
     estimate, se, low, high = (
         frame[name].to_numpy(dtype=float) for name in ("estimate", "se", *_FIGURES[1:])
     )
     decimals = decimals_of(
         estimate,
-        se,
+        np.where(frame["method"].eq("register"), 0.0, se),  # nobody was drawn
         share=frame["unit"].eq("share").to_numpy(dtype=bool),
         whole=frame["unit"].isin(_WHOLE).to_numpy(dtype=bool),
     )
@@ -141,7 +152,8 @@ def published(table: EstimateTable) -> PublishedTable:
     breaks = flag.str.extract("(b?)$", expand=False)
     out["reliability"] = frame["reliability"].where(shown, "")
     out["flag"] = flag.where(shown, code.fillna(":") + breaks)
-    out["reason"] = code.map(_REASONS).fillna(_UNJUDGED).mask(shown, "").astype("string")
+    reason = code.map(_REASONS).fillna(UNJUDGED).mask(frame["reason"].str.startswith(PROTECTING), PROTECTING)
+    out["reason"] = reason.mask(shown, "").astype("string")
     return PublishedTable(out, tuple(groups))
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.quality.policy import Policy, Rule, load_policy
 from sae.tables import pandas_frame, require, to_numbers
+from sae.tables.base import Table
 
 __all__ = ["DIRECT_CONFIDENTIAL", "assess"]
 
@@ -22,13 +24,15 @@ DIRECT_CONFIDENTIAL = "direct columns confidential"  # in the reason of a row wh
 _GOOD, _FLAGGED, _OPEN, _SUPPRESSED = range(4)
 _ANSWER = {"suppress": _SUPPRESSED, "open": _OPEN, "note": _GOOD}
 _ROUNDING = 1e-9  # two routes to the same number
+_VERDICT = ["reliability", "flag", "publishable", "reason", "policy"]
 _LEVEL = 0.95  # at which a policy reads the width of an interval
 _REPLICATES = re.compile(r"bootstrap.* (\d+) replicates(?:, se to ([\d.]+)%)?")
 _EXACT = "t on the MSE"  # intervals that are a quantile times the standard error, whatever the quantile
 
 
+@answered
 def assess(
-    frame: pd.DataFrame,
+    frame: Any,
     policy: str | Path | Mapping[str, Any] | Policy,
     *,
     level: float = _LEVEL,
@@ -47,10 +51,11 @@ def assess(
 
     Parameters
     ----------
-    frame : DataFrame
-        ``estimate`` and ``se``, and what the policy looks at: ``n``, ``n_eff``, ``ci_low`` and ``ci_high``,
-        ``pcmiss`` (share of item non-response, 0 to 1), ``population`` (estimated population of the cell);
-        ``unit`` tells the shares, ``in_sample`` the areas without a sample.
+    frame : DataFrame, table or Result
+        A result is judged as by `Result.flag`; a table has ``estimate`` and ``se``, and what the policy looks
+        at: ``n``, ``n_eff``, ``ci_low`` and ``ci_high``, ``pcmiss`` (share of item non-response, 0 to 1),
+        ``population`` (estimated population of the cell); ``unit`` tells the shares, ``in_sample`` the areas
+        without a sample.
     policy : str, Path, mapping or Policy
         As in `load_policy`.
     level : float
@@ -82,11 +87,11 @@ def assess(
     [['', True], [':u', False]]
     """
     policy = load_policy(policy)
-    if hasattr(frame, "frame"):
-        raise SaeInputError(
-            f"A policy judges a DataFrame, not a {type(frame).__name__}.",
-            hint="Give the frame of a table: fit.estimates.frame; or call fit.flag(policy).",
-        )
+    if isinstance(frame, Table):
+        frame = frame.frame
+    elif not isinstance(frame, pd.DataFrame) and hasattr(frame, "estimates") and hasattr(frame, "flag"):
+        # a result knows the level of its intervals and the checks that it fails
+        return cast(pd.DataFrame, frame.flag(policy).estimates[_VERDICT])
     frame = pandas_frame(frame, "The rows")
     require(frame, ["estimate", "se"], "The table has", "(that a policy needs)")
     if not 0 < level < 1:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeWarning
 from sae.numerics.inference.normality import LARGEST, shapiro_wilk
 from sae.numerics.inference.tails import normal_quantile
@@ -120,6 +121,7 @@ class Normality:
     n: int
 
 
+@answered
 def bias_test(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray | None = None) -> BiasTest:
     """Regress direct on model estimates and test intercept 0, slope 1 together.
 
@@ -164,6 +166,7 @@ def bias_test(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray | None =
     )
 
 
+@answered
 def goodness_of_fit(
     direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray
 ) -> GoodnessOfFit:
@@ -193,6 +196,7 @@ def goodness_of_fit(
     )
 
 
+@answered
 def coverage(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray) -> Coverage:
     """Share of areas whose direct and model intervals overlap, when 95 % should.
 
@@ -221,6 +225,7 @@ def coverage(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.
     )
 
 
+@answered
 def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se: float) -> Calibration:
     """Compare Σ w model with the direct estimate of the whole; they agree within 1.96 standard errors.
 
@@ -253,6 +258,7 @@ def calibration(model: np.ndarray, weights: np.ndarray, direct: float, direct_se
     return Calibration(total, float(direct), gap, float(relative), float(z), bool(abs(z) <= _NORMAL_95))
 
 
+@answered
 def gain(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndarray) -> Gain:
     """Compare the errors of model and direct estimates, and how far either spreads between areas.
 
@@ -271,6 +277,7 @@ def gain(direct: np.ndarray, model: np.ndarray, vardir: np.ndarray, mse: np.ndar
     return Gain(float(np.median(ratio)), float((ratio < 1).mean()), float(np.var(x, ddof=1)), truth, len(y))
 
 
+@answered
 def residual_normality(residuals: np.ndarray) -> Normality:
     """Test standardised residuals, or predicted random effects, for normality (Shapiro–Wilk).
 
@@ -297,7 +304,7 @@ def residual_normality(residuals: np.ndarray) -> Normality:
             f"The p-value of the test of normality is approximate beyond {LARGEST:,} values: "
             f"there are {len(values):,}.",
             SaeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     statistic, p_value = shapiro_wilk(values)
     deviations = values - values.mean()
@@ -307,7 +314,14 @@ def residual_normality(residuals: np.ndarray) -> Normality:
 
 def _complete(columns: list[np.ndarray], least: int, what: str) -> list[np.ndarray]:
     """Return the columns at the rows where all are finite; refuse fewer than `least` rows."""
-    arrays = [np.asarray(column, dtype=float) for column in columns]
+    try:
+        arrays = [np.asarray(column, dtype=float).reshape(np.shape(column)[0]) for column in columns]
+    except (TypeError, ValueError, IndexError):
+        kinds = ", ".join(type(column).__name__ for column in columns)
+        raise SaeInputError(
+            f"{what} needs columns of numbers, not {kinds}.",
+            hint='Give columns of the tables: fit.estimates["direct"], fit.residuals["standardised"].',
+        ) from None
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise SaeInputError(f"{what} needs columns of one length, not {sorted(lengths)}.")

@@ -91,7 +91,8 @@ def normal_ends(
     half = float(
         scipy.special.stdtrit(freedom, upper) if np.isfinite(freedom) else scipy.special.ndtri(upper)
     ) * np.sqrt(mse)
-    texts = (np.full(len(mse), text, dtype=object) for text in (f"normal on the {name}", name))
+    kind = "t" if np.isfinite(freedom) else "normal"
+    texts = (np.full(len(mse), text, dtype=object) for text in (f"{kind} on the {name}", name))
     return SumEnds(estimate - half, estimate + half, *texts)
 
 
@@ -118,6 +119,17 @@ class Draws:
         keys = self.rows.apply(labels, keep_missing=True).fillna("")
         columns = pd.Index(keys.iloc[:, 0]) if len(keys.columns) == 1 else pd.MultiIndex.from_frame(keys)
         return pd.DataFrame(self.values, columns=columns)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        shown = slice(0, 20)
+        values = self.values[:, shown]
+        low, high = np.quantile(values, [0.025, 0.975], axis=0)
+        columns = {"mean": values.mean(axis=0), "sd": values.std(axis=0), "2.5 %": low, "97.5 %": high}
+        table = self.rows.iloc[shown].assign(**columns)
+        more = f"<p>… {len(self.rows) - 20} more domains</p>" if len(self.rows) > 20 else ""
+        return f"<p>{escape(repr(self))}</p>{table.to_html(index=False, float_format='{:.4g}'.format)}{more}"
 
     def __repr__(self) -> str:
         return f"{len(self.values)} joint draws of {len(self.rows)} domains from {self.source}"
@@ -326,6 +338,20 @@ class IntervalDraws:
         low[unknown] = high[unknown] = np.nan
         interval[unknown] = IntervalKind.NONE.value
         return SumEnds(low, high, interval, joint)
+
+    def below(self, weights: scipy.sparse.csr_array, bounds: np.ndarray) -> np.ndarray:
+        """Return the probability that weighted sums of the true values lie below bounds, shape (S,).
+
+        Missing where a sum takes rows of several posteriors, or of none.
+        """
+        made = np.full(len(bounds), np.nan)
+        own = [weights[:, part.rows].tocsr() for part in self.parts]
+        counts = np.diff(weights.indptr)
+        for part, mine in zip(self.parts, own, strict=True):
+            whole = np.flatnonzero((np.diff(mine.indptr) == counts) & (counts > 0))
+            if len(whole):
+                made[whole] = self.reported(part).sums(mine[whole]).cdf(bounds[whole])
+        return made
 
     def reported(self, part: _Part) -> JointPosterior:
         """Return the posterior of a part on the reported scale."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from sae.calls import answered
 from sae.errors import SaeConvergenceError, SaeError, SaeSpecError
 from sae.numerics.random.streams import seed_of
 from sae.results.messages import few_cases, origin_messages, variance_messages
@@ -83,13 +84,14 @@ class _Model(Specification, Generic[ResultT]):
         result = result.with_messages(messages)
         for message in result.messages:
             if message.category is not None:
-                warnings.warn(message.text, message.category, stacklevel=3)
+                warnings.warn(message.text, message.category, stacklevel=4)
         return result
 
 
 class AreaModel(_Model[ResultT]):
     """A model of direct estimates: one row per area."""
 
+    @answered
     def fit(
         self,
         data: DirectEstimates | pd.DataFrame,
@@ -138,6 +140,7 @@ class AreaModel(_Model[ResultT]):
         """Whether the model uses the covariances between direct estimates."""
         return False
 
+    @answered
     def fit_each(
         self,
         data: DirectEstimates | pd.DataFrame,
@@ -178,6 +181,7 @@ class UnitModel(_Model[ResultT]):
     ) -> ResultT:
         raise NotImplementedError
 
+    @answered
     def fit(
         self,
         data: pd.DataFrame | Survey,

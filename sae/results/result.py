@@ -13,12 +13,16 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from sae._version import __version__
+from sae.calls import answered, elsewhere
 from sae.errors import ConvergenceWarning, SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.literals import PLAUSIBLE, BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.random.streams import seed_of
+from sae.results.charts import Plots
 from sae.results.data import FittedData
 from sae.results.draws import Draws, DrawSource, SumEnds, normal_ends
+from sae.results.inference import Inference
 from sae.results.record import FitTables, Message
 from sae.samplers import Posterior
 from sae.specs import Specification
@@ -26,54 +30,14 @@ from sae.tables import EstimateTable, to_numbers
 
 # what only one verb needs is imported by it: a fit and its summary load neither benchmarks nor the checks
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sae.auxiliary import Neighbours
     from sae.quality import Benchmark
 
-__all__ = ["Plots", "Result"]
-
-
-@dataclass(frozen=True)
-class Plots:
-    """The charts of a result: `sae.plots` called with its tables."""
-
-    table: EstimateTable
-    fit_residuals: pd.DataFrame
-
-    def compare(self, **options: Any) -> Figure:
-        """Direct against model estimates: see `sae.plots.compare`."""
-        from sae.plots import compare
-
-        return compare(self.table, **options)
-
-    def caterpillar(self, **options: Any) -> Figure:
-        """Estimates in order with their intervals: see `sae.plots.caterpillar`."""
-        from sae.plots import caterpillar
-
-        return caterpillar(self.table, **options)
-
-    def map(self, geometry: Any, **options: Any) -> Figure:
-        """Estimates and their uncertainty on a map: see `sae.plots.area_map`."""
-        from sae.plots import area_map
-
-        return area_map(self.table, geometry, **options)
-
-    def residuals(self, **options: Any) -> Figure:
-        """Residuals against fitted values and leverage: see `sae.plots.residuals`."""
-        from sae.plots import residuals
-
-        return residuals(self.fit_residuals, **options)
-
-    def qq(self, **options: Any) -> Figure:
-        """Residuals against normal quantiles: see `sae.plots.qq`."""
-        from sae.plots import qq
-
-        return qq(self.fit_residuals, **options)
+__all__ = ["Result"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Inference):
     """A fitted model with its predictions for every domain.
 
     Attributes
@@ -159,10 +123,33 @@ class Result:
 
         return f"<pre>{escape(self.summary())}</pre>{self.estimates._repr_html_()}"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name.startswith("_"):
+                raise AttributeError(name)
+            verbs = [each for each in dir(type(self)) if not each.startswith("_")]
+            known = sorted({*verbs, *self.__dataclass_fields__})
+            raise AttributeError(f"A result has no {name!r}; {elsewhere(name, known, of='a result')}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "sae": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.pop("sae", "unknown")
+        if version != __version__:
+            raise SaeInputError(
+                f"The result was pickled by sae {version}, and this is sae {__version__}, which reads "
+                "its own only.",
+                hint="Fit again; a table that is to last is written with fit.estimates.write(path).",
+            )
+        self.__dict__.update(state)
+
     def to_frame(self) -> pd.DataFrame:
         """Return the estimate table as a fresh DataFrame."""
         return self.estimates.to_frame()
 
+    @answered
     def draws(self, n: int, seed: int | np.random.Generator | None = None) -> Draws:
         """Return joint draws of all domains; benchmarked results give draws that meet the targets.
 
@@ -186,6 +173,7 @@ class Result:
         words = f"{self.source.source}, each benchmarked" if self.benchmarks else self.source.source
         return Draws(values, self.row_names(), words)
 
+    @answered
     def to_arviz(self, n: int = 4000, *, seed: int | np.random.Generator | None = None) -> Any:
         """Return joint draws as ArviZ knows them: `InferenceData`, or `DataTree` from ArviZ 1.0 on.
 
@@ -237,6 +225,7 @@ class Result:
 
         return loo_table(self._unbenchmarked("loo"), self.estimates.frame, self.row_names())
 
+    @answered
     def predictive_check(
         self,
         n: int = 2000,
@@ -298,6 +287,7 @@ class Result:
         record = {**self.provenance, "warnings": texts}
         return replace(self, messages=(*self.messages, *messages), provenance=record)
 
+    @answered
     def flag(self, policy: str | Path | Mapping[str, Any]) -> Self:
         """Return the result with every row judged by a publication policy: see `sae.quality.assess`.
 
@@ -322,6 +312,7 @@ class Result:
         columns = {str(name): verdict[name] for name in verdict}
         return replace(self, estimates=self.estimates.assign(**columns))
 
+    @answered
     def benchmark(
         self,
         targets: float | Mapping[Any, Any] | pd.Series,
@@ -417,7 +408,7 @@ class Result:
         messages = [Message(done.moved_text)]
         if done.left_text:
             messages.append(Message(done.left_text, SaeWarning))
-            warnings.warn(done.left_text, SaeWarning, stacklevel=2)
+            warnings.warn(done.left_text, SaeWarning, stacklevel=3)
         joint = self.joint.constrained(
             done.scale, done.gain, done.constraints.weights, done.constraints.variance
         )
@@ -428,6 +419,7 @@ class Result:
             benchmarks=(*self.benchmarks, done),
         )
 
+    @answered
     def aggregate(
         self, by: str | Sequence[str], weights: str | Mapping[Any, float] | pd.Series | None = None
     ) -> EstimateTable:
@@ -481,7 +473,7 @@ class Result:
         )
 
     def sums(
-        self, weights: scipy.sparse.csr_array, freedom: float = np.inf
+        self, weights: scipy.sparse.csr_array, freedom: float = np.inf, level: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, SumEnds]:
         """Return weighted sums of the rows, with errors from what makes the intervals of the table.
 
@@ -490,6 +482,8 @@ class Result:
         weights : sparse array, shape (S, n_rows)
         freedom : float
             Degrees of freedom where the intervals are Student's t on the joint MSE.
+        level : float, optional
+            Of the intervals; that of the fit by default.
 
         Returns
         -------
@@ -498,9 +492,10 @@ class Result:
         """
         predictions = self.estimates.frame["estimate"].to_numpy(dtype=float)
         estimate, mse = weights @ predictions, np.asarray(self.joint.mse_of(weights)).ravel()
+        level = self.spec.level if level is None else level
         if self.benchmarks:
-            return estimate, mse, normal_ends(self.source.joint, estimate, mse, self.spec.level, freedom)
-        return estimate, mse, self.source.ends(weights, predictions, mse, self.spec.level, freedom)
+            return estimate, mse, normal_ends(self.source.joint, estimate, mse, level, freedom)
+        return estimate, mse, self.source.ends(weights, predictions, mse, level, freedom)
 
     @property
     def _noise(self) -> np.ndarray:

@@ -110,12 +110,30 @@ class GridPosterior:
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return posterior means and standard deviations of all rows, each of shape (M,)."""
-        mean, sd = self._together(lambda part, _: np.array(part.moments(self.link.inverse)))
+        mean, sd = self._moments
         return mean, sd
+
+    @cached_property
+    def _moments(self) -> np.ndarray:
+        return self._together(lambda part, _: np.array(part.moments(self.link.inverse)))
 
     def quantiles(self, probabilities: np.ndarray) -> np.ndarray:
         """Return posterior quantiles, shape (len(probabilities), M)."""
+        kept = self._kept.get(tuple(probabilities))
+        if kept is not None:
+            return kept
         return self.link.inverse(self._together(lambda part, _: part.quantiles(probabilities)))
+
+    @cached_property
+    def _kept(self) -> dict[tuple[float, ...], np.ndarray]:
+        """Quantiles by their probabilities."""
+        return {}
+
+    def settle(self, probabilities: np.ndarray) -> None:
+        """Keep moments and some quantiles, and let the large mixtures go, to be made again on demand."""
+        self.moments()
+        self._kept[tuple(probabilities)] = self.quantiles(probabilities)
+        self.__dict__.pop("mixtures", None)
 
     def exceedance(self, threshold: np.ndarray | float) -> np.ndarray:
         """Return P(value > threshold | data) of every row, shape (M,)."""

@@ -8,19 +8,13 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self, get_args
 
+from sae.calls import Answering, meant
 from sae.errors import SaeSpecError, name_some
 from sae.specs.formula import split_formula
 from sae.specs.options import check_options
 from sae.specs.terms import parse_terms
 
 __all__ = ["Specification", "one_of"]
-
-
-_RENAMED = {
-    "arcsine": "arcsin",
-    "asin": "arcsin",
-    "log-odds": "logit",
-}  # earlier spellings
 
 
 def one_of(option: str, value: object, allowed: Any) -> None:
@@ -43,14 +37,13 @@ def one_of(option: str, value: object, allowed: Any) -> None:
     allowed = get_args(allowed) or tuple(allowed)
     if isinstance(value, str) and value in allowed:
         return
-    renamed = [_RENAMED[str(value)]] if _RENAMED.get(str(value)) in allowed else []
-    near = renamed or get_close_matches(str(value), allowed, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else "."
-    raise SaeSpecError(f"{option} = {value!r} does not exist{meant}", hint=f"It takes {', '.join(allowed)}.")
+    raise SaeSpecError(
+        f"{option} = {value!r} {meant(option, value, allowed)}", hint=f"It takes {', '.join(allowed)}."
+    )
 
 
 @dataclass(frozen=True)
-class Specification:
+class Specification(metaclass=Answering):
     """A model as a set of options, without data and without fitted state.
 
     Subclasses are frozen dataclasses that check their options as they are made.
@@ -159,3 +152,8 @@ class Specification:
         ]
         call = f"{type(self).__name__}({', '.join([repr(self.formula), *options])})"
         return "\n".join(filter(None, (call, self._description())))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}</pre>"

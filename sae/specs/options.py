@@ -32,6 +32,11 @@ def check_options(specification: Any) -> None:
         if wanted:
             text = repr(value)
             text = text if len(text) <= 80 else f"{text[:80]}..."
+            if hasattr(value, "columns") or isinstance(value, Mapping):
+                raise SaeSpecError(
+                    f"{option.name} is a {type(value).__name__}; it takes {wanted}.",
+                    hint='A specification holds no data. Give them to fit: FayHerriot("y ~ x").fit(data).',
+                )
             raise SaeSpecError(f"{option.name} = {text} cannot be used: it takes {wanted}.")
 
 

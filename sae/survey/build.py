@@ -129,7 +129,8 @@ def harmonised_records(
         Whether these are all records; of a block it is not asked whether the layout fits (`check_layout`).
     """
     given = {role: value for role, value in roles.items() if value is not None}
-    columns = _columns(frame, layout)
+    read = {str(name): frame[name] for name in frame}
+    columns = _columns(read, layout)
     layout_name, release, notes, unlisted = "", Release(), list[str](), list[Unlisted]()
     if layout is not None:
         spec = resolve_layout(layout)
@@ -142,24 +143,25 @@ def harmonised_records(
         notes, unlisted = harmonised.notes, harmonised.unlisted
         given = {**harmonised.roles, **given}
     identifiers = {given.get("household"), given.get("person")}
-    records = pd.DataFrame(
-        {
-            key: _identifier(values) if key in identifiers else _text_as_category(values)
-            for key, values in columns.items()
-        },
-        copy=False,
-    )
+    made = {
+        key: _identifier(values) if key in identifiers else _text_as_category(values)
+        for key, values in columns.items()
+    }
+    # a block that is nobody else's, of which nothing is to be changed
+    as_it_is = not whole and list(frame) == list(made) and all(made[key] is read[key] for key in made)
+    records = frame if as_it_is else pd.DataFrame(made, copy=False)
     return HarmonisedRecords(records, given, layout_name, release, notes, unlisted)
 
 
 def check_layout(frame: pd.DataFrame, roles: Mapping[str, Any], layout: str | Mapping[str, Any]) -> None:
     """Refuse a layout where another known one fits a sample of the records better."""
     given = {role: value for role, value in roles.items() if value is not None}
-    check_release(FileColumns(_columns(frame, layout), resolve_layout(layout)), given)
+    columns = _columns({str(name): frame[name] for name in frame}, layout)
+    check_release(FileColumns(columns, resolve_layout(layout)), given)
 
 
-def _columns(frame: pd.DataFrame, layout: str | Mapping[str, Any] | None) -> dict[str, pd.Series]:
-    columns = {str(name): _one_kind(frame[name]) for name in frame}
+def _columns(read: Mapping[str, pd.Series], layout: str | Mapping[str, Any] | None) -> dict[str, pd.Series]:
+    columns = {name: _one_kind(values) for name, values in read.items()}
     words = frozenset[str]() if layout is None else resolve_layout(layout).missing
     return {name: _without(values, words) for name, values in columns.items()} if words else columns
 
@@ -252,7 +254,7 @@ def quarters_in_a_year(records: pd.DataFrame, release: Release, stage: Stage, ti
         f"The survey: {note}. Where the panel asks the same households again, they are too small: state the "
         'overlap, sae.survey.pool_periods(survey, Overlap(...), yearly_weights=True), with time="period".',
         SaeWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return [note]
 
@@ -350,7 +352,7 @@ def _announce(records: pd.DataFrame) -> list[str]:
     warnings.warn(
         f'The survey: {note}. If they mean that nothing is known, say so in the layout: missing = ["NA"].',
         SaeWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return [note]
 

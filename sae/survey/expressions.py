@@ -68,7 +68,7 @@ class Evaluated:
     missing: np.ndarray
 
 
-def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
+def evaluate(expression: str, frame: pd.DataFrame, fetched: dict[str, Operand] | None = None) -> Evaluated:
     """Evaluate a condition or an arithmetic expression on the columns of a frame.
 
     Parameters
@@ -81,6 +81,8 @@ def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
         letters are not compared.
     frame : DataFrame
         The records, n rows. Text columns compare fastest as `Categorical`.
+    fetched : dict, optional
+        Operands of columns of this very frame, by name: used and added to.
 
     Returns
     -------
@@ -107,7 +109,7 @@ def evaluate(expression: str, frame: pd.DataFrame) -> Evaluated:
     >>> evaluate("20 <= age <= 64 and sex == 'f'", frame).missing.tolist()
     [False, False, True]
     """
-    result = _Walker(expression, frame).walk(_parse(expression).body)
+    result = _Walker(expression, frame, fetched).walk(_parse(expression).body)
     n = len(frame)
     if isinstance(result, Text):
         raise SaeSpecError(
@@ -180,10 +182,10 @@ def comparisons_in(expression: str) -> list[tuple[str, str, Any]]:
 class _Walker:
     """Walks one parsed expression; columns are fetched once."""
 
-    def __init__(self, expression: str, frame: pd.DataFrame):
+    def __init__(self, expression: str, frame: pd.DataFrame, fetched: dict[str, Operand] | None):
         self.expression = expression
         self.frame = frame
-        self.fetched: dict[str, Operand] = {}
+        self.fetched = {} if fetched is None else fetched
 
     def refuse(self, what: str, hint: str = "", column: str | None = None) -> SaeSpecError:
         return SaeSpecError(f"In the expression {self.expression!r}: {what}", hint=hint, column=column)

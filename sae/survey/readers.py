@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sae.errors import SaeSpecError
+from sae.calls import answered
+from sae.errors import SaeInputError, SaeSpecError
 from sae.literals import LonelyPolicy
 from sae.survey.files import read_frame
 from sae.survey.layouts import resolve_layout
@@ -20,6 +21,7 @@ from sae.survey.survey import Survey
 __all__ = ["read_survey"]
 
 
+@answered
 def read_survey(
     path: str | Path,
     *,
@@ -79,6 +81,11 @@ def read_survey(
     >>> sae.read_survey(file, weights="w").frame["puma"].tolist()
     ['00101', '00102']
     """
+    if not isinstance(path, str | Path):
+        raise SaeInputError(
+            f"read_survey reads a file, and was given a {type(path).__name__}.",
+            hint='Records in memory are sae.Survey.from_frame(frame, weights="weight").',
+        )
     file = Path(path)
     kind = silc_kind(file)
     if kind:

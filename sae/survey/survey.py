@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from sae.calls import Answering, answered
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning
 from sae.literals import CalibrationMethod, LonelyPolicy, ReplicateCentre, ReplicateMethod
 from sae.survey.age_bands import check_age_limits
@@ -38,12 +40,13 @@ from sae.survey.expressions import evaluate
 from sae.survey.release import Release
 from sae.survey.replicates import Replicates
 from sae.survey.resampling import make_replicates
+from sae.tables import label_text
 
 __all__ = ["Survey"]
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class Survey(metaclass=Answering):
     """Records and the design they were drawn by.
 
     Made by `sae.read_survey` or `Survey.from_frame`; never changed: `subset`, `calibrate`,
@@ -85,6 +88,11 @@ class Survey:
         File name and sha256 where read from a file.
     """
 
+    _instead: ClassVar[str] = (
+        'Make a survey of a frame with sae.Survey.from_frame(frame, weights="weight"), of a file with '
+        'sae.read_survey(path, weights="weight").'
+    )
+
     frame: pd.DataFrame
     weights: np.ndarray
     stages: tuple[Stage, ...]
@@ -102,6 +110,7 @@ class Survey:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @answered
     def from_frame(
         cls,
         frame: pd.DataFrame,
@@ -193,6 +202,17 @@ class Survey:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            hint = ""
+            if not name.startswith("_") and (hasattr(pd.DataFrame, name) or name in self.frame):
+                hint = f"; its records have: survey.frame.{name}"
+                hint = (
+                    "; a subset is survey.subset(condition)" if name in ("query", "filter", "loc") else hint
+                )
+            raise AttributeError(f"A survey has no {name!r}{hint}.")
 
     @property
     def design(self) -> str:
@@ -413,6 +433,11 @@ class Survey:
         n_notes = len(self.notes) + bool(self.missing)
         return "\n".join([*self._lines(), *([f"  notes: {n_notes}, see summary()"] if n_notes else [])])
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}</pre>"
+
     def summary(self) -> str:
         """Return a page of text: design, weights, replicates, periods, missing values per variable, notes."""
         lines = [
@@ -446,6 +471,25 @@ class Survey:
         if self.time is not None:
             lines.append(f"  periods: {periods_text(self.frame[self.time])}")
         return lines
+
+    @cached_property
+    def _held(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def held(self, column: str) -> tuple[str, ...]:
+        """Return the labels that the records of the subset hold in a column, as text, each once.
+
+        Every indicator and every crossing asks for them; they are looked up once.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"w": [1.0, 2.0, 1.0], "year": [2022, 2019, 2022]})
+        >>> sae.Survey.from_frame(frame, weights="w", time="year").held("year")
+        ('2022', '2019')
+        """
+        if column not in self._held:
+            self._held[column] = _labels_held(self.frame[column], self.mask)
+        return self._held[column]
 
     @property
     def is_subset(self) -> bool:
@@ -491,3 +535,13 @@ class Survey:
                 SaeWarning,
                 stacklevel=4,
             )
+
+
+def _labels_held(series: pd.Series, mask: np.ndarray | None) -> tuple[str, ...]:
+    if not isinstance(series.dtype, pd.CategoricalDtype):
+        values = series if mask is None else series[mask]
+        return tuple(label_text(level) for level in values.dropna().unique())
+    codes = series.cat.codes.to_numpy()
+    held = pd.unique(codes if mask is None else codes[mask])
+    levels = np.asarray(series.cat.categories, dtype=object)[held[held >= 0]]
+    return tuple(map(label_text, levels.tolist()))

@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
+from sae.errors import SaeInputError
+from sae.tables.columns import require
 from sae.tables.files import write_table
 
 __all__ = ["Table"]
 
 _ROWS = 10  # rows that a printed table shows
 _HTML_ROWS = 20
+# what only reads: it is answered by a fresh frame, so that nothing done to the answer reaches the table
+_READS = (
+    *(
+        "columns",
+        "describe",
+        "dtypes",
+        "groupby",
+        "head",
+        "iloc",
+        "index",
+        "itertuples",
+        "iterrows",
+        "loc",
+        "merge",
+    ),
+    *(
+        "nlargest",
+        "nsmallest",
+        "query",
+        "sample",
+        "set_index",
+        "shape",
+        "size",
+        "sort_values",
+        "tail",
+        "values",
+    ),
+)
 
 
 class Table:
-    """A frame with fixed columns; a subclass is a frozen dataclass that says what of it is printed."""
+    """A frame with fixed columns; a subclass is a frozen dataclass that says what of it is printed.
+
+    What a frame is read by (`head`, `loc`, `columns`, `sort_values`, `merge`, iteration over the names of the
+    columns, ...) is answered by a fresh frame; `to_csv`, `to_parquet` and `to_excel` are `write`.
+
+    Examples
+    --------
+    >>> table = sae.EstimateTable(pd.DataFrame({"domain": ["A", "B"], "estimate": [0.5, 0.2]}))
+    >>> table.sort_values("estimate").head(1)[["domain", "estimate"]].values.tolist()
+    [['B', 0.2]]
+    >>> "estimate" in table, table.shape[0]
+    (True, 2)
+    """
 
     frame: pd.DataFrame
 
@@ -25,10 +68,38 @@ class Table:
     @overload
     def __getitem__(self, columns: list[str]) -> pd.DataFrame: ...
     def __getitem__(self, columns: str | list[str]) -> pd.Series | pd.DataFrame:
+        if isinstance(columns, str | list):
+            names = [columns] if isinstance(columns, str) else columns
+            require(self.frame, [name for name in names if isinstance(name, str)], "The table has")
         return self.frame[columns]
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(map(str, self.frame))
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.frame
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # what a frame is read by
+    else:
+
+        def __getattr__(self, name):
+            if name in _READS:
+                return getattr(self.to_frame(), name)
+            if name in ("to_csv", "to_parquet", "to_excel"):
+                return self._write_as_frames_do
+            hint = ""
+            if not name.startswith("_") and "frame" in self.__dict__:
+                hint = f"; it is a column: table[{name!r}]" if name in self.frame else hint
+                hint = f"; a frame has: table.to_frame().{name}" if hasattr(pd.DataFrame, name) else hint
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}.")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_READS})
 
     def to_frame(self) -> pd.DataFrame:
         """Return the table as a fresh DataFrame."""
@@ -43,6 +114,14 @@ class Table:
             If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``.
         """
         return write_table(self.frame, path)
+
+    def _write_as_frames_do(self, path: str | Path, **options: Any) -> Path:
+        if options and options != {"index": False}:
+            raise SaeInputError(
+                f"A table is written without an index and as it stands; it takes no {', '.join(options)}.",
+                hint="Write it with table.write(path), or take table.to_frame() and write that.",
+            )
+        return self.write(path)
 
     def _heading(self) -> str:
         """First lines of the printed table."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables.blocks import FrameRecords, Records
@@ -11,10 +12,11 @@ from sae.tables.frames import pandas_frame
 from sae.tables.parquet_blocks import open_parquet
 from sae.tables.text_blocks import text_records
 
-__all__ = ["open_records"]
+__all__ = ["names_are_hidden", "open_records"]
 
 _PARQUET = (".parquet", ".pq")
 _TEXT = (".csv", ".tsv", ".txt", ".tab")
+_NOTHING = "__HIVE_DEFAULT_PARTITION__"  # what writers put for a missing value
 
 
 def open_records(
@@ -26,6 +28,8 @@ def open_records(
     missing: Iterable[object] = (),
 ) -> Records:
     """Open a Parquet file, a CSV file, a folder of either (files in sorted order) or a frame in memory.
+
+    Folders of Parquet files may tell columns by their names (``year=2024/region=01``): these are text.
 
     Parameters
     ----------
@@ -55,11 +59,13 @@ def open_records(
     if decimal not in (".", ","):
         raise SaeSpecError(f"decimal={decimal!r} is neither '.' nor ','.")
     files, kind = _files_of(Path(data))
+    told = [_told_by_folders(Path(data), one) for one in files]
+    _check_told(Path(data), kind, told)
     if kind == "text":
         return text_records(
             files, Path(data).name, encoding=encoding, separator=separator, decimal=decimal, missing=missing
         )
-    return open_parquet(files, Path(data).name)
+    return open_parquet(files, Path(data).name, told)
 
 
 def _files_of(path: Path) -> tuple[list[Path], str]:
@@ -70,16 +76,10 @@ def _files_of(path: Path) -> tuple[list[Path], str]:
     if path.is_dir():
         inner = (one for one in path.rglob("*") if one.is_file())
         parts = [(one.relative_to(path).parts, one) for one in inner]
-        files = [one for names, one in sorted(parts) if not any(name[0] in "._" for name in names)]
+        files = [one for names, one in sorted(parts) if not names_are_hidden(names)]
         if not files:
             raise SaeInputError(
                 f"The folder {path.name} holds no files.", hint="Give .parquet or .csv files."
-            )
-        keyed = sorted({name for names, _ in parts for name in names[:-1] if "=" in name})
-        if keyed:
-            raise SaeInputError(
-                f"The folder {path.name} holds columns in the names of its folders: {name_some(keyed, 3)}.",
-                hint="Write these columns into the files too, and name the folders without '='.",
             )
     kinds = {
         "parquet" if _suffix(one) in _PARQUET else "text" if _suffix(one) in _TEXT else "" for one in files
@@ -92,6 +92,35 @@ def _files_of(path: Path) -> tuple[list[Path], str]:
             hint="Give Parquet files (.parquet) or delimited text (.csv, .csv.gz, .tsv, .txt), of one kind.",
         )
     return files, kinds.pop()
+
+
+def names_are_hidden(names: Sequence[str]) -> bool:
+    """Return whether a file below a folder is none of its data, by the names on its way."""
+    return any(name[0] in "._" for name in names)
+
+
+def _told_by_folders(path: Path, file: Path) -> dict[str, str | None]:
+    """Columns and their values that the folders between an input and one of its files tell."""
+    names = file.relative_to(path).parts[:-1] if file != path else ()
+    pairs = [name.partition("=") for name in names if "=" in name]
+    return {unquote(key): None if value == _NOTHING else unquote(value) for key, _, value in pairs}
+
+
+def _check_told(path: Path, kind: str, told: Sequence[Mapping[str, str | None]]) -> None:
+    """Refuse columns in the names of folders that text files or only some files have."""
+    keys = list(dict.fromkeys(key for one in told for key in one))
+    if keys and kind == "text":
+        raise SaeInputError(
+            f"The folder {path.name} holds columns in the names of its folders: {name_some(keys, 3)}.",
+            hint="Write these columns into the text files, and name the folders without '='.",
+        )
+    partly = [key for key in keys if not all(key in one for one in told)]
+    if partly:
+        raise SaeInputError(
+            f"The folder {path.name} holds files outside of the folders that tell {name_some(partly, 3)}.",
+            hint="Give every file its place in folders of the same columns.",
+            column=partly[0],
+        )
 
 
 def _suffix(path: Path) -> str:

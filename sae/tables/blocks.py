@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
@@ -18,7 +19,7 @@ from sae.errors import SaeInputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BLOCK", "FileState", "FrameRecords", "Records", "rechunked", "span", "with_known_levels"]
+__all__ = ["BLOCK", "FileState", "FrameRecords", "Records", "frames_of", "rechunked", "span"]
 
 BLOCK = 65_536  # records
 
@@ -112,28 +113,49 @@ def _joined(pa: Any, tables: list[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
 
 
-def with_known_levels(table: pa.Table, levels: Mapping[str, pa.Array]) -> pa.Table:
-    """Code the text columns of a table by levels that are known beforehand."""
+def frames_of(tables: Iterable[pa.Table], levels: Mapping[str, pa.Array]) -> Iterator[pd.DataFrame]:
+    """Turn tables into frames; text columns whose levels are known beforehand are coded by them."""
+    kinds: dict[str, pd.CategoricalDtype] = {}
+    for table in tables:
+        others = [name for name in table.column_names if name not in levels]
+        frame = pd.DataFrame(index=pd.RangeIndex(table.num_rows))
+        if others:
+            frame = table.select(others).to_pandas(strings_to_categorical=True, split_blocks=True)
+        for position, name in enumerate(table.column_names):
+            if name in levels:
+                codes, ordered = _codes(table.column(name), levels[name])
+                if name not in kinds:
+                    kinds[name] = _kind(levels[name], ordered)
+                values = pd.Categorical.from_codes(codes, dtype=kinds[name], validate=False)
+                frame.insert(position, name, pd.Series(values, copy=False))
+        yield frame
+
+
+def _kind(levels: pa.Array, ordered: bool) -> pd.CategoricalDtype:
+    import pyarrow as pa
+
+    nobody = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), levels, ordered=ordered)
+    kind = nobody.to_pandas().dtype
+    assert isinstance(kind, pd.CategoricalDtype)
+    return kind
+
+
+def _codes(column: pa.ChunkedArray, levels: pa.Array) -> tuple[np.ndarray, bool]:
+    """Codes of a text column into levels, -1 where it is missing, and whether they are in their order."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for name, known in levels.items():
-        if name not in table.column_names:
-            continue
-        position = table.column_names.index(name)
-        column = table.column(position)
-        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        chunks = [
-            pa.DictionaryArray.from_arrays(
-                pc.take(pc.index_in(chunk.dictionary.cast(known.type), known), chunk.indices),
-                known,
-                ordered=bool(coded.type.ordered),
-            )
-            for chunk in coded.chunks
-        ]
-        kind = pa.dictionary(pa.int32(), known.type, ordered=bool(coded.type.ordered))
-        table = table.set_column(position, name, pa.chunked_array(chunks, kind))
-    return table
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    parts = []
+    for chunk in coded.chunks:
+        own = chunk.dictionary.cast(levels.type)
+        place = pc.index_in(own, levels).fill_null(-1).to_numpy(zero_copy_only=False)
+        assert np.all((place >= 0) | own.is_null().to_numpy(zero_copy_only=False)), "a level that was not met"
+        place = np.append(place, -1).astype(np.min_scalar_type(-len(levels) - 1))
+        indices = chunk.indices if chunk.indices.null_count == 0 else chunk.indices.fill_null(-1)
+        parts.append(place[indices.to_numpy()])
+    codes = np.concatenate(parts) if parts else np.empty(0, np.int8)
+    return codes, bool(coded.type.ordered)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,11 @@ import pandas as pd
 from sae.errors import SaeError, SaeInputError, name_some
 from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
 from sae.tables.frames import pandas_frame
-from sae.tables.guard import guarded, guarded_column, unguarded
+from sae.tables.guard import unguarded
 from sae.tables.labels import label_text
+from sae.tables.sheets import SHEET, xlsx_bytes
 from sae.tables.text_cells import looks_missing
+from sae.tables.text_rows import csv_bytes
 
 __all__ = ["read_columns", "read_table", "whole_file", "write_table"]
 
@@ -74,7 +77,8 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
     path : str or Path
         Ends in ``.csv`` (UTF-8, ``\n``, shortest decimals that read back to the same number,
         missing = empty, ``true``/``false``; an apostrophe before a text that a spreadsheet would execute,
-        which `read_table` takes off), ``.parquet`` or ``.xlsx`` (numbers to 16 digits).
+        which `read_table` takes off), ``.parquet`` or ``.xlsx`` (numbers to 16 digits; after a million rows
+        the table goes on in the sheet "estimates 2").
     notes : iterable of str
         Lines of a second sheet "notes"; XLSX only.
 
@@ -98,9 +102,9 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
     'domain,estimate\n01,0.1\n'
     """
     path = Path(path)
-    encode = _by_ending(path, {".csv": _csv_bytes, ".parquet": _parquet_bytes, ".xlsx": _xlsx_bytes})
+    encode = _by_ending(path, {".csv": csv_bytes, ".parquet": _parquet_bytes, ".xlsx": xlsx_bytes})
     notes = tuple(notes)
-    if notes and encode is not _xlsx_bytes:
+    if notes and encode is not xlsx_bytes:
         raise SaeInputError(
             f"{path.name} has no place for notes.", hint="Only an .xlsx file has a sheet for them."
         )
@@ -115,7 +119,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
             f"The index of the table holds labels ({name_some(frame.index, 3)}) that {path.name} would lose.",
             hint="Make it a column with reset_index().",
         )
-    content = encode(frame, notes) if encode is _xlsx_bytes else encode(frame)
+    content = encode(frame, notes) if encode is xlsx_bytes else encode(frame)
     with whole_file(path) as part:
         part.write_bytes(content)
     return path
@@ -211,21 +215,6 @@ def _check_names(names: Iterable[object], file: str) -> None:
 
 
 # --- CSV
-
-
-def _csv_bytes(frame: pd.DataFrame) -> bytes:
-    columns = {
-        guarded(str(name)): column.astype("object").map({True: "true", False: "false"})
-        if pd.api.types.is_bool_dtype(column.dtype)
-        else guarded_column(column)
-        for name, column in frame.items()
-    }
-    table = pd.DataFrame(columns, index=frame.index)
-    texts = [column for _, column in table.items() if not pd.api.types.is_numeric_dtype(column.dtype)]
-    returns = any("\r" in str(value) for column in texts for value in column.unique())
-    # a carriage return would end the line, were the text not quoted
-    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    return table.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -324,105 +313,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 # --- XLSX
 
-_PERCENT = {
-    "direct": "0.0%",
-    "estimate": "0.0%",
-    "ci_low": "0.0%",
-    "ci_high": "0.0%",
-    "se": "0.00%",
-    "direct_se": "0.00%",
-}
-_NUMBER = {
-    "n": "#,##0",
-    "n_eff": "#,##0.0",
-    "df": "#,##0.0",
-    "deff": "0.00",
-    "cv": "0.0%",
-    "direct_cv": "0.0%",
-    "gamma": "0.000",
-    "benchmark_factor": "0.0000",
-    "mse": "0.00E+00",
-    "variance": "0.00E+00",
-    "vardir": "0.00E+00",
-}
-_MAX_ROWS = 1_048_575  # rows of a sheet less the header
-_MAX_TEXT = 32_767  # characters that a cell holds
-
-
-def _xlsx_bytes(frame: pd.DataFrame, notes: Sequence[str]) -> bytes:
-    from datetime import datetime
-
-    import xlsxwriter
-
-    if len(frame) > _MAX_ROWS:
-        raise SaeInputError(
-            f"{len(frame)} rows do not fit a spreadsheet, which holds {_MAX_ROWS}.",
-            hint="Write .csv or .parquet.",
-        )
-    sink = io.BytesIO()
-    # in_memory fixes the times of the zip members; the workbook's own time is fixed just below
-    with xlsxwriter.Workbook(sink, {"in_memory": True}) as book:
-        book.set_properties({"created": datetime(2000, 1, 1)})
-        sheet = book.add_worksheet("estimates")
-        header = book.add_format(
-            {"bold": True, "bottom": 1, "bg_color": "#DCE6F1", "text_wrap": True, "valign": "top"}
-        )
-        percent = (
-            frame["unit"].eq("share").fillna(False).to_numpy(bool)
-            if "unit" in frame
-            else np.zeros(len(frame), bool)
-        )
-        whole = percent & _whole_percentages(frame)
-        codes = dict.fromkeys([*_PERCENT.values(), *_NUMBER.values(), "0%"])
-        formats = {code: book.add_format({"num_format": code}) for code in codes}
-        for position, name in enumerate(map(str, frame.columns)):
-            sheet.write_string(0, position, name, header)
-            cells = frame.iloc[:, position].astype("object").to_numpy()
-            present = frame.iloc[:, position].notna().to_numpy()
-            width = len(name)
-            for row in np.flatnonzero(present).tolist():
-                code = _NUMBER.get(name) or (_PERCENT.get(name) if percent[row] else None)
-                code = "0%" if code == "0.0%" and whole[row] else code
-                shown = formats[code] if code else None
-                width = max(width, _write_cell(sheet, row + 1, position, cells[row], shown))
-            sheet.set_column(position, position, min(max(width, 6), 40) + 2)
-        sheet.freeze_panes(1, 0)
-        sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
-        if notes:
-            notes_sheet = book.add_worksheet("notes")
-            notes_sheet.set_column(0, 0, 110, book.add_format({"text_wrap": True, "valign": "top"}))
-            for row, note in enumerate(notes):
-                _write_cell(notes_sheet, row, 0, str(note), None)
-    return sink.getvalue()
-
-
-def _whole_percentages(frame: pd.DataFrame) -> np.ndarray:
-    """Return which rows were rounded to whole percentages, of which no decimal is to be shown."""
-    names = [name for name in ("estimate", "ci_low", "ci_high") if name in frame]
-    if len(names) < 3:
-        return np.zeros(len(frame), bool)
-    figures = frame[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    figures = np.where(np.abs(figures) <= 10, figures, np.nan)  # no share; the largest would overflow
-    return np.all(np.abs(figures - np.round(figures, 2)) < 1e-11, axis=1)
-
-
-def _write_cell(sheet: Any, row: int, column: int, value: Any, cell_format: Any) -> int:
-    """Write one value by its kind and return the width it needs, in characters."""
-    if isinstance(value, (bool, np.bool_)):
-        sheet.write_boolean(row, column, bool(value), cell_format)
-        return 5
-    if isinstance(value, (int, float, np.number)) and np.isfinite(value):
-        sheet.write_number(row, column, value, cell_format)
-        return 8
-    text = str(value)
-    if len(text) > _MAX_TEXT:
-        raise SaeInputError(
-            f"A text of {len(text)} characters (row {row}) does not fit a cell, which holds {_MAX_TEXT}.",
-            hint="Write .csv or .parquet.",
-        )
-    sheet.write_string(row, column, text, cell_format)  # never a formula, whatever sign it starts with
-    return len(text)
-
 
 def _read_xlsx(path: Path) -> pd.DataFrame:
     try:
@@ -434,7 +324,11 @@ def _read_xlsx(path: Path) -> pd.DataFrame:
         ) from error
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = list(book.worksheets[0].iter_rows(values_only=True))
+        first, *others = book.worksheets
+        rows = list(first.iter_rows(values_only=True))
+        for sheet in others:
+            if re.fullmatch(rf"{SHEET} \d+", sheet.title):  # the table goes on, below its names again
+                rows += list(sheet.iter_rows(values_only=True))[1:]
         book.close()
     except Exception as error:  # whatever the parsers of zip, XML and dates meet in a damaged file
         raise SaeInputError(

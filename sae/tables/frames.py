@@ -14,6 +14,14 @@ from sae.errors import SaeInputError, name_some
 
 __all__ = ["pandas_frame"]
 
+_INSTEAD = {  # what is meant, where a frame is needed and another thing was given
+    "Survey": "An area-level model takes direct estimates, sae.direct(survey, indicator, by=...). The "
+    "records are survey.frame.",
+    "str": "Read the file first: sae.tables.read_table(path).",
+    **dict.fromkeys(("EstimateTable", "DirectEstimates", "PublishedTable"), "Give its frame: .to_frame()."),
+    "Result": "Give the frame of its table: fit.to_frame().",
+    "dict": "Make a frame of it: pd.DataFrame(...).",
+}
 _EXACT = 2**53  # whole numbers up to here are floats without loss
 
 
@@ -71,7 +79,8 @@ def _converted(data: Any, what: str) -> pd.DataFrame:
             f"{what} are a {name}, not a pandas DataFrame.",
             hint="Compute its rows first, with .collect()."
             if lazy
-            else "Give a frame of pandas, polars, pyarrow or another library that Arrow knows.",
+            else _INSTEAD.get(kind.__name__, "")
+            or "Give a frame of pandas, polars, pyarrow or another library that Arrow knows.",
         )
     if len(set(table.column_names)) < table.num_columns:
         _refuse_twice(table.column_names, what)  # pandas numbers or drops them

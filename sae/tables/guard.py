@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 
 __all__ = ["CSV_GUARD", "UNGUARD", "guarded", "guarded_column", "unguarded"]
@@ -49,9 +50,10 @@ def guarded_column(column: pd.Series) -> pd.Series:
     """Return a column with its texts guarded; numbers and dates as they are."""
     if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
         return column
-    codes, levels = pd.factorize(column)
+    codes, distinct = pd.factorize(column)
+    levels = np.asarray(distinct, dtype=object).tolist()
     new = [guarded(level) if isinstance(level, str) else level for level in levels]
-    if new == list(levels):
+    if new == levels:
         return column
     texts = pd.Series([*new, None], dtype="object").to_numpy()  # the code -1 takes the last
     return pd.Series(texts[codes], index=column.index, dtype="object")

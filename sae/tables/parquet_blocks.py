@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, name_some
-from sae.tables.blocks import FileState, rechunked, span, with_known_levels
+from sae.tables.blocks import FileState, frames_of, rechunked, span
 from sae.tables.parquet_files import plain_kinds
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class ParquetRecords:
     groups : tuple of tuple of int
         Records of each row group, by file.
     schema : pyarrow.Schema
+    told : tuple of mapping of str to str or None
+        Values of columns that are not in the files but told by their folders, by file.
     levels : mapping of str to pyarrow.Array
         Text levels of the columns of which they are known.
     """
@@ -41,13 +43,14 @@ class ParquetRecords:
     files: tuple[FileState, ...]
     groups: tuple[tuple[int, ...], ...]
     schema: pa.Schema
+    told: tuple[Mapping[str, str | None], ...]
     levels: Mapping[str, Any] = field(default_factory=dict)
     seekable: bool = True
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the files."""
-        return tuple(self.schema.names)
+        return (*self.schema.names, *self.told[0])
 
     @property
     def n_records(self) -> int:
@@ -62,12 +65,13 @@ class ParquetRecords:
         """Collect the levels of the text among these columns."""
         import pyarrow as pa
 
-        texts = [name for name in columns if _is_text(self.schema.field(name).type)]
-        if not texts:
-            return self
-        levels: dict[str, dict[str, None]] = {name: {} for name in texts}
+        texts = [name for name in columns if name not in self.told[0] and self._holds_text(name)]
+        levels: dict[str, dict[str | None, None]] = {
+            name: dict.fromkeys(one[name] for one in self.told) for name in self.told[0] if name in columns
+        }
+        levels |= {name: {} for name in texts}
         last: dict[str, Any] = {}
-        for table in self._tables(texts, 0, self.n_records):
+        for table in self._tables(texts, 0, self.n_records) if texts else ():
             for name in texts:
                 for chunk in table.column(name).chunks:
                     coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
@@ -87,18 +91,17 @@ class ParquetRecords:
         """Yield blocks, reading only the row groups that hold them."""
         start, stop = span(first, last, self.n_records)
         levels = {name: self.levels[name] for name in columns if name in self.levels}
-        for table in rechunked(self._tables(columns, start, stop)):
-            coded = with_known_levels(plain_kinds(table), levels)
-            yield coded.to_pandas(strings_to_categorical=True, split_blocks=True)
+        yield from frames_of(map(plain_kinds, rechunked(self._tables(columns, start, stop))), levels)
 
     def _tables(self, columns: Sequence[str], start: int, stop: int) -> Iterator[pa.Table]:
         """Yield the records from `start` to `stop` as they come from the files."""
         import pyarrow as pa
         from pyarrow import parquet
 
-        texts = [name for name in columns if _is_text(self.schema.field(name).type)]
+        own = [name for name in columns if name not in self.told[0]] or self.schema.names[:1]
+        texts = [name for name in own if self._holds_text(name)]
         begin = 0
-        for state, groups in zip(self.files, self.groups, strict=True):
+        for state, groups, told in zip(self.files, self.groups, self.told, strict=True):
             ends = begin + np.cumsum((0, *groups))
             wanted = [g for g in range(len(groups)) if ends[g] < stop and ends[g + 1] > start]
             begin = int(ends[-1])
@@ -108,17 +111,28 @@ class ParquetRecords:
             at = int(ends[wanted[0]])
             try:
                 with parquet.ParquetFile(state.path, read_dictionary=texts, buffer_size=_BUFFER) as file:
-                    batches = file.iter_batches(
-                        _BATCH, row_groups=wanted, columns=list(columns), use_threads=False
-                    )
+                    batches = file.iter_batches(_BATCH, row_groups=wanted, columns=own, use_threads=False)
                     for batch in batches:
                         low, high = max(start - at, 0), min(stop - at, batch.num_rows)
                         at += batch.num_rows
                         if low < high:
-                            yield pa.Table.from_batches([batch.slice(low, high - low)]).select(list(columns))
+                            table = pa.Table.from_batches([batch.slice(low, high - low)])
+                            for name in told:
+                                table = table.append_column(name, _repeated(told[name], table.num_rows))
+                            yield table.select(list(columns))
             except (pa.ArrowException, OSError, ValueError) as problem:
                 raise _unreadable(state.path, problem) from None
             state.check()
+
+    def _holds_text(self, name: str) -> bool:
+        return _is_text(self.schema.field(name).type)
+
+
+def _repeated(value: str | None, n: int) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    codes = pa.array(np.zeros(n, np.int32), mask=np.full(n, value is None))
+    return pa.DictionaryArray.from_arrays(codes, pa.array([] if value is None else [value], pa.string()))
 
 
 def _is_text(kind: Any) -> bool:
@@ -136,8 +150,10 @@ def _unreadable(path: Path, problem: Exception) -> SaeInputError:
     )
 
 
-def open_parquet(files: Sequence[Path], name: str) -> ParquetRecords:
-    """Open Parquet files of one schema, reading their footers."""
+def open_parquet(
+    files: Sequence[Path], name: str, told: Sequence[Mapping[str, str | None]]
+) -> ParquetRecords:
+    """Open Parquet files of one schema, reading their footers; `told` has the columns of their folders."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -152,11 +168,11 @@ def open_parquet(files: Sequence[Path], name: str) -> ParquetRecords:
             raise _unreadable(path, problem) from None
         if schema is None:
             schema = own
-            _check_names(own.names, path.name)
+            _check_names([*own.names, *told[0]], path.name)
         elif not own.equals(schema):
             raise _other_schema(path, files[0], own, schema)
         groups.append(tuple(footer.row_group(g).num_rows for g in range(footer.num_row_groups)))
-    records = ParquetRecords(name, tuple(states), tuple(groups), schema)
+    records = ParquetRecords(name, tuple(states), tuple(groups), schema, tuple(told))
     if records.n_records == 0:
         raise SaeInputError(f"{name} holds no records.", hint="Check that it was written in full.")
     return records

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.tables.blocks import FileState, rechunked, with_known_levels
+from sae.tables.blocks import FileState, frames_of, rechunked
 from sae.tables.text_cells import TextColumn, looks_missing, missing_words, typed_column, without_words
 from sae.tables.text_files import cell_stream, faults_named, header_of, known_encoding, refuse_other_formats
 
@@ -80,14 +81,9 @@ class TextRecords:
         import pyarrow as pa
 
         levels = {name: self.levels[name] for name in columns if name in self.levels}
-        for number, table in enumerate(rechunked(self._cells(columns))):
-            if last is not None and number >= last:
-                return
-            if number < first:
-                continue
-            made = {name: self._typed(name, table.column(name)) for name in columns}
-            coded = with_known_levels(pa.table(made), levels)
-            yield coded.to_pandas(strings_to_categorical=True, split_blocks=True)
+        tables = islice(rechunked(self._cells(columns)), first, last)
+        typed = ({name: self._typed(name, one.column(name)) for name in columns} for one in tables)
+        yield from frames_of(map(pa.table, typed), levels)
 
     def _typed(self, name: str, column: Any) -> Any:
         import pyarrow as pa

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Texts", "blank", "constant_texts", "text_column"]
+__all__ = ["Texts", "blank", "constant_texts", "joined_bytes", "text_column"]
 
 _KIND = pa.large_string()
 _STRING: Any = pd.StringDtype()
@@ -136,3 +136,18 @@ def blank(values: Any) -> np.ndarray:
     """Return which of arrow's texts hold nothing but spaces, or are missing."""
     empty = pc.equal(pc.utf8_trim_whitespace(values), "")
     return np.asarray(empty.fill_null(True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def joined_bytes(texts: pa.StringArray) -> memoryview:
+    """Return the bytes of texts one behind the other, as they lie in memory.
+
+    Examples
+    --------
+    >>> from sae.tables.texts import joined_bytes
+    >>> import pyarrow as pa
+    >>> bytes(joined_bytes(pa.array(["a,1;", "b,2;"])))
+    b'a,1;b,2;'
+    """
+    _, ends, content = texts.buffers()
+    places = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(content or b"")[places[0] : places[-1]]

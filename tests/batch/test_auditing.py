@@ -2,10 +2,12 @@
 
 import sys
 
+import pandas as pd
 import pytest
 
+import sae
 from sae import cli
-from sae.batch.auditing import audit_file
+from sae.batch.auditing import audit_file, audit_production
 from sae.errors import SaeInputError, SaeSpecError
 
 SUMS = 'area = {all = ["A", "B", "C"]}\nsex = {total = ["f", "m"]}\n'
@@ -65,3 +67,11 @@ def test_files_that_are_none_are_refused_by_name(files, tmp_path):
     sums.write_text(SUMS, encoding="utf-8")
     with pytest.raises(SaeInputError, match=r"t\.csv has no column .*n_persons"):
         audit_file(table, sums, value="n_persons")
+
+
+def test_the_published_table_of_a_model_file_is_no_production(tmp_path):
+    frame = pd.DataFrame({"domain": ["A"], "estimate": [0.5], "unit": "share", "policy": "own"})
+    path = tmp_path / "one.published.csv"
+    sae.publish.published(sae.EstimateTable(frame.assign(publishable=True))).write(path)
+    with pytest.raises(SaeInputError, match="is of a model file"):
+        audit_production(path)

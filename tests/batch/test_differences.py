@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import sae
+from sae.batch.comparison import compare_results
 from sae.batch.differences import COLUMNS, FIGURES, MEANINGS, METHODS, VERDICTS, differences
 from sae.errors import SaeInputError
 from sae.tables import ESTIMATE_COLUMNS, EstimateTable
@@ -161,3 +163,12 @@ def test_an_empty_table_has_lost_or_won_every_cell():
 def test_the_kinds_of_the_columns_do_not_depend_on_what_differs():
     some, none = differences(table(), table(estimate=0.1, flag="u")), differences(table(), table())
     assert some.dtypes.astype(str).tolist() == none.dtypes.astype(str).tolist()
+
+
+def test_a_cell_that_no_policy_could_judge_was_hidden_in_the_published_table(tmp_path):
+    frame = pd.DataFrame({"domain": ["A", "B"], "estimate": [0.5, 0.4], "unit": "share", "policy": "own"})
+    for name, answers in (("old", [True, None]), ("new", [True, True])):
+        judged = sae.EstimateTable(frame.assign(publishable=pd.array(answers, dtype="boolean")))
+        sae.publish.published(judged).write(tmp_path / f"{name}.published.csv")
+    told = compare_results(tmp_path / "old.published.csv", tmp_path / "new.published.csv")
+    assert [text.split(":")[1] for text in told.warnings] == [" 1 cell, hidden in the old, not in the new"]

@@ -35,7 +35,7 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     expressions, crossings = Counter(), Counter()
-    count(sae.indicators.evaluate, "evaluate", lambda expression, frame: expression, expressions)
+    count(sae.indicators.evaluate, "evaluate", lambda expression, *_: expression, expressions)
     for module in (sae.batch.estimate, sae.batch.targets):
         count(module, "cross_domains", lambda survey, by: tuple(by), crossings)
     return expressions, crossings

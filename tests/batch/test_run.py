@@ -24,7 +24,8 @@ EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
 
 REGIONS = [f"R{number:02d}" for number in range(1, 15)]
 RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png"]
-RESULTS += ["spec.published.csv", "spec.published.parquet", "spec.published.xlsx", "spec.xlsx"]
+RESULTS += ["spec.published.csv", "spec.published.parquet", "spec.published.sdmx.csv", "spec.published.tsv"]
+RESULTS += ["spec.published.xlsx", "spec.xlsx"]
 
 
 def edit(folder, old, new):
@@ -110,6 +111,28 @@ def test_the_estimates_meet_the_survey_figure_or_the_given_one(inputs, areas):
     edit(inputs, "[benchmark]", "[benchmark]\ntargets = 0.61")
     national = run_in(inputs).table.frame.set_index("domain")["estimate"]
     assert np.average(national, weights=weights[national.index]) == pytest.approx(0.61, abs=EXACT)
+
+
+def test_a_benchmark_tells_no_estimate_that_is_hidden_alone(inputs, areas):
+    """Of fourteen regions one has too few records: the thirteen others and the target would tell it."""
+    rule = '{ measure = "n", applies_to = "direct", suppress_below = 35, purpose = "confidentiality" }'
+    edit(inputs, 'policy = "eurostat_silc"', f'policy = {{ name = "own", rules = [{rule}] }}')
+    edit(inputs, "employment_rate ~ tertiary", "employment_rate ~ 1")  # with it γ is 0: nothing to protect
+    frame = run_in(inputs).table.frame
+    secret = frame["n"].between(1, 34).to_numpy(dtype=bool)
+    assert secret.sum() == 1
+    public = pd.read_csv(inputs / "results" / "spec.published.csv", keep_default_na=False)
+    hidden = (public["estimate"] == ":").to_numpy()
+    assert hidden.sum() == 2 and hidden[secret].all() and (frame.loc[secret, "gamma"] > 0.05).all()
+    assert "hidden to protect another cell" in public["reason"].tolist()
+    weights = frame["domain"].map(areas.set_index("region")["population"]).to_numpy()
+    reach = 2 * (frame["gamma"] * frame["benchmark_factor"].clip(lower=1))[secret].item()
+    other = hidden & ~secret
+    room = weights[other].item() / weights[secret].item()  # how far the other's estimate moves this one
+    estimate = frame["estimate"].to_numpy()
+    low, high = estimate[secret] - room * (1 - estimate[other]), estimate[secret] + room * estimate[other]
+    least, most = max(estimate[secret].item() - reach, 0), min(estimate[secret].item() + reach, 1)
+    assert low.item() <= least + 1e-5 and high.item() >= most - 1e-5
 
 
 def test_targets_by_group_come_from_the_file_or_from_a_column_of_the_areas(inputs, areas):

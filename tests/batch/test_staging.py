@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from sae.batch import staging
+from sae.batch import locks, staging
 from sae.batch.outputs import hash_file, write_manifest
 from sae.batch.staging import staged
 from sae.errors import SaeInputError
@@ -161,7 +161,7 @@ def test_a_file_system_without_locks_serves_as_well(tmp_path, monkeypatch):
     def refused(file):
         raise OSError(errno.ENOTSUP, "no locks here")
 
-    monkeypatch.setattr(staging, "_lock", refused)
+    monkeypatch.setattr(locks, "lock", refused)
     run(tmp_path, "old")
     (tmp_path / ".sae-partial-x").mkdir()  # of a run that may live: nobody can know
     run(tmp_path, "new")
@@ -247,8 +247,8 @@ def test_on_windows_a_file_that_a_scanner_holds_for_a_moment_is_tried_again(tmp_
 
     (tmp_path / "a").write_text("a")
     monkeypatch.setattr(os, "replace", held)
-    monkeypatch.setattr(staging, "WINDOWS", True)
-    staging._rename(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(locks, "WINDOWS", True)
+    locks.rename(tmp_path / "a", tmp_path / "b")
     assert len(calls) == 4 and (tmp_path / "b").exists()
 
 

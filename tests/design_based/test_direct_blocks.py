@@ -180,6 +180,16 @@ def test_files_and_row_groups_do_not_show(small, frame, tmp_path):
     same(text, direct_from_blocks(frame, INDICATORS, ["region", "birth"], **ROLES))
 
 
+def test_periods_that_the_folders_of_a_dataset_tell(small, frame, tmp_path):
+    text = frame.assign(year=frame["year"].astype(str))
+    for year, part in text.groupby("year"):
+        (tmp_path / f"year={year}").mkdir()
+        part.drop(columns="year").to_parquet(tmp_path / f"year={year}" / "a.parquet", row_group_size=900)
+    roles = {**ROLES, "time": "year"}
+    theirs = sae.direct(sae.Survey.from_frame(text, **roles), INDICATORS, by=["region", "year"])
+    same(direct_from_blocks(tmp_path, INDICATORS, ["region", "year"], **roles), theirs)
+
+
 def test_where_the_tree_is_cut_does_not_show(small, frame):
     records = open_records(frame).with_levels(["labour_status", "birth", "stratum", "region"])
     indicator = sae.Indicator("hours * 1.1", kind="total", id="hours")
@@ -197,7 +207,8 @@ def test_where_the_tree_is_cut_does_not_show(small, frame):
         None,
         (indicator,),
         (False,),
-        ("region",),
+        (("region",),),
+        (),
         {},
         1e9,
     )

@@ -290,7 +290,7 @@ def test_unknown_columns_and_options_are_refused_by_name():
         sae.direct(data, ["works", "works"])
     with pytest.raises(SaeSpecError, match="No indicator"):
         sae.direct(data, [])
-    with pytest.raises(SaeSpecError, match="'taylor' does not exist"):
+    with pytest.raises(SaeSpecError, match="'taylor' is variance='linearised' here"):
         sae.direct(data, "works", variance="taylor")
     with pytest.raises(SaeSpecError, match="replicate weights"):
         sae.direct(data, "works", variance="replicate")

@@ -134,7 +134,7 @@ def area_change():
     frame, _ = panel(20)
     whole = frame.groupby("area")["year"].transform("count") == 4
     spec = sae.FayHerriot("y ~ x", domain="area", temporal=sae.AR1("year"), replicates=10)
-    return sae.area_level.change(spec.fit(frame[whole], seed=1), 2020, 2023)
+    return sae.compare.changes(spec.fit(frame[whole], seed=1), 2020, 2023).frame
 
 
 @case()

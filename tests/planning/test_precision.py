@@ -159,3 +159,12 @@ def test_constraint_without_group_is_stratified_sampling():
 def test_refusals_by_name(frame, target, words):
     with pytest.raises(SaeInputError, match=words):
         allocate(frame, target)
+
+
+def test_a_policy_reversed_for_estimates_of_models():
+    """eurostat_silc asks n of direct rows only, and a CV of model rows only."""
+    rule = Published("eurostat_silc", grade="publishable", rows="model")
+    bound = rule.bound(np.array([0.8]), np.array([0.16]), np.array([1.0]))
+    assert rule.least_n == 0 and bound == pytest.approx([(0.333 * 0.2) ** 2])
+    with pytest.raises(SaeSpecError, match="none"):
+        Published("eurostat_silc", rows="both")

@@ -206,3 +206,10 @@ def test_a_domain_stands_where_there_are_no_groups_and_money_is_rounded_by_size(
     ]
     assert ",18200,17400,19100," in out.write(tmp_path / "t.csv").read_text(encoding="utf-8")
     assert "2 with a figure" in repr(out)
+
+
+def test_a_figure_of_a_register_has_no_error_and_is_not_rounded_for_one():
+    """1.9 % of the foreign residents were naturalised: "2 %" would be what an unknown error leaves of it."""
+    frame = pd.DataFrame({"domain": ["A", "B"], "estimate": 0.01916, "unit": "share", "policy": "own"})
+    table = sae.EstimateTable(frame.assign(method=["register", "direct"], publishable=True))
+    assert published(table)["estimate"].tolist() == [0.019, 0.02]

@@ -218,7 +218,7 @@ def test_changes_cover(size, sigma, rng):
         frame = pd.DataFrame({"domain": domain, "year": year, "y": y, "vardir": vardir})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = sae.area_level.change(model.fit(frame, seed=k), 0, 1)
+            table = sae.compare.changes(model.fit(frame, seed=k), 0, 1)
         moved = truth[1::2] - truth[::2]
         inside.append(((table["ci_low"] <= moved) & (moved <= table["ci_high"])).mean())
     share, error = np.mean(inside), np.std(inside) / 10

@@ -38,7 +38,7 @@ def test_prints_as_what_it_will_do():
     ("options", "words"),
     [
         ({"method": "rmel"}, "did you mean 'reml'"),
-        ({"transform": "arcsine"}, "did you mean 'arcsin'"),
+        ({"transform": "arcsine"}, "is transform='arcsin' here"),
         ({"mse": "jack"}, "mse = 'jack' does not exist"),
         ({"mse": "analytical", "transform": "arcsin"}, "no meaning"),
         ({"level": 95}, "not between 0 and 1"),

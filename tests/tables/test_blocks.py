@@ -138,8 +138,33 @@ def test_a_file_that_changes_is_refused(frame, tmp_path):
         list(blocks)
 
 
-def test_columns_in_folder_names_are_refused(frame, tmp_path):
-    (tmp_path / "year=2024").mkdir()
-    frame.to_parquet(tmp_path / "year=2024" / "a.parquet")
-    with pytest.raises(SaeInputError, match=r"columns in the names of its folders: year=2024"):
+def test_columns_in_folder_names_are_text(frame, tmp_path):
+    kinds = frame.assign(year=np.array(["2023", "2024", None], dtype=object)[np.arange(N) % 3], at="a/b")
+    for year, part in kinds.groupby("year", dropna=False):
+        folder = tmp_path / f"year={'__HIVE_DEFAULT_PARTITION__' if pd.isna(year) else year}" / "at=a%2Fb"
+        folder.mkdir(parents=True)
+        part.drop(columns=["year", "at"]).to_parquet(folder / "a.parquet", index=False, row_group_size=30_000)
+    records = open_records(tmp_path)
+    assert set(records.columns) == set(kinds)
+    read = pd.concat(records.with_levels(["year", "region"]).blocks(["age", "year", "region", "at"]))
+    expected = kinds.sort_values("year", kind="stable", na_position="last")
+    for name in ("age", "year", "region", "at"):
+        ours, theirs = read[name].astype(object), expected[name].astype(object)
+        assert ours.where(ours.notna(), None).tolist() == theirs.where(theirs.notna(), None).tolist()
+    assert read["year"].cat.categories.tolist() == ["2023", "2024"]
+    (only,) = records.with_levels(["year"]).blocks(["year"], 1, 2)
+    assert only["year"].astype(object).tolist() == expected["year"].tolist()[BLOCK : 2 * BLOCK]
+
+
+def test_columns_in_folder_names_that_cannot_be_are_named(frame, tmp_path):
+    (tmp_path / "age=3").mkdir()
+    frame.head().to_parquet(tmp_path / "age=3" / "a.parquet")
+    with pytest.raises(SaeInputError, match=r"a.parquet repeats the columns age"):
         open_records(tmp_path)
+    frame.head().to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SaeInputError, match=r"files outside of the folders that tell age"):
+        open_records(tmp_path)
+    (tmp_path / "text" / "year=2024").mkdir(parents=True)
+    frame.head().to_csv(tmp_path / "text" / "year=2024" / "a.csv", index=False)
+    with pytest.raises(SaeInputError, match=r"columns in the names of its folders: year"):
+        open_records(tmp_path / "text")

@@ -147,7 +147,7 @@ def _diagnostics(
                 "quadrature_error": posterior.errors[k],
             }
         )
-    return pd.DataFrame(lines, index=arrays.index)
+    return pd.DataFrame(lines, index=arrays.rows.index)
 
 
 def _residuals(arrays: AreaArrays, posterior: FayHerriotPosterior) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from sae.area_level.fay_herriot.mse import check_mse, chosen_mse, mse_name
 from sae.area_level.priors import check_bayes
 from sae.area_level.reading import read_rows
 from sae.area_level.rows import AreaRows, checked, fit_kept
+from sae.calls import answered
 from sae.errors import SaeError, SaeSpecError
 from sae.literals import AreaMethod, AreaMse, Back, Transformation
 from sae.numerics.inference.tally import replicates_text
@@ -246,6 +247,7 @@ class FayHerriot(AreaModel[Result]):
         """Whether the model uses the covariances between direct estimates."""
         return self.temporal is not None
 
+    @answered
     def fit_each(
         self,
         data: Any,

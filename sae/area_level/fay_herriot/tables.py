@@ -31,9 +31,9 @@ def eblup_tables(
 
 def one_or_many(arrays: AreaArrays, columns: dict[str, np.ndarray]) -> pd.Series | pd.DataFrame:
     """Return a Series of one fit, a row per fit of several."""
-    if arrays.index is None:
+    if arrays.rows.index is None:
         return pd.Series({name: values[0] for name, values in columns.items()})
-    return pd.DataFrame(columns, index=arrays.index)
+    return pd.DataFrame(columns, index=arrays.rows.index)
 
 
 def _variances(arrays: AreaArrays, fits: FayHerriotFits, method: str) -> pd.Series | pd.DataFrame:
@@ -72,7 +72,7 @@ def _diagnostics(arrays: AreaArrays, fits: FayHerriotFits, parts: list[Predictio
                 "maxima": int(fits.maxima[0, k]),
             }
         )
-    return pd.DataFrame(lines, index=arrays.index)
+    return pd.DataFrame(lines, index=arrays.rows.index)
 
 
 def _residuals(arrays: AreaArrays, fits: FayHerriotFits, parts: list[Predictions]) -> pd.DataFrame:

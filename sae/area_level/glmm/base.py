@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sae.area_level.arrays import design_of
-from sae.area_level.glmm.bayes import fit_area_effects
+from sae.area_level.glmm.bayes import arrays_of, fit_area_effects
 from sae.area_level.reading import read_rows
-from sae.area_level.rows import AreaRows
-from sae.errors import SaeInputError, name_some
+from sae.area_level.rows import AreaRows, checked, each_fit, fit_kept
+from sae.errors import SaeError, SaeInputError, name_some
 from sae.numerics.glmm.likelihoods import Likelihood
 from sae.numerics.inference.transforms import Transform
 from sae.results import AreaModel, FittedData, Result, RunRecord, posterior_result, run_id
@@ -21,7 +21,8 @@ from sae.samplers.grid import GridPosterior
 from sae.specs import split_formula
 from sae.specs.design import check_rank
 from sae.specs.priors import Prior, prior_of
-from sae.tables import DirectEstimates, cv_of, pandas_frame, require
+from sae.tables import Covariates, DirectEstimates, cv_of, pandas_frame, require
+from sae.tables.covariates import frame_of
 from sae.tables.texts import Texts
 
 __all__ = ["AreaEffects", "Observed", "refuse_values"]
@@ -57,10 +58,10 @@ class Observed(NamedTuple):
     coefficient_sd: float = np.inf
     more: tuple[str, ...] = ()
 
-    def data(self, X: np.ndarray, columns: tuple[str, ...], names: Texts) -> FittedData:
+    def data(self, X: np.ndarray, columns: tuple[str, ...], rows: AreaRows) -> FittedData:
         """Return what is fitted, with the designs of all rows, shape (n_rows, p)."""
         vardir = np.broadcast_to(self.vardir, self.direct.shape)
-        return FittedData.of_areas(self.direct, vardir, X, columns, self.sampled, names)
+        return FittedData.of_areas(self.direct, vardir, X, columns, self.sampled, rows.names, fit=rows.fit)
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,10 +69,12 @@ class AreaEffects(AreaModel[Result]):
     """The options that all these models have; see the models."""
 
     prior: Prior | str | None = None
+    per: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         prior_of(self.prior)
+        object.__setattr__(self, "per", (self.per,) if isinstance(self.per, str) else tuple(self.per))
 
     @property
     def _title(self) -> str:
@@ -96,40 +99,69 @@ class AreaEffects(AreaModel[Result]):
 
     def _description(self) -> str:
         outcome, covariates = split_formula(self.formula)
+        fits = f", one fit per {' × '.join(self.per)}" if self.per else ""
         return (
             f"{self._title}: models {outcome} by {covariates} and an area effect; posterior by quadrature, "
-            f"{prior_of(self.prior).text} prior"
+            f"{prior_of(self.prior).text} prior{fits}"
+        )
+
+    def fit_each(
+        self,
+        data: Any,
+        *,
+        areas: pd.DataFrame | Covariates | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> tuple[Result | None, dict[tuple[Any, ...], SaeError]]:
+        """Fit every value of ``per`` that can be had: see `AreaModel.fit_each`."""
+        if not self.per:
+            return super().fit_each(data, areas=areas, seed=seed)
+        return fit_kept(
+            self._rows(data, frame_of(areas)),
+            lambda rows: self._run(lambda number: self._fit_rows(rows, number), seed, areas),
         )
 
     def _fit(self, data: Any, areas: pd.DataFrame | None, seed: int | None) -> Result:
-        outcome, covariates = split_formula(self.formula)
+        return self._fit_rows(self._rows(data, areas), seed)
+
+    def _rows(self, data: Any, areas: pd.DataFrame | None) -> AreaRows:
         vardir, n_eff = self._columns
         if not isinstance(data, DirectEstimates):
             data = pandas_frame(data, "The data")
             require(data, [vardir or n_eff])
-        rows = read_rows(
+        return read_rows(
             data,
             areas,
-            outcome=outcome,
+            outcome=split_formula(self.formula)[0],
             domain=self.domain,
             vardir=vardir or "vardir",
             n_eff=n_eff or "n_eff",
-            per=(),
+            per=self.per,
         )
-        observed = self._observed(rows)
-        sampled, names = observed.sampled, rows.names
-        design, X = design_of(replace(rows, sampled=sampled), covariates)
-        check_rank(X[sampled], design.columns)
-        fitted = observed.data(X, design.columns, names)
-        figures = [value for value in vars(observed.likelihood).values() if isinstance(value, np.ndarray)]
+
+    def _fit_rows(self, rows: AreaRows, seed: int | None) -> Result:
+        covariates = split_formula(self.formula)[1]
+        observed = checked(rows, self._observed)
+        sampled = observed.sampled
+        design, X = checked(replace(rows, sampled=sampled), lambda some: design_of(some, covariates))
+
+        def full_rank(fit: int) -> None:
+            inside = sampled & (rows.fit == fit)
+            if not inside.any():
+                raise SaeInputError(f"No area has a sample{rows.where(fit)}.", column="direct")
+            check_rank(X[inside], design.columns, rows.where(fit))
+
+        each_fit(len(rows.fits), full_rank)
+        fitted = observed.data(X, design.columns, rows)
+        figures = [value for _, value in arrays_of(observed.likelihood)]
         texts: tuple[str | Texts, ...] = (*design.columns, rows.labels)
-        run = run_id(self, seed, texts, (fitted.X, sampled, *figures))
+        fits = (rows.fit,) if self.per else ()
+        run = run_id(self, seed, texts, (fitted.X, sampled, *figures, *fits))
         posterior = fit_area_effects(
             observed.likelihood,
             fitted,
+            rows,
             link=observed.link,
             ends=observed.ends,
-            labels=rows.labels,
             prior=self.prior,
             coefficient_sd=observed.coefficient_sd,
             more_priors=observed.more,

@@ -38,6 +38,8 @@ class BetaBinomialMixed(BinomialMixed):
         Of σ: as of `BinomialMixed`.
     rho_prior : str
         Of ρ: "uniform(0, 1)", or "beta(a, b)".
+    per : sequence of str
+        Columns whose values get a fit of their own, with the numbers and the draws it has without the others.
     level : float
         Of the intervals.
 

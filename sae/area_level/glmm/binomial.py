@@ -33,6 +33,8 @@ class BinomialMixed(AreaEffects):
     prior : Prior or str, optional
         Of σ: as of `FayHerriot`. By default half-normal; a scale left out is the standard deviation of the
         empirical logits.
+    per : sequence of str
+        Columns whose values get a fit of their own, with the numbers and the draws it has without the others.
     level : float
         Of the intervals.
 

@@ -39,6 +39,8 @@ class UnmatchedFayHerriot(AreaEffects):
         Of independent normal priors around 0 of the coefficients on columns of mean 0 and deviation 1. Flat
         coefficients would have an improper posterior: the likelihood does not vanish at the ends of the
         scale.
+    per : sequence of str
+        Columns whose values get a fit of their own, with the numbers and the draws it has without the others.
     level : float
         Of the intervals.
 

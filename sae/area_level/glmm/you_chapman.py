@@ -44,6 +44,8 @@ class YouChapman(AreaEffects):
         σ_d^(-2a-2) exp(-b / σ_d²).
     prior : Prior or str, optional
         Of σ: as of `FayHerriot`. By default half-normal; a scale left out is the standard deviation of y.
+    per : sequence of str
+        Columns whose values get a fit of their own, with the numbers and the draws it has without the others.
     level : float
         Of the intervals.
 

@@ -17,9 +17,10 @@ from sae.quality import Benchmark, benchmark_estimates
 from sae.results.benchmarking import benchmarked_table
 from sae.tables import EstimateTable, to_numbers
 
-__all__ = ["Benchmarked", "Figures", "benchmarked", "stacked"]
+__all__ = ["SHARES", "Benchmarked", "Figures", "benchmark_weights", "benchmarked", "stacked"]
 
 AVERAGED = ("ratio", "mean", "arpr", "total")  # kinds whose areas average, or add up, to the larger unit
+SHARES = "shares"  # the figures of indicators that add to 1
 _MOVED = ("estimate", "mse", "se", "cv", "ci_low", "ci_high", "benchmark_factor", "interval", "mse_method")
 _TINY = 1e-9  # weight of an area without a record, as in `sae.batch.targets`, of the mean weight
 _LESS = 1e-14  # where margins cross: they agree to 1e-12
@@ -91,7 +92,7 @@ def benchmarked(
     """Return the cells adjusted to their figures, set by set: what fails in one set leaves the others.
 
     A total of an area that its groups cannot meet is left out, and its cells say so; without all of them the
-    figures of the level above are still met.
+    figures of the level above, and the 1 of shares, are still met.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def benchmarked(
             done, dict.fromkeys(rows.tolist(), f"no {cells.kind} of a larger unit is their mean")
         )
     try:
-        weights = _weights(cells, section)
+        weights = benchmark_weights(cells, section)
         above, groups = [made() for made in upper], [made() for made in coarser]
     except SaeError as error:
         return Benchmarked(done, dict.fromkeys(rows.tolist(), error.what))
@@ -120,15 +121,18 @@ def benchmarked(
         reasons = adjustment.met(above, groups)
         if reasons is None:  # what the level above says can still be met
             reasons = dict.fromkeys(some.tolist(), adjustment.reason)
-            for part in _sets(cells, some, above, []) if groups and above else ():
+            whole = [one for one in groups if one.name == SHARES]
+            fewer = len(groups) > len(whole) and bool(above or whole)
+            for part in _sets(cells, some, above, whole) if fewer else ():
                 alone = _Adjustment(cells, done, parts, section, part, weights)
-                if alone.met(above, []) is None:
+                if alone.met(above, whole) is None:
                     reasons |= dict.fromkeys(part.tolist(), alone.reason)
         notes |= reasons
     return Benchmarked(done, notes)
 
 
-def _weights(cells: Cells, section: LevelBenchmark) -> np.ndarray:
+def benchmark_weights(cells: Cells, section: LevelBenchmark) -> np.ndarray:
+    """Return the weight of each row in what it is to meet."""
     if section.weights is None:
         counted = cells.counted
         empty = ~(counted > 0)
@@ -144,7 +148,7 @@ def _sets(
     cells: Cells, rows: np.ndarray, above: Sequence[Figures], groups: Sequence[Figures]
 ) -> Iterator[np.ndarray]:
     """Yield the rows that some figure ties together: those of one figure, or of a whole period."""
-    if len(above) + len(groups) > 1:
+    if len(above) + len(groups) > 1 or any(one.name == SHARES for one in groups):
         names = cells.frame["time"].to_numpy(dtype=object)
     else:
         names = (above or groups)[0].labels

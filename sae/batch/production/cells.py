@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,15 @@ from sae.auxiliary import AreaFile
 from sae.auxiliary.areas import code_texts
 from sae.batch.direct_table import direct_rows
 from sae.batch.production.design import Crossing, Design
+from sae.batch.production.statistics import Direct
 from sae.batch.runner import covariates_of
-from sae.design_based.direct_estimation import direct_estimates
-from sae.design_based.domains import Domains, cross_domains
+from sae.design_based.domains import cross_domains
 from sae.errors import SaeError, SaeInputError, name_some
-from sae.literals import Smoothing
 from sae.numerics.inference.joint_error import JointError
-from sae.survey import Survey
 from sae.tables import DirectEstimates, label_text, labels
 from sae.tables.covariates import Covariates, frame_of
 
-__all__ = ["Cells", "Part", "crossed_cells", "direct_part", "larger_areas", "lost_cells"]
+__all__ = ["Cells", "Part", "cells_of", "direct_part", "larger_areas", "lost_cells"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +90,11 @@ class Cells:
     counted: np.ndarray
     rough: str = ""
 
+    @cached_property
+    def direct_rows(self) -> pd.DataFrame:
+        """The direct estimates in the columns of the estimate table."""
+        return direct_rows(self.direct)
+
     def rows_of(self, fits: Sequence[int]) -> np.ndarray:
         """Return the positions of the rows of some fits."""
         return np.flatnonzero(np.isin(self.fit, list(fits)))
@@ -118,133 +122,58 @@ class Cells:
         return labels(self.frame[column]).to_numpy(dtype=object)
 
 
-def crossed_cells(
-    design: Design, crossing: Crossing, areas: AreaFile | None, *, covariance: Sequence[str] = ()
-) -> dict[str, Cells | str]:
-    """Estimate all indicators of a crossing from its survey, in one pass; a reason where one cannot be had.
+def cells_of(
+    design: Design, crossing: Crossing, name: str, direct: Direct, areas: AreaFile | None
+) -> Cells | str:
+    """Bring the direct estimates of an indicator together with the areas; the reason where it cannot be.
 
     Parameters
     ----------
     design : Design
     crossing : Crossing
+    name : str
+        The indicator.
+    direct : Direct
     areas : AreaFile, optional
-    covariance : sequence of str
-        Indicators whose model uses the covariances of the direct estimates.
     """
-    survey, names = design.surveys[crossing.survey], design.indicators(crossing)
-    domains = cross_domains(survey, crossing.by)
-    alike: dict[tuple[Smoothing | None, bool], list[str]] = {}
-    for name in names:
-        modelled = design.file.ladder(name, crossing.level) is not None
-        smoothing = design.file.production.smoothing if modelled else None
-        alike.setdefault((smoothing, name in covariance), []).append(name)
-    tables: dict[str, tuple[DirectEstimates | str, str]] = {}
-    for (smoothing, joint), some in alike.items():
-        for name, table in _estimated(design, survey, domains, some, smoothing, joint).items():
-            rough = ""
-            if isinstance(table, str) and smoothing:  # the direct estimates may be there without it
-                bare = _estimated(design, survey, domains, [name], None, joint)[name]
-                rough, table = ("", table) if isinstance(bare, str) else (table, bare)
-            tables[name] = table, rough
-    cells: dict[str, Cells | str] = {}
-    for name in names:
-        direct, rough = tables[name]
-        if isinstance(direct, str):
-            cells[name] = direct
-        else:
-            cells[name] = _cells(design, crossing, domains, direct, name, areas, rough)
-    return cells
-
-
-def _estimated(
-    design: Design,
-    survey: Survey,
-    domains: Domains,
-    names: Sequence[str],
-    smoothing: Smoothing | None,
-    covariance: bool,
-) -> dict[str, DirectEstimates | str]:
-    """Return the direct estimates by indicator; where all together fail, each alone."""
-    production = design.file.production
-    try:
-        whole = direct_estimates(
-            survey,
-            [design.evaluated[name] for name in names],
-            domains,
-            variance=production.variance,
-            smoothing=smoothing,
-            seed=production.seed,
-            covariance=covariance,
-            accept=production.accept,
-        )
-    except SaeError as error:
-        if len(names) == 1:
-            return {names[0]: error.what}
-        alone = [_estimated(design, survey, domains, [name], smoothing, covariance) for name in names]
-        return {name: table for part in alone for name, table in part.items()}
-    return {name: _of_one(whole, name, k, len(domains)) for k, name in enumerate(names)}
-
-
-def _of_one(whole: DirectEstimates, name: str, place: int, size: int) -> DirectEstimates:
-    rows = slice(place * size, (place + 1) * size)
-    facts = {
-        key: {name: whole.provenance[key][name]} if name in whole.provenance[key] else {}
-        for key in ("indicators", "breaks", "known_breaks")
-        if key in whole.provenance
-    }
-    return DirectEstimates(
-        whole.frame.iloc[rows].reset_index(drop=True),
-        whole.by,
-        covariance=None if whole.covariance is None else whole.covariance.iloc[rows, rows],
-        units={name: whole.units[name]},
-        log=whole.log,
-        provenance={**whole.provenance, **{key: value for key, value in facts.items() if value}},
-    )
-
-
-def _cells(
-    design: Design,
-    crossing: Crossing,
-    domains: Domains,
-    direct: DirectEstimates,
-    name: str,
-    areas: AreaFile | None,
-    rough: str,
-) -> Cells | str:
-    file, survey = design.file, design.surveys[crossing.survey]
+    file = design.file
     ladder = file.ladder(name, crossing.level)
     per = tuple(ladder.per if ladder and ladder.per is not None else [*crossing.groups, *_one(crossing.time)])
     known: pd.DataFrame | Covariates | None = None
     if areas is not None and _describes(areas, crossing):
         spec = file.model_file(name, crossing.by)
-        known = Covariates(covariates_of(spec, areas, survey), {**areas.origins, **file.areas.origin_of})
+        known = Covariates(
+            covariates_of(spec, areas, direct.table), {**areas.origins, **file.areas.origin_of}
+        )
     try:
         stray = [column for column in per if column not in crossing.by]
         if stray:
             raise SaeInputError(f"per names {name_some(stray)}, by which these rows are not made.")
         rows = read_rows(
-            direct, frame_of(known), outcome=name, domain="domain", vardir="vardir", n_eff="n_eff", per=per
+            direct.table,
+            frame_of(known),
+            outcome=name,
+            domain="domain",
+            vardir="vardir",
+            n_eff="n_eff",
+            per=per,
         )
     except SaeError as error:
         return error.what
     frame = rows.table.assign(in_sample=rows.sampled, estimate=np.nan, se=np.nan)
-    data = design.evaluated[name]
-    inside = domains.codes >= 0
-    weights = data.denominator * survey.weights
-    counted = np.bincount(domains.codes[inside], weights[inside], minlength=len(domains))
     return Cells(
         crossing,
         name,
-        data.indicator.kind,
-        direct,
+        design.known[name].kind,
+        direct.table,
         frame,
         rows.covariates,
         known,
         rows.fit,
         tuple(rows.fits.itertuples(index=False, name=None)),
         per,
-        np.concatenate([counted, np.zeros(len(frame) - len(domains))]),
-        rough,
+        np.concatenate([direct.counted, np.zeros(len(frame) - len(direct.counted))]),
+        direct.rough,
     )
 
 
@@ -260,10 +189,13 @@ def _one(name: str) -> list[str]:
 
 def lost_cells(design: Design, crossing: Crossing, name: str, reason: str) -> pd.DataFrame:
     """Return the rows of an indicator that cannot be estimated at all, with the reason."""
-    survey = design.surveys[crossing.survey]
-    domains = cross_domains(survey, crossing.by)
-    indicator = design.evaluated[name].indicator
-    frame = domains.labels.assign(
+    indicator = design.known[name]
+    if crossing.survey in design.published:
+        table = design.published[crossing.survey].tables[name, crossing.level, crossing.groups]
+        domains = table.frame[[*dict.fromkeys(["geo", "time", *crossing.by, "domain"])]]
+    else:
+        domains = cross_domains(design.surveys[crossing.survey], crossing.by).labels
+    frame = domains.assign(
         indicator=name,
         definition=indicator.definition,
         in_sample=False,
@@ -277,7 +209,7 @@ def lost_cells(design: Design, crossing: Crossing, name: str, reason: str) -> pd
 def direct_part(cells: Cells, fit: int) -> Part:
     """Return the direct estimates as the part of a fit; domains without a record have none."""
     rows = cells.rows_of([fit])
-    own = direct_rows(cells.direct)
+    own = cells.direct_rows
     sampled = own.iloc[rows[rows < len(own)]].set_axis(rows[rows < len(own)])
     others = cells.frame.iloc[rows[rows >= len(own)]].assign(method="direct")
     others = others.set_axis(rows[rows >= len(own)])
@@ -298,11 +230,13 @@ def larger_areas(design: Design, cells: Cells, level: str, areas: AreaFile | Non
     own, column = cells.crossing.column, design.file.production.levels[level]
     if not column:
         return np.full(len(cells.frame), "", dtype=object)
-    records = design.surveys[cells.crossing.survey].frame
-    pairs = [records[[own, column]].drop_duplicates().dropna().apply(labels)]
+    sketch = design.sketches.get(cells.crossing.survey)  # published tables have none
+    pairs = []
+    if sketch is not None and {own, column} <= set(sketch.pairs):
+        pairs.append(sketch.pairs[[own, column]].drop_duplicates().dropna())
     if areas is not None and {own, column} <= set(areas.cells):
         pairs.append(areas.cells[[own, column]].drop_duplicates().dropna().apply(code_texts))
-    known = pd.concat(pairs).drop_duplicates()
+    known = pd.concat(pairs or [pd.DataFrame(columns=[own, column])]).drop_duplicates()
     twice = known.loc[known[own].duplicated(), own].unique()
     if len(twice):
         raise SaeInputError(f"{name_some(twice)} lie in several values of {column}.", areas=twice)

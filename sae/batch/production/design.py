@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import prod
@@ -10,16 +10,19 @@ from math import prod
 import pandas as pd
 
 from sae.auxiliary import AreaFile
-from sae.batch.estimate import evaluated
+from sae.batch.estimate import estimator, indicator_of, refuse_unanswered
+from sae.batch.production.published import PublishedTable
 from sae.batch.production.registers import register_rows
+from sae.batch.production.sketches import Sketch
 from sae.batch.production.spec import ProductionFile
 from sae.batch.production.surveys import with_levels
 from sae.batch.runner import check_places
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeError, SaeSpecError, name_some
-from sae.indicators import REGISTRY, IndicatorArrays, check_accept, check_domains
+from sae.indicators import REGISTRY, Indicator, arrays, check_accept, check_domains
 from sae.indicators.definition import UNSAMPLED
 from sae.survey import Survey
+from sae.tables import DirectEstimates
 
 __all__ = ["Crossing", "Design", "understood"]
 
@@ -68,10 +71,12 @@ class Design:
     Attributes
     ----------
     file : ProductionFile
+    sketches : mapping of str to Sketch
+        Of all files of each survey.
     surveys : mapping of str to Survey
-        By name.
-    evaluated : mapping of str to IndicatorArrays
-        Each indicator on the records of its survey.
+        The few records of the sketches, with the columns of levels that only the areas have.
+    known : mapping of str to Indicator
+        Each indicator as its survey carries it.
     served : mapping of str to str
         Survey of each indicator.
     crossings : tuple of Crossing
@@ -80,19 +85,47 @@ class Design:
         What cannot be told, and why.
     registered : tuple of DataFrame
         The rows of indicators that registers tell.
+    published : mapping of str to PublishedTable
+        The tables of direct estimates made elsewhere, by name.
     """
 
     file: ProductionFile
+    sketches: Mapping[str, Sketch]
     surveys: Mapping[str, Survey]
-    evaluated: Mapping[str, IndicatorArrays]
+    known: Mapping[str, Indicator]
     served: Mapping[str, str]
     crossings: tuple[Crossing, ...]
     untold: Mapping[str, str] = field(default_factory=dict)
     registered: tuple[pd.DataFrame, ...] = ()
+    published: Mapping[str, PublishedTable] = field(default_factory=dict)
 
     def indicators(self, crossing: Crossing) -> list[str]:
         """Return the indicators of a crossing, in the order of the file."""
         return [name for name, survey in self.served.items() if survey == crossing.survey]
+
+    def crossings_of(self, indicator: str) -> list[Crossing]:
+        """Return the crossings of an indicator, the larger units first, the total before its groups."""
+        levels = list(self.file.production.levels)
+        own = [one for one in self.crossings if one.survey == self.served[indicator]]
+        return sorted(own, key=lambda one: (-levels.index(one.level), len(one.groups)))
+
+    def together(self, indicators: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return the indicators, those that add to 1 together."""
+        home = {name: one.shares[0] for one in self.file.benchmarks for name in one.shares}
+        sets: dict[str, list[str]] = {}
+        for name in indicators:
+            sets.setdefault(home.get(name, name), []).append(name)
+        return [tuple(names) for names in sets.values()]
+
+    def tied(self, indicator: str, crossing: Crossing) -> bool:
+        """Whether the ladder of an indicator has a model that uses the covariances of direct estimates."""
+        ladder = self.file.ladder(indicator, crossing.level)
+        for rung in ladder.rung if ladder else ():
+            if rung.formula is not None:
+                model = estimator(self.file.model_file(indicator, crossing.by, rung))
+                if model is not None and model.wants_covariance:
+                    return True
+        return False
 
     @property
     def cells(self) -> int:
@@ -116,7 +149,10 @@ class Design:
 
     def _lines(self) -> Iterator[str]:
         for name, survey in self.surveys.items():
-            yield f"survey {name}: {len(survey):,} records; {survey.design}"
+            yield f"survey {name}: {self.sketches[name].records:,} records; {survey.design}"
+            yield f"  tells {', '.join(self._told_by(name)) or 'nothing'}"
+        for name, table in self.published.items():
+            yield f"table {name}: {table.source['file']}; {table.design}"
             yield f"  tells {', '.join(self._told_by(name)) or 'nothing'}"
         for crossing in self.crossings:
             count = len(self.indicators(crossing))
@@ -126,9 +162,9 @@ class Design:
             steps = " → ".join(rung.name for rung in ladder.rung)
             levels = ", ".join(ladder.levels or [self.file.lowest])
             yield f"models {k}, for {', '.join(ladder.indicators)} at {levels}: {steps}"
-        for table in self.registered:
-            first = table.iloc[0]
-            yield f"registers: {first['level']}: {len(table):,} figures of {first['indicator']}"
+        for figures in self.registered:
+            first = figures.iloc[0]
+            yield f"registers: {first['level']}: {len(figures):,} figures of {first['indicator']}"
         yield f"{self.cells:,} cells of the surveys, {self.fits:,} fits on the first rungs"
         for what, reason in self.untold.items():
             yield f"not told: {what}: {reason}"
@@ -139,9 +175,10 @@ class Design:
 
 def understood(
     file: ProductionFile,
-    surveys: Mapping[str, Survey],
+    sketches: Mapping[str, Sketch],
     areas: AreaFile | None,
     registers: Mapping[str, pd.DataFrame] | None = None,
+    published: Mapping[str, PublishedTable] | None = None,
 ) -> Design:
     """Return what the file and its surveys come to, everything that costs no estimation.
 
@@ -150,30 +187,98 @@ def understood(
     SaeSpecError, SaeInputError
         If a column or an indicator is known to no survey, or nothing can be told.
     """
-    surveys = {name: with_levels(survey, file, areas) for name, survey in surveys.items()}
+    surveys = {name: with_levels(one.survey, file, areas) for name, one in sketches.items()}
+    published = published or {}
     check_accept(file.production.accept)
-    _check_columns(file, surveys, areas)
-    untold: dict[str, str] = {}
+    _check_columns(file, surveys, areas, published)
+    untold: dict[str, str] = {what: why for one in published.values() for what, why in one.untold.items()}
     served: dict[str, str] = {}
-    known: dict[str, IndicatorArrays] = {}
+    known: dict[str, Indicator] = {}
+    tellers = {name: one for one, table in published.items() for name in table.indicators}
     registered: list[pd.DataFrame] = []
     for name in file.production.indicators:
+        if name in tellers:
+            served[name], known[name] = tellers[name], published[tellers[name]].indicators[name]
+            continue
         try:
             if name in REGISTRY and REGISTRY[name].kind == "register_rate" and registers:
                 rows, lost = _registered(file, name, registers, areas)
                 registered, untold = [*registered, *rows], {**untold, **lost}
                 continue
-            served[name], known[name] = _teller(name, file, surveys)
+            served[name], known[name] = _teller(name, file, surveys, sketches)
         except SaeError as error:
             untold[name] = error.what
+    _check_shares(file, known, served, untold)
     crossings = []
     for survey in surveys:
         if survey in served.values():
-            crossings += list(_crossings(file, survey, surveys[survey], untold))
+            own = list(_crossings(file, survey, surveys[survey], untold))
+            some = [name for name, of in served.items() if of == survey]
+            untold |= _lacking_files(survey, sketches[survey].parts, own, some)
+            crossings += own
+    for source, table in published.items():
+        crossings += list(_published_crossings(file, source, table))
     if not crossings and not registered:
         shown = name_some([f"{what}: {reason}" for what, reason in untold.items()], 4)
         raise SaeSpecError(f"{file.id}.toml: nothing can be told: {shown}")
-    return Design(file, surveys, known, served, tuple(crossings), untold, tuple(registered))
+    return Design(
+        file, sketches, surveys, known, served, tuple(crossings), untold, tuple(registered), published
+    )
+
+
+def _check_shares(
+    file: ProductionFile,
+    known: Mapping[str, Indicator],
+    served: Mapping[str, str],
+    untold: Mapping[str, str],
+) -> None:
+    """Refuse shares that add to 1 of which one is not told, or that are not of the same persons."""
+    for section in file.benchmarks:
+        lost = [f"{name}: {untold[name]}" for name in section.shares if name in untold]
+        if lost:
+            raise SaeSpecError(f"{file.id}.toml: [[benchmark]] shares: not told is {name_some(lost)}.")
+        wholes = {}
+        for name in section.shares:
+            if name not in served:
+                raise SaeSpecError(f"{file.id}.toml: [[benchmark]] shares: {name} is of no survey.")
+            one = known[name]
+            persons = one.universe or "all", one.denominator or "all of them"
+            wholes[name] = (served[name], one.kind, *persons)
+        if len(set(wholes.values())) > 1:
+            named = [f"{name} of {' / '.join(whole)}" for name, whole in wholes.items()]
+            raise SaeSpecError(
+                f"{file.id}.toml: [[benchmark]] shares are not of the same persons: {name_some(named)}.",
+                hint="Define them with [[indicator]], all with one universe and one denominator.",
+            )
+
+
+def _lacking_files(
+    name: str, parts: Sequence[Sketch], crossings: Sequence[Crossing], indicators: Sequence[str]
+) -> dict[str, str]:
+    """Return what single files of a survey do not tell of what others do: their rows are empty."""
+    untold = {}
+    for part in parts:
+        file = part.survey.source.get("file", "a file")
+        for crossing in crossings:
+            lost = [column for column in crossing.by if column not in part.survey.frame]
+            if lost:
+                untold[f"{name}, {crossing.name}, {file}"] = f"the file has no {name_some(lost)}"
+        for one in indicators:
+            if not part.answered(one)[0]:
+                untold[f"{one}, {file}"] = "no record of the file has a value"
+    return untold
+
+
+def _published_crossings(file: ProductionFile, source: str, table: PublishedTable) -> Iterator[Crossing]:
+    told: dict[tuple[str, tuple[str, ...]], list[DirectEstimates]] = {}
+    for (_, level, groups), direct in table.tables.items():
+        told.setdefault((level, groups), []).append(direct)
+    for (level, groups), some in told.items():
+        column = file.production.levels[level]
+        first = max(some, key=len)
+        keys = [*groups, *filter(None, [table.time])]
+        fits = prod(first.frame[name].nunique() for name in keys)
+        yield Crossing(source, level, column, groups, table.time, len(first), fits)
 
 
 def _registered(
@@ -196,20 +301,32 @@ def _registered(
     raise reason
 
 
-def _check_columns(file: ProductionFile, surveys: Mapping[str, Survey], areas: AreaFile | None) -> None:
+def _check_columns(
+    file: ProductionFile,
+    surveys: Mapping[str, Survey],
+    areas: AreaFile | None,
+    published: Mapping[str, PublishedTable],
+) -> None:
     """Refuse names that nothing bears: a column without a survey, an indicator without a definition."""
     columns = {str(name) for survey in surveys.values() for name in survey.frame}
+    columns |= {name for table in published.values() for name in table.columns}
+    holder = "no source has" if published else "no survey has"
+    if not surveys and not published:
+        holder = "neither a register nor the areas have"
+        columns = {file.production.levels[file.lowest], *(areas.cells if areas is not None else ())}
+        columns |= {register.group for register in file.registers.values()}
     wanted = {name: "[production.levels]" for name in file.production.levels.values() if name}
     wanted |= {name: "[production] groups" for groups in file.production.groups for name in groups}
     for name, where in wanted.items():
         if name not in columns:
             near = get_close_matches(name, columns, n=1)
             raise SaeSpecError(
-                f"{file.id}.toml: {where} names {name}, which no survey has.",
+                f"{file.id}.toml: {where} names {name}, which {holder}.",
                 hint=f"Did you mean {near[0]}?" if near else f"They have {name_some(sorted(columns), 20)}.",
                 column=name,
             )
-    known = {*REGISTRY, *columns}
+    known = {*REGISTRY, *columns, *file.definitions}
+    known |= {name for table in published.values() for name in table.indicators}
     for name in file.production.indicators:
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -228,8 +345,10 @@ def _check_columns(file: ProductionFile, surveys: Mapping[str, Survey], areas: A
         )
 
 
-def _teller(name: str, file: ProductionFile, surveys: Mapping[str, Survey]) -> tuple[str, IndicatorArrays]:
-    """Return the survey that tells an indicator, and the indicator on its records.
+def _teller(
+    name: str, file: ProductionFile, surveys: Mapping[str, Survey], sketches: Mapping[str, Sketch]
+) -> tuple[str, Indicator]:
+    """Return the survey that tells an indicator, and the indicator as it carries it.
 
     Raises
     ------
@@ -249,7 +368,10 @@ def _teller(name: str, file: ProductionFile, surveys: Mapping[str, Survey]) -> t
     reason: SaeError | None = None
     for one in candidates:
         try:
-            return one, evaluated(file.model_file(name), surveys[one])
+            indicator = indicator_of(file.model_file(name), surveys[one])
+            arrays(indicator, surveys[one], check_accept(file.production.accept, [indicator]))
+            refuse_unanswered(indicator, *sketches[one].answered(name), sketches[one].records)
+            return one, indicator
         except SaeError as error:
             reason = reason or error
     assert reason is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from sae.results import AreaModel, Result
 from sae.results.summary import failed_checks
 from sae.tables import cv_of
 
-__all__ = ["Step", "climbed"]
+__all__ = ["Step", "climbed", "step_table"]
 
 _QUANTILE = 1.959963984540054  # of the normal, for intervals of 95 %
 Larger = Callable[[str], tuple[np.ndarray, np.ndarray]]  # of the larger units: estimate, variance
@@ -46,6 +46,12 @@ class Step:
     rung: str
     verdict: str
     reason: str
+
+
+def step_table(steps: Sequence[Step]) -> pd.DataFrame:
+    """Return steps as a table, one row each."""
+    frame = pd.DataFrame(steps, columns=[one.name for one in fields(Step)])
+    return frame.astype({one.name: np.int64 if one.name == "place" else object for one in fields(Step)})
 
 
 def climbed(file: ProductionFile, cells: Cells, larger: Larger) -> tuple[dict[int, Part], list[Step]]:
@@ -91,8 +97,8 @@ def climbed(file: ProductionFile, cells: Cells, larger: Larger) -> tuple[dict[in
 
 def _lacking(cells: Cells, fit: int, limits: Limits) -> str:
     """Return which data a rung wants that a fit does not have; empty where it has them."""
-    frame = cells.frame.iloc[cells.rows_of([fit])]
-    share, size = (frame[name].to_numpy(dtype=float) for name in ("direct", "n_eff"))
+    rows = cells.rows_of([fit])
+    share, size = (cells.frame[name].to_numpy(dtype=float)[rows] for name in ("direct", "n_eff"))
     sampled = np.isfinite(share)
     if limits.areas is not None and sampled.sum() < limits.areas:
         return f"{int(sampled.sum())} sampled areas, fewer than {limits.areas}"

@@ -8,16 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from sae.auxiliary import AreaFile, open_areas
-from sae.auxiliary.areas import code_texts
 from sae.batch.hints import reading
 from sae.batch.production.sections import RegisterSection
 from sae.batch.production.spec import ProductionFile
+from sae.batch.production.surveys import larger_areas_of
 from sae.errors import SaeInputError, name_some
 from sae.indicators import REGISTRY, register_rate
 
 __all__ = ["WITHOUT_SAMPLE", "read_registers", "register_rows"]
 
-WITHOUT_SAMPLE = "figure of a register: the policy, which is about samples, does not judge it"
+WITHOUT_SAMPLE = "figure of a register, judged by the numbers of persons behind it"
 
 
 def read_registers(file: ProductionFile, paths: Mapping[str, Sequence[Path]]) -> dict[str, pd.DataFrame]:
@@ -50,18 +50,21 @@ def register_rows(
         In which larger unit an area lies.
     """
     rates = register_rate(table, name, group=group)
-    frames, untold = [], {}
+    frames, untold, homes = [], {}, {}
     for level, column in file.production.levels.items():
         try:
-            homes = _homes(file, rates["area"], column, areas)
+            homes[level] = _homes(file, rates["area"], column, areas)
         except SaeInputError as error:
             untold[f"{name}, {level}"] = error.what
-            continue
+    for level in homes:
         for groups in file.production.groups:
             if [*groups] not in ([], [group]):
                 untold[f"{name}, {' × '.join([level, *groups])}"] = f"the register tells {group} only"
                 continue
-            frames.append(_summed(rates.assign(geo=homes), name, level, groups))
+            frames.append(_summed(rates.assign(geo=homes[level]), name, level, groups))
+            later = [*homes][[*homes].index(level) + 1 :]
+            larger = {f"in {one}": dict(zip(homes[level], homes[one], strict=True)) for one in later}
+            frames[-1] = frames[-1].assign(**{key: frames[-1]["geo"].map(of) for key, of in larger.items()})
     return frames, untold
 
 
@@ -71,8 +74,7 @@ def _homes(file: ProductionFile, area: pd.Series, column: str, areas: AreaFile |
         return area if column else pd.Series("", index=area.index)
     if areas is None or not {own, column} <= set(areas.cells):
         raise SaeInputError(f"it is not known in which {column} an area lies")
-    pairs = areas.cells[[own, column]].apply(code_texts).drop_duplicates().dropna()
-    homes = area.map(dict(pairs.astype(object).to_numpy().tolist()))
+    homes = area.map(larger_areas_of(areas, own, column))
     if homes.isna().any():
         raise SaeInputError(f"it is not known in which {column} {name_some(area[homes.isna()].unique())} lie")
     return homes
@@ -94,6 +96,7 @@ def _summed(rates: pd.DataFrame, name: str, level: str, groups: Sequence[str]) -
         definition=one.definition,
         unit=one.unit,
         estimate=sums["numerator"] / sums["denominator"],
+        counted=sums["denominator"],
         in_sample=False,
         method="register",
         why=WITHOUT_SAMPLE,

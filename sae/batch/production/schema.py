@@ -20,8 +20,8 @@ def production_schema() -> dict[str, Any]:
     Examples
     --------
     >>> from sae.batch.production.schema import production_schema
-    >>> list(production_schema()["properties"])[:3]
-    ['production', 'survey', 'register']
+    >>> list(production_schema()["properties"])[:2]
+    ['production', 'survey']
     """
     schema = Contents.model_json_schema()
     parts = schema["$defs"]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from sae.batch.sections import AreasSection, FileSection, Names, Numbered, PoolSection, Section, SurveySection
+from sae.batch.sections import (
+    AreasSection,
+    DirectSection,
+    EurostatSection,
+    FiguresSection,
+    FileSection,
+    IndicatorSection,
+    LongSection,
+    Names,
+    Numbered,
+    OriginSection,
+    PoolSection,
+    Section,
+    SurveySection,
+)
 from sae.literals import Smoothing
+from sae.planning.precision import Grade
 
 __all__ = [
     "CORE_SET",
@@ -19,10 +35,14 @@ __all__ = [
     "LadderSection",
     "LevelBenchmark",
     "Limits",
+    "PlanTable",
+    "ProductionAreas",
     "ProductionSection",
     "RegisterSection",
     "RungSection",
     "SurveyEntry",
+    "TableIndicator",
+    "TableSection",
 ]
 
 EVERY = "*"
@@ -70,6 +90,11 @@ class ProductionSection(Section):
     smoothing: Smoothing | None = None
     accept: Names = Field(default_factory=list)
 
+    @property
+    def grouping(self) -> list[str]:
+        """All grouping columns, each once."""
+        return list(dict.fromkeys(name for groups in self.groups for name in groups))
+
 
 class SurveyEntry(SurveySection):
     """``[[survey]]``: a name, its files where the command line gives none, and how they are read.
@@ -91,6 +116,40 @@ class RegisterSection(FileSection):
     name: str
     files: Names = Field(default_factory=list)
     group: str = "citizenship_group"
+
+
+class TableIndicator(FiguresSection):
+    """``[[direct.indicator]]``: an indicator of the table; what it says of its figures wins."""
+
+    id: str
+
+
+class TableSection(DirectSection):
+    """``[[direct]]``: a table of direct estimates made elsewhere, as a source of rows beside surveys.
+
+    Its areas are those of `level`, by default the lowest. `columns` name the table's columns of areas and
+    groups where they bear other names; `time` is its column of periods. `total` names the label of a group's
+    rows over all groups, or of the areas' rows over all areas.
+    """
+
+    name: str
+    level: str | None = None
+    time: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    total: dict[str, str] = Field(default_factory=dict)
+    indicators: list[TableIndicator] = Field(alias="indicator", min_length=1)
+
+    @property
+    def files(self) -> list[str]:
+        """The file, where it is named."""
+        return [self.file] if self.file else []
+
+    def reading_of(self, indicator: TableIndicator) -> dict[str, Any]:
+        """Return what `sae.design_based.read_direct` takes for an indicator."""
+        figures = set(FiguresSection.model_fields)
+        whole = self.model_dump(exclude_unset=True, include=figures)
+        own = indicator.model_dump(exclude_unset=True, include=figures)
+        return {**self.reading, **whole, **own, "only": {**self.only, **indicator.only}}
 
 
 class Limits(Section):
@@ -132,12 +191,14 @@ class LadderSection(Section):
     """``[[model]]``: the models that are tried, in order, for some indicators, at some levels.
 
     Every combination of the values of `per` is a fit of its own and stops where it passes: by default all
-    groups and the period.
+    groups and the period. `smoothing` of the direct variances is that of ``[production]`` where it is not
+    given.
     """
 
     indicators: Names = Field(alias="for", default_factory=lambda: [EVERY])
     levels: Names = Field(default_factory=list)
     per: Names | None = None
+    smoothing: Smoothing | Literal["none"] | None = None
     rung: list[RungSection] = Field(min_length=1)
 
 
@@ -146,7 +207,8 @@ class LevelBenchmark(Section):
 
     `to` is the level whose direct estimates the areas meet, group by group; with `groups` the groups of an
     area meet its own total, or the coarser groups that the file has. `weights` is a column of the areas; by
-    default what the survey counts.
+    default what the survey counts. `shares`, in the place of `for`, are indicators that divide the same
+    persons among them: in every cell they add to 1.
     """
 
     indicators: Names = Field(alias="for", default_factory=lambda: [EVERY])
@@ -156,6 +218,46 @@ class LevelBenchmark(Section):
     method: Literal["ratio", "difference", "mse", "logit"] = "ratio"
     weights: str | None = None
     factor_range: list[float] = Field(default=[0.5, 2.0], min_length=2, max_length=2)
+    shares: Names = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_the_shares(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "shares" not in given:
+            return given
+        if "for" in given:
+            raise ValueError("it takes shares or for, not both")
+        return {**given, "for": given["shares"]}
+
+
+class ProductionAreas(AreasSection):
+    """``[areas]``: the file of the areas where ``--areas`` gives none, and how it is read."""
+
+    file: str | None = None
+
+
+class PlanTable(Section):
+    """``[plan]``: the interviews that the cells lack which fail the gate.
+
+    The gate is the policy, at `grade`, and a CV of at most `cv` where one is given (`smaller_side`: of the
+    smaller of p and 1 - p). `assurance` is the probability at which the model variance is taken, 0 its
+    estimate; `cost` that of an interview, one for all surveys or by survey.
+    """
+
+    cv: float | None = Field(default=None, gt=0, lt=1)
+    smaller_side: bool = False
+    grade: Grade = "publishable"
+    assurance: float | int = Field(default=0.9, ge=0, lt=1)
+    cost: float | int | dict[str, float | int] | None = None
+    currency: str = ""
+
+    def prices(self, surveys: Iterable[str]) -> dict[str, float]:
+        """Return the cost of an interview of each survey that has one."""
+        if self.cost is None:
+            return {}
+        if isinstance(self.cost, dict):
+            return {name: float(self.cost[name]) for name in surveys if name in self.cost}
+        return dict.fromkeys(surveys, float(self.cost))
 
 
 class PublishTable(Section):
@@ -168,11 +270,14 @@ class Contents(Section):
     """The whole file."""
 
     production: ProductionSection
-    survey: list[SurveyEntry] = Field(min_length=1)
+    survey: list[SurveyEntry] = Field(default_factory=list)
+    definitions: list[IndicatorSection] = Field(alias="indicator", default_factory=list)
     registers: list[RegisterSection] = Field(alias="register", default_factory=list)
-    areas: AreasSection = Field(default_factory=AreasSection)
+    tables: list[TableSection] = Field(alias="direct", default_factory=list)
+    areas: ProductionAreas = Field(default_factory=ProductionAreas)
     model: list[LadderSection] = Field(default_factory=list)
     benchmark: list[LevelBenchmark] = Field(default_factory=list)
+    plan: PlanTable | None = None
     publish: PublishTable = Field(default_factory=PublishTable)
 
 
@@ -183,11 +288,18 @@ TABLES: dict[tuple[str, ...], type[Section]] = Numbered(
         ("survey",): SurveyEntry,
         ("survey", "pool"): PoolSection,
         ("register",): RegisterSection,
-        ("areas",): AreasSection,
+        ("direct",): TableSection,
+        ("direct", "indicator"): TableIndicator,
+        ("indicator",): IndicatorSection,
+        ("areas",): ProductionAreas,
+        ("areas", "eurostat"): EurostatSection,
+        ("areas", "long"): LongSection,
+        ("areas", "origins"): OriginSection,  # of each of its tables
         ("model",): LadderSection,
         ("model", "rung"): RungSection,
         ("model", "rung", "accept_if"): Limits,
         ("benchmark",): LevelBenchmark,
+        ("plan",): PlanTable,
         ("publish",): PublishTable,
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from sae.batch.estimate import estimator
 from sae.batch.kinds import options
+from sae.batch.paths import beside
 from sae.batch.production.file_checks import contradictions, rung_faults
+from sae.batch.production.plan_needs import Rules
 from sae.batch.production.sections import (
     EVERY,
     NO_MODELS,
@@ -20,14 +22,18 @@ from sae.batch.production.sections import (
     Contents,
     LadderSection,
     LevelBenchmark,
+    PlanTable,
+    ProductionAreas,
     ProductionSection,
     RegisterSection,
     RungSection,
     SurveyEntry,
+    TableSection,
 )
-from sae.batch.sections import AreasSection, EstimateSection, ModelSection, PublishSection, SurveySection
+from sae.batch.sections import EstimateSection, IndicatorSection, ModelSection, PublishSection, SurveySection
 from sae.batch.spec import ModelFile, complaints, read_text, title_from, toml_tables
 from sae.errors import SaeError, SaeInputError, SaeSpecError
+from sae.literals import Smoothing
 
 __all__ = ["ProductionFile", "parse_production", "read_production"]
 
@@ -40,10 +46,14 @@ class ProductionFile:
     ----------
     id, title, text : str
         Name without ending, which the outputs bear; title; the TOML as it was written.
-    production, surveys, registers, areas, ladders, benchmarks, publish
-        The tables of the file; surveys and registers by name.
+    production, surveys, registers, tables, areas, ladders, benchmarks, publish, plan
+        The tables of the file; surveys, registers and tables of direct estimates by name.
+    definitions : mapping of str to IndicatorSection
+        The file's own indicators by id.
     folder : Path
         From which the paths of the file are taken: its own.
+    data : Path, optional
+        Where the files of data lie that the file names, if not in `folder`.
     """
 
     id: str
@@ -52,11 +62,15 @@ class ProductionFile:
     production: ProductionSection
     surveys: Mapping[str, SurveyEntry]
     registers: Mapping[str, RegisterSection]
-    areas: AreasSection
+    tables: Mapping[str, TableSection]
+    areas: ProductionAreas
     ladders: tuple[LadderSection, ...]
     benchmarks: tuple[LevelBenchmark, ...]
     publish: PublishSection
+    definitions: Mapping[str, IndicatorSection]
     folder: Path = Path()
+    data: Path | None = None
+    plan: PlanTable | None = None
 
     @property
     def sha256(self) -> str:
@@ -67,12 +81,39 @@ class ProductionFile:
         """Return the ladder of an indicator at a level: one that names it, else one for every indicator."""
         return _chosen(self.ladders, indicator, level, self.lowest)
 
+    def smoothing(self, indicator: str, level: str) -> Smoothing | None:
+        """Return how the direct variances of an indicator are smoothed at a level that has a ladder."""
+        ladder = self.ladder(indicator, level)
+        if ladder is None or ladder.smoothing == "none":
+            return None
+        return ladder.smoothing or self.production.smoothing
+
     def benchmark(self, indicator: str, level: str) -> LevelBenchmark | None:
         """Return what the estimates of an indicator at a level meet."""
         levels = [one for one in self.benchmarks if (one.level or self.lowest) == level]
         return next((one for one in levels if indicator in one.indicators), None) or next(
             (one for one in levels if EVERY in one.indicators), None
         )
+
+    @property
+    def sources(self) -> dict[str, SurveyEntry | RegisterSection | TableSection]:
+        """Where figures come from, by name: surveys, tables of direct estimates, registers."""
+        return {**self.surveys, **self.tables, **self.registers}
+
+    def kind_of(self, source: str) -> str:
+        """Return the table of the file in which a source stands."""
+        kinds = {"survey": self.surveys, "direct": self.tables, "register": self.registers}
+        return next(kind for kind, names in kinds.items() if source in names)
+
+    def named(self, name: str, where: str) -> Path:
+        """Return the path of a file of data that the file names, in `where` of it."""
+        return beside(name, self.data or self.folder, f"{self.id}.toml: {where}")
+
+    def areas_file(self, given: str | Path | None) -> Path | None:
+        """Return the file of the areas: as given, else as the file names it."""
+        if given is not None or self.areas.file is None:
+            return None if given is None else Path(given)
+        return self.named(self.areas.file, "[areas] file")
 
     @property
     def lowest(self) -> str:
@@ -90,7 +131,7 @@ class ProductionFile:
                 given["per"] = list(per)
             model = ModelSection(**given)
         estimate = EstimateSection(
-            indicator=indicator,
+            indicator=self.definitions.get(indicator, indicator),
             by=list(by),
             universe=production.universe,
             variance=production.variance,
@@ -119,8 +160,8 @@ def _chosen(
     return next(iter(named or [one for one in here if EVERY in one.indicators]), None)
 
 
-def read_production(path: str | Path) -> ProductionFile:
-    """Read and check a production file.
+def read_production(path: str | Path, data: str | Path | None = None) -> ProductionFile:
+    """Read and check a production file; `data` is where the files lie that it names, else beside it.
 
     Raises
     ------
@@ -130,7 +171,8 @@ def read_production(path: str | Path) -> ProductionFile:
         If a key is unknown, missing, or contradicts another; file, table and key are named.
     """
     path = Path(path)
-    return parse_production(read_text(path, what="production file"), path.stem, path.parent)
+    file = parse_production(read_text(path, what="production file"), path.stem, path.parent)
+    return file if data is None else replace(file, data=Path(data))
 
 
 def parse_production(text: str, identifier: str, folder: Path = Path()) -> ProductionFile:
@@ -171,11 +213,14 @@ def parse_production(text: str, identifier: str, folder: Path = Path()) -> Produ
         production,
         {one.name: one for one in contents.survey},
         {one.name: one for one in contents.registers},
+        {one.name: one for one in contents.tables},
         contents.areas,
         tuple(contents.model),
         tuple(contents.benchmark),
         publish.placed(folder, f"{file}: [publish] policy"),
+        {one.id: one for one in contents.definitions},
         folder,
+        plan=contents.plan,
     )
     _check_models(parsed, file)
     return parsed
@@ -184,8 +229,8 @@ def parse_production(text: str, identifier: str, folder: Path = Path()) -> Produ
 def _numbered(line: str) -> str:
     """Say "[[model]] number 1, rung 2" for the place that lists give: "[model.0.rung.1]"."""
     line = re.sub(
-        r"\[(\w+)\.(\d+)\.rung\.(\d+)",
-        lambda m: f"[[{m[1]}]] number {int(m[2]) + 1}, rung {int(m[3]) + 1} [",
+        r"\[(\w+)\.(\d+)\.(rung|indicator)\.(\d+)",
+        lambda m: f"[[{m[1]}]] number {int(m[2]) + 1}, {m[3]} {int(m[4]) + 1} [",
         line,
     )
     line = re.sub(r"\[(\w+)\.(\d+)", lambda m: f"[[{m[1]}]] number {int(m[2]) + 1} [", line)
@@ -196,6 +241,8 @@ def _check_models(file: ProductionFile, name: str) -> None:
     """Refuse options that contradict each other before any data are read."""
     try:
         _ = file.areas.origin_of
+        if file.plan is not None:
+            Rules.of(file.publish.policy, file.plan)
         for ladder in file.ladders:
             for rung in ladder.rung:
                 if rung.kind not in NO_MODELS:

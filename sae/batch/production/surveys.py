@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ import pandas as pd
 from sae.auxiliary import AreaFile
 from sae.auxiliary.areas import code_texts
 from sae.batch.hints import reading
-from sae.batch.paths import beside
-from sae.batch.production.sections import RegisterSection, SurveyEntry
+from sae.batch.production.sections import SurveyEntry
 from sae.batch.production.spec import ProductionFile
 from sae.batch.runner import read_section
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey import Stage, Survey
 from sae.tables import labels
 
-__all__ = ["joined", "read_surveys", "survey_files", "with_levels"]
+__all__ = ["aligned", "file_groups", "joined", "larger_areas_of", "read_files", "survey_files", "with_levels"]
 
 
 def survey_files(file: ProductionFile, given: Sequence[str]) -> dict[str, list[Path]]:
@@ -42,11 +41,11 @@ def survey_files(file: ProductionFile, given: Sequence[str]) -> dict[str, list[P
     >>> [path.name for path in survey_files(parse_production(text, "income"), ["silc=2024.csv"])["silc"]]
     ['2024.csv']
     """
-    entries: dict[str, SurveyEntry | RegisterSection] = {**file.surveys, **file.registers}
+    entries = file.sources
     paths: dict[str, list[Path]] = {name: [] for name in entries}
     for text in given:
         name, sign, path = text.partition("=")
-        if not sign and len(file.surveys) == 1:
+        if not sign and len(file.surveys or entries) == 1:
             name, path = next(iter(paths)), text
         elif not sign or not path:
             raise SaeInputError(
@@ -60,13 +59,16 @@ def survey_files(file: ProductionFile, given: Sequence[str]) -> dict[str, list[P
             )
         paths[name].append(Path(path))
     for name, entry in entries.items():
-        where = f"{file.id}.toml: {'[[survey]]' if name in file.surveys else '[[register]]'} {name}"
-        paths[name] = paths[name] or [beside(one, file.folder, where) for one in entry.files]
-    lost = [name for name in file.surveys if not paths[name]]  # without a register the rest can be told
+        where = f"[[{file.kind_of(name)}]] {name}"
+        paths[name] = paths[name] or [file.named(one, where) for one in entry.files]
+    needed = {**file.surveys, **file.tables} or entries  # beside them a register may be absent
+    lost = [name for name in needed if not paths[name]]
     if lost:
+        kind = file.kind_of(lost[0])
+        key = 'file = "..."' if kind == "direct" else "files = [...]"
         raise SaeInputError(
-            f"No file is given for the survey {name_some(lost)}.",
-            hint=f"Write --survey {lost[0]}=PATH, or files = [...] under its [[survey]].",
+            f"No file is given for the {kind.replace('direct', 'table')} {name_some(lost)}.",
+            hint=f"Write --survey {lost[0]}=PATH, or {key} under its [[{kind}]].",
         )
     twice = [str(path) for of in paths.values() for path, count in Counter(of).items() if count > 1]
     if twice:
@@ -74,20 +76,67 @@ def survey_files(file: ProductionFile, given: Sequence[str]) -> dict[str, list[P
     return paths
 
 
-def read_surveys(file: ProductionFile, paths: Mapping[str, Sequence[Path]]) -> dict[str, Survey]:
-    """Read every survey once, by name."""
-    return {name: _read(entry, paths[name]) for name, entry in file.surveys.items()}
+def file_groups(entry: SurveyEntry, paths: Sequence[Path], apart: bool) -> list[tuple[Path, ...]]:
+    """Return which files of a survey are read together: each alone where the periods make rows.
 
-
-def _read(entry: SurveyEntry, paths: Sequence[Path]) -> Survey:
+    Raises
+    ------
+    SaeSpecError
+        If periods are to be pooled that stand in several files.
+    """
     if len(paths) > 1 and entry.pool is not None:
         raise SaeSpecError(
             f"[[survey]] {entry.name} pools periods, but has {len(paths)} files.",
             hint="Put the periods to be pooled into one file.",
         )
+    return [(path,) for path in paths] if apart else [tuple(paths)]
+
+
+def read_files(entry: SurveyEntry, paths: Sequence[Path], needed: Sequence[str] = ()) -> Survey:
+    """Read files of a survey that are taken together.
+
+    Raises
+    ------
+    SaeInputError
+        If some of the files lack a column that is needed and others have.
+    """
     parts = [read_section(entry, path) for path in paths]
+    for column in needed:
+        lack = [path.name for path, part in zip(paths, parts, strict=True) if column not in part.frame]
+        if 0 < len(lack) < len(parts):
+            raise SaeInputError(
+                f"The files of the survey {entry.name} make one table, but {name_some(lack)} of them "
+                f"{'has' if len(lack) == 1 else 'have'} no {column}.",
+                hint="Give all of them the column, or leave these files out.",
+                column=column,
+            )
     with reading("[survey]"):
         return parts[0] if len(parts) == 1 else joined(parts, entry.name)
+
+
+def aligned(survey: Survey, whole: Survey) -> Survey:
+    """Return a file's survey with the columns and categories of the whole survey; what it lacks is missing.
+
+    Parameters
+    ----------
+    survey : Survey
+    whole : Survey
+        Of all files, or its sketch.
+    """
+    frame = survey.frame
+    changed: dict[str, pd.Series] = {}
+    for name in map(str, whole.frame):
+        kind = whole.frame[name].dtype
+        if name not in frame:
+            number = pd.api.types.is_numeric_dtype(kind)
+            changed[name] = pd.Series(np.nan, frame.index, dtype=float if number else kind)
+        elif (
+            isinstance(kind, pd.CategoricalDtype)
+            and frame[name].dtype != kind
+            and frame[name].dropna().isin(kind.categories).all()  # else nothing is made of the column
+        ):
+            changed[name] = frame[name].astype(kind)
+    return replace(survey, frame=frame.assign(**changed)) if changed else survey
 
 
 def joined(parts: Sequence[Survey], name: str) -> Survey:
@@ -109,8 +158,9 @@ def joined(parts: Sequence[Survey], name: str) -> Survey:
     """
     _check_alike(parts, name)
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
-    for column in frame.select_dtypes("object"):  # categories of several files
-        frame[column] = frame[column].astype("category")
+    for column in frame:  # categories of several files
+        if frame[column].dtype == object or isinstance(frame[column].dtype, pd.StringDtype):
+            frame[column] = frame[column].astype("category")
     holds = Counter(str(column) for part in parts for column in part.frame)
     some = sorted(column for column, count in holds.items() if count < len(parts))
     notes = [
@@ -172,7 +222,7 @@ def _check_alike(parts: Sequence[Survey], name: str) -> None:
         raise SaeInputError(f"Of the files of the survey {name} some have population counts (fpc), some not.")
     mixed = [
         column
-        for column in map(str, first.frame)
+        for column in dict.fromkeys(str(name) for part in parts for name in part.frame)
         if len(
             {
                 pd.api.types.is_numeric_dtype(part.frame[column].dtype)
@@ -233,6 +283,22 @@ def _stage(parts: Sequence[Stage]) -> Stage:
     )
 
 
+def larger_areas_of(areas: AreaFile, own: str, column: str) -> dict[str, str]:
+    """Return in which larger area each area lies, by the file of the areas.
+
+    Raises
+    ------
+    SaeInputError
+        If an area lies in several larger ones.
+    """
+    pairs = areas.cells[[own, column]].apply(code_texts).drop_duplicates().dropna()
+    twice = pairs.loc[pairs[own].duplicated(), own].unique()
+    if len(twice):
+        what = f"{areas.name}: {name_some(twice)} lie in several values of {column}."
+        raise SaeInputError(what, areas=twice)
+    return dict(zip(pairs[own], pairs[column], strict=True))
+
+
 def with_levels(survey: Survey, file: ProductionFile, areas: AreaFile | None) -> Survey:
     """Return the survey with the columns of levels that only the areas have, by its smallest areas.
 
@@ -248,14 +314,9 @@ def with_levels(survey: Survey, file: ProductionFile, areas: AreaFile | None) ->
     for column in filter(None, file.production.levels.values()):
         if column in frame or column not in areas.cells:
             continue
-        pairs = areas.cells[[own, column]].apply(code_texts).drop_duplicates().dropna()
-        twice = pairs.loc[pairs[own].duplicated(), own].unique()
-        if len(twice):
-            raise SaeInputError(
-                f"{areas.name}: {name_some(twice)} lie in several values of {column}.", areas=twice
-            )
+        homes = larger_areas_of(areas, own, column)
         texts = labels(frame[own], keep_missing=True)
-        absent = sorted(set(texts.dropna()) - set(pairs[own]))
+        absent = sorted(set(texts.dropna()) - set(homes))
         if absent:
             raise SaeInputError(
                 f"{areas.name} has no {column} for {len(absent)} values of {own} in the survey: "
@@ -263,6 +324,6 @@ def with_levels(survey: Survey, file: ProductionFile, areas: AreaFile | None) ->
                 areas=absent,
                 column=column,
             )
-        larger = texts.astype(object).map(dict(zip(pairs[own], pairs[column], strict=True)))
+        larger = texts.astype(object).map(homes)
         frame = frame.assign(**{column: larger.astype("category")})
     return replace(survey, frame=frame)

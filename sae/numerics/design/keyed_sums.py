@@ -78,6 +78,14 @@ class KeyedSums:
         self.moments = np.zeros((0, self.n_indicators, len(MOMENTS)))
         self.slots = np.full(4 * _FIRST, -1, np.int32)
 
+    @classmethod
+    def of(cls, keys: np.ndarray, totals: np.ndarray, present: np.ndarray, moments: np.ndarray) -> KeyedSums:
+        """Return the table of cells that are known, as many as there are keys."""
+        table = cls(keys.shape[1], totals.shape[1])
+        table.cells_of(np.ascontiguousarray(keys, np.int64))
+        table.totals, table.present, table.moments = totals.copy(), present.copy(), moments.copy()
+        return table
+
     @property
     def nbytes(self) -> int:
         """Bytes that the table takes."""
@@ -104,7 +112,7 @@ class KeyedSums:
         flags : ndarray of uint8, shape (k, n)
             `INSIDE`, `YES` and `UNANSWERED`, joined by "or".
         values : ndarray of float, shape (v, 2, n)
-            Numerator and denominator of the indicators that are not yes or no.
+            Numerator and denominator of the indicators that are not yes or no; finite outside too.
         place : ndarray of int64, shape (k,)
             Row of each indicator in `values`, -1 of one that is yes or no.
         """
@@ -195,6 +203,7 @@ def _fill_slots(known, size, slots):
 
 @compiled
 def _add_records(cell, domain, weights, flags, values, place, totals, present, moments):
+    # who is inside is hard to foresee, so adding 0 is cheaper than asking
     for i in range(cell.size):
         d = domain[i]
         if d < 0:
@@ -203,30 +212,24 @@ def _add_records(cell, domain, weights, flags, values, place, totals, present, m
         w = weights[i]
         for j in range(flags.shape[0]):
             flag = flags[j, i]
-            if flag == 0:
-                continue
-            m = moments[d, j]
-            if flag & 4:
-                m[6] += 1.0
-            if flag & 1 == 0:
-                continue
-            m[0] += 1.0
-            m[2] += w * w
-            present[c, j] = 1
+            inside = float(flag & 1)
+            present[c, j] |= flag & 1
+            moments[d, j, 0] += inside
+            moments[d, j, 2] += w * w * inside
+            moments[d, j, 6] += float(flag >> 2)
             p = place[j]
             if p < 0:
-                totals[c, j, 1] += w
-                if flag & 2:
-                    totals[c, j, 0] += w
+                totals[c, j, 0] += w * float((flag >> 1) & 1)
+                totals[c, j, 1] += w * inside
             else:
-                y = values[p, 0, i]
-                x = values[p, 1, i]
+                y = values[p, 0, i] * inside
+                x = values[p, 1, i] * inside
                 totals[c, j, 0] += w * y
                 totals[c, j, 1] += w * x
-                m[1] += w
-                m[3] += w * y * y
-                m[4] += w * x * y
-                m[5] += w * x * x
+                moments[d, j, 1] += w * inside
+                moments[d, j, 3] += w * y * y
+                moments[d, j, 4] += w * x * y
+                moments[d, j, 5] += w * x * x
 
 
 @compiled

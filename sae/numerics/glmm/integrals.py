@@ -17,6 +17,7 @@ import numpy as np
 
 from sae.numerics.compile import compiled, inlined, inlined_sums
 from sae.numerics.glmm.tables import GridTables
+from sae.numerics.linalg.lanes import EIGHT, LANES, add_dot, add_multiples, fill_window
 
 __all__ = [
     "area_marginals",
@@ -178,40 +179,85 @@ def _area_moments(tables, X, beta, sigma):
     return out
 
 
+@inlined
+def _side_by_side(values, first, flat):
+    """Rows `first` to `first` + 7 of an array into `flat`, column by column; the last row stands for more."""
+    for lane in range(LANES):
+        row = values[min(first + lane, len(values) - 1)]
+        for k in range(len(row)):
+            flat[k * LANES + lane] = row[k]
+
+
+@inlined
+def _eight_windows(tables, X, beta, sigma, first, middles, factors):
+    """Windows and factors of eight areas; whether all the windows have one middle."""
+    T, centre, step = tables[0], tables[2], tables[3]
+    same = True
+    for lane in range(LANES):
+        d = min(first + lane, len(T) - 1)
+        mean = _dot(X[d], beta)
+        middle, _ = _window(tables, d, mean, sigma)
+        delta = centre[d] + (middle - T.shape[1] // 2) * step[d] - mean
+        factors[lane], factors[LANES + lane] = _factors(step[d], delta, sigma)
+        middles[lane] = middle
+        same &= middle == middles[0]
+    return same
+
+
 @compiled
 def _mixture(tables, X, beta, sigma, weights):
-    T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
-    out = np.zeros(T.shape)
-    t = np.empty(2 * half + 1)
-    for d in range(len(T)):
+    T, half = tables[0], tables[7]
+    n, size, width = len(T), T.shape[1], 2 * half + 1
+    out, flat, mixed = np.empty(T.shape), np.empty(size * LANES), np.empty(size * LANES)
+    t, alone, middles = np.empty(width * LANES), np.empty(width), np.empty(LANES, np.int64)
+    factors, sums, share = np.empty(2 * LANES), np.empty(2 * LANES), np.empty(LANES)
+    for first in range(0, n, LANES):
+        _side_by_side(T, first, flat)
+        mixed[:] = 0.0
         for s in range(len(sigma)):
-            mean = _dot(X[d], beta[s])
-            middle, _ = _window(tables, d, mean, sigma[s])
-            delta = centre[d] + (middle - T.shape[1] // 2) * step[d] - mean
-            ratio, q = _factors(step[d], delta, sigma[s])
-            _, total = _fill(T[d], middle, half, ratio, q, t)
-            share = weights[s] / total
-            for k in range(2 * half + 1):
-                out[d, middle - half + k] += share * t[k]
+            if _eight_windows(tables, X, beta[s], sigma[s], first, middles, factors):
+                fill_window(EIGHT, t, flat, middles[0], half, factors, sums)
+                for lane in range(LANES):
+                    share[lane] = weights[s] / sums[LANES + lane]
+                add_multiples(EIGHT, mixed, middles[0] - half, width, t, 0, share, 0)
+                continue
+            for lane in range(min(LANES, n - first)):
+                middle = middles[lane]
+                _, total = _fill(T[first + lane], middle, half, factors[lane], factors[LANES + lane], alone)
+                part = weights[s] / total
+                for k in range(width):
+                    mixed[(middle - half + k) * LANES + lane] += part * alone[k]
+        for lane in range(min(LANES, n - first)):
+            for k in range(size):
+                out[first + lane, k] = mixed[k * LANES + lane]
     return out
 
 
 @compiled
 def _expected(tables, X, beta, sigma, values):
-    T, centre, step, half = tables[0], tables[2], tables[3], tables[7]
-    out = np.empty((len(sigma), len(T)))
-    t = np.empty(2 * half + 1)
-    for s in range(len(sigma)):
-        for d in range(len(T)):
-            mean = _dot(X[d], beta[s])
-            middle, _ = _window(tables, d, mean, sigma[s])
-            delta = centre[d] + (middle - T.shape[1] // 2) * step[d] - mean
-            ratio, q = _factors(step[d], delta, sigma[s])
-            _, total = _fill(T[d], middle, half, ratio, q, t)
-            found = 0.0
-            for k in range(2 * half + 1):
-                found += t[k] * values[d, middle - half + k]
-            out[s, d] = found / total
+    T, half = tables[0], tables[7]
+    n, size, width = len(T), T.shape[1], 2 * half + 1
+    out, flat, other = np.empty((len(sigma), n)), np.empty(size * LANES), np.empty(size * LANES)
+    t, alone, middles = np.empty(width * LANES), np.empty(width), np.empty(LANES, np.int64)
+    factors, sums, found = np.empty(2 * LANES), np.empty(2 * LANES), np.empty(LANES)
+    for first in range(0, n, LANES):
+        _side_by_side(T, first, flat)
+        _side_by_side(values, first, other)
+        for s in range(len(sigma)):
+            if _eight_windows(tables, X, beta[s], sigma[s], first, middles, factors):
+                fill_window(EIGHT, t, flat, middles[0], half, factors, sums)
+                found[:] = 0.0
+                add_dot(EIGHT, found, 0, width, t, 0, other, middles[0] - half)
+                for lane in range(min(LANES, n - first)):
+                    out[s, first + lane] = found[lane] / sums[LANES + lane]
+                continue
+            for lane in range(min(LANES, n - first)):
+                d, middle = first + lane, middles[lane]
+                _, total = _fill(T[d], middle, half, factors[lane], factors[LANES + lane], alone)
+                sum_of = 0.0
+                for k in range(width):
+                    sum_of += alone[k] * values[d, middle - half + k]
+                out[s, d] = sum_of / total
     return out
 
 

@@ -23,7 +23,7 @@ from sae.numerics.glmm.small_effects import NARROW, narrow_posterior
 from sae.numerics.glmm.tables import GridTables, LogLikelihood, build_tables
 from sae.numerics.inference.priors import log_prior
 
-__all__ = ["GridProblem", "LaplacePath", "Walk", "laplace_path", "trace"]
+__all__ = ["GridProblem", "LaplacePath", "Walk", "laplace_path", "student", "trace"]
 
 _DEGREES = 10.0  # of freedom of the coefficients' Student proposal
 _CELLS = 4000  # of t
@@ -94,9 +94,9 @@ class LaplacePath:
         return beta, (1.0 - share) * self.root[k] + share * self.root[k + 1]
 
     def propose(
-        self, uniforms: np.ndarray, stretch: float = 1.0
+        self, uniforms: np.ndarray, z: np.ndarray, stretch: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Turn points of the unit cube, shape (S, p + 2), into (β, t, log density).
+        """Turn uniform numbers, shape (S,), and Student ones, shape (S, p), into (β, t, log density).
 
         The roots are stretched by a factor.
         """
@@ -107,17 +107,23 @@ class LaplacePath:
         shares = (1.0 - _WIDE) * shares / shares.sum() + _WIDE * wide / wide.sum()
         cumulated = np.concatenate([[0.0], np.cumsum(shares)])
         cumulated /= cumulated[-1]
-        t = np.interp(uniforms[:, 0], cumulated, edges)
+        t = np.interp(uniforms, cumulated, edges)
         cell = np.clip(np.searchsorted(edges, t) - 1, 0, _CELLS - 1)
         centre, root = self.at(t)
         root = stretch * root
         p = centre.shape[1]
-        z = ndtri(uniforms[:, 1 : p + 1]) / np.sqrt(chdtri(_DEGREES, uniforms[:, p + 1]) / _DEGREES)[:, None]
         log_density = np.log(shares[cell] / (edges[1] - edges[0]))
         log_density -= np.log(np.einsum("sii->si", root)).sum(axis=1) + 0.5 * p * np.log(_DEGREES * np.pi)
         log_density += gammaln(0.5 * (_DEGREES + p)) - gammaln(0.5 * _DEGREES)
         log_density -= 0.5 * (_DEGREES + p) * np.log1p((z * z).sum(axis=1) / _DEGREES)
         return centre + np.einsum("sij,sj->si", root, z), t, log_density
+
+
+def student(uniforms: np.ndarray) -> np.ndarray:
+    """Turn points of the unit cube, shape (S, p + 1), into p Student numbers with one scale, shape (S, p)."""
+    return np.asarray(
+        ndtri(uniforms[:, :-1]) / np.sqrt(chdtri(_DEGREES, uniforms[:, -1]) / _DEGREES)[:, None]
+    )
 
 
 def laplace_path(problem: GridProblem, start: tuple[np.ndarray, float], rough: bool = False) -> LaplacePath:

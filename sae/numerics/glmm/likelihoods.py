@@ -62,13 +62,31 @@ class Binomial:
 
     def log_likelihood(self, eta: np.ndarray) -> np.ndarray:
         """Return y η - n log(1 + exp η) and the constant; see `Likelihood`."""
-        constant = gammaln(self.n + 1.0) - gammaln(self.y + 1.0) - gammaln(self.n - self.y + 1.0)
         size = np.abs(eta)
-        value = np.log1p(np.exp(-size)) if self.n.max() > 1e12 else np.log(1.0 + np.exp(-size))
+        np.negative(size, out=size)
+        value = np.exp(size, out=size)
+        if self._many:
+            np.log1p(value, out=value)
+        else:
+            value += 1.0
+            np.log(value, out=value)
         value += np.maximum(eta, 0.0)
         value *= -self.n[:, None]
-        value += self.y[:, None] * eta + constant[:, None]
+        linear = self.y[:, None] * eta
+        linear += self._constant
+        value += linear
         return value
+
+    @cached_property
+    def _many(self) -> bool:
+        """Whether there are so many trials that 1 + exp(-|η|) is too rough."""
+        return bool(self.n.max() > 1e12)
+
+    @cached_property
+    def _constant(self) -> np.ndarray:
+        """What does not depend on η, shape (n, 1)."""
+        constant = gammaln(self.n + 1.0) - gammaln(self.y + 1.0) - gammaln(self.n - self.y + 1.0)
+        return constant[:, None]
 
     def replicate(self, eta: np.ndarray, seed: int, labels: Sequence[str]) -> np.ndarray:
         """Draw shares; the trials that are not whole are rounded."""

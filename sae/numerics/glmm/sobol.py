@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import chdtri, gammaln, logsumexp, ndtri
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.glmm.laplace import LaplacePath
+from sae.numerics.glmm.laplace import LaplacePath, student
 from sae.numerics.inference.psis import K_LIMIT, effective_draws, psis
 
 __all__ = ["WeightedPoints", "weigh_points"]
@@ -138,6 +139,17 @@ class _Kernels:
         return x, logsumexp(parts, axis=0) + constant
 
 
+@lru_cache(maxsize=8)
+def _standard(points: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of a Sobol' sequence: uniforms, shape (points,), and Student numbers, (points, p)."""
+    from scipy.stats import qmc
+
+    uniforms = qmc.Sobol(p + 2, scramble=False).random(points) + 0.5 / points
+    # every so many points of the sequence lie in one corner: in any other order some of them stand for all
+    uniforms = uniforms[np.random.default_rng(_ORDER).permutation(points)]
+    return uniforms[:, 0].copy(), student(uniforms[:, 1:])
+
+
 def weigh_points(
     path: LaplacePath, points: int, log_posterior: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> tuple[WeightedPoints, np.ndarray]:
@@ -162,15 +174,10 @@ def weigh_points(
     SaeConvergenceError
         If the Pareto k of the weights is above 0.7.
     """
-    from scipy.stats import qmc
-
-    size = path.beta.shape[1] + 2
-    uniforms = qmc.Sobol(size, scramble=False).random(points) + 0.5 / points
-    # every so many points of the sequence lie in one corner: in any other order some of them stand for all
-    uniforms = uniforms[np.random.default_rng(_ORDER).permutation(points)]
+    uniforms, z = _standard(points, path.beta.shape[1])
     k_hat = np.inf
     for stretch in _STRETCHES:
-        beta_now, t_now, log_proposal = path.propose(uniforms, stretch)
+        beta_now, t_now, log_proposal = path.propose(uniforms, z, stretch)
         values_now = log_posterior(beta_now, t_now)
         raw = _known(values_now) - log_proposal
         smoothed_now, k_now = psis(raw)

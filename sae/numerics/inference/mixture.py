@@ -5,7 +5,7 @@ They are what a posterior is that is normal given hyperparameters, once these ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +51,15 @@ class Mixture:
         variance = self.weights @ (self.sds**2 + (self.means - mean) ** 2)
         return mean, np.sqrt(variance)
 
-    def sums(self, function: Function) -> np.ndarray:
-        """Return Σ weight E f(x), shape (M,), by Gauss–Hermite quadrature."""
+    def values(self, function: Function) -> Iterator[np.ndarray]:
+        """Yield f at the nodes of Gauss–Hermite quadrature, each of shape (K, M)."""
+        return (function(self.means + node * self.sds) for node in _NODES)
+
+    def sums(self, values: Iterable[np.ndarray]) -> np.ndarray:
+        """Return Σ weight E f(x), shape (M,), of f at the nodes."""
         total = np.zeros(self.means.shape[1])
-        for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-            total += weight * (self.weights @ function(self.means + node * self.sds))
+        for value, weight in zip(values, _WEIGHTS, strict=True):
+            total += weight * (self.weights @ value)
         return total
 
     def cdf(self, x: np.ndarray | float) -> np.ndarray:
@@ -110,7 +114,9 @@ class Mixture:
             return np.asarray((x - self.means) / self.sds)
 
     def _below(self, z: np.ndarray) -> np.ndarray:
-        return np.asarray(self.weights @ ndtr(np.nan_to_num(z, nan=np.inf)))
+        if np.isnan(z).any():  # at the value of a normal with sd 0
+            z = np.nan_to_num(z, nan=np.inf)
+        return np.asarray(self.weights @ ndtr(z))
 
 
 def newton_quantile(

@@ -48,6 +48,9 @@ class Transform:
     bounds: tuple[float, float]
     range: tuple[float, float]
 
+    def __reduce__(self) -> tuple[Callable[..., Transform], tuple[str, bool]]:
+        return _named, (self.name, self.mean is not TRANSFORMS[self.name].mean)
+
     def naive(self) -> Transform:
         """Return the same transformation whose way back is h^-1 of the prediction: biased where h bends."""
         low, high = self.bounds
@@ -149,3 +152,8 @@ TRANSFORMS = {
         (0.0, 1.0),
     ),
 }
+
+
+def _named(name: str, naive: bool) -> Transform:
+    """Return a transformation from its name, as a pickle holds it."""
+    return TRANSFORMS[name].naive() if naive else TRANSFORMS[name]

@@ -21,7 +21,10 @@ __all__ = [
     "LANES",
     "ONE",
     "add",
+    "add_dot",
+    "add_multiples",
     "copy",
+    "fill_window",
     "product",
     "take_off",
     "take_off_dot",
@@ -50,6 +53,16 @@ class _Code:
     def _start(self, context: Any, kind: Any, value: Any) -> Any:
         data = context.make_array(kind)(context, self.builder, value).data
         return self.builder.bitcast(data, self.kind.as_pointer())
+
+    def ones(self) -> Any:
+        return self._all(1.0)
+
+    def zeros(self) -> Any:
+        return self._all(0.0)
+
+    def _all(self, value: float) -> Any:
+        count = getattr(self.kind, "count", 0)
+        return ir.Constant(self.kind, [value] * count if count else value)
 
     def load(self, array: Any, place: Any) -> Any:
         return self.builder.load(self.builder.gep(array, [place]), align=8)
@@ -175,3 +188,75 @@ def take_off_dot(typing, lanes, x, to, y, at, z, by, n):
         return code.nothing
 
     return types.void(lanes, x, to, y, at, z, by, n), build
+
+
+@intrinsic
+def add_multiples(typing, lanes, x, to, n, y, at, z, by):
+    """x[to + i] += z[by] y[at + i] for i < n, rounded twice."""
+
+    def build(context, builder, signature, values):
+        code = _Code(context, builder, signature, values)
+        x, to, n, y, at, z, by = code.values
+        times = code.load(z, by)
+        with cgutils.for_range(builder, n) as loop:
+            place = builder.add(to, loop.index)
+            more = builder.fmul(times, code.load(y, builder.add(at, loop.index)))
+            code.store(builder.fadd(code.load(x, place), more), x, place)
+        return code.nothing
+
+    return types.void(lanes, x, to, n, y, at, z, by), build
+
+
+@intrinsic
+def add_dot(typing, lanes, x, to, n, y, at, z, by):
+    """x[to] += sum over i < n of y[at + i] z[by + i], rounded twice."""
+
+    def build(context, builder, signature, values):
+        code = _Code(context, builder, signature, values)
+        x, to, n, y, at, z, by = code.values
+        total = cgutils.alloca_once_value(builder, code.load(x, to))
+        with cgutils.for_range(builder, n) as loop:
+            one = code.load(y, builder.add(at, loop.index))
+            other = code.load(z, builder.add(by, loop.index))
+            builder.store(builder.fadd(builder.load(total), builder.fmul(one, other)), total)
+        code.store(builder.load(total), x, to)
+        return code.nothing
+
+    return types.void(lanes, x, to, n, y, at, z, by), build
+
+
+@intrinsic
+def fill_window(typing, lanes, x, y, middle, half, factors, sums):
+    """x[half + k] = y[middle + k] w[k] for -half <= k <= half, w[0] = 1; sums[1] is the sum of x.
+
+    w[k + 1] = w[k] r q^(2 k + 1) to the right, w[k - 1] = w[k] / r q^(2 |k| + 1) to the left, with r and q in
+    factors[0] and factors[1]; sums[0] is the sum left of the middle.
+    """
+
+    def build(context, builder, signature, values):
+        code = _Code(context, builder, signature, values)
+        x, y, middle, half, factors, sums = code.values
+        one, zero = half.type(1), half.type(0)
+        ratio, q = code.load(factors, zero), code.load(factors, one)
+        square, ones = builder.fmul(q, q), code.ones()
+        centre = code.load(y, middle)
+        code.store(centre, x, half)
+        starts = (ones, builder.fmul(ratio, q), ones, builder.fdiv(q, ratio), centre, code.zeros())
+        right, up, left, down, high, low = (cgutils.alloca_once_value(builder, each) for each in starts)
+        with cgutils.for_range(builder, half) as loop:
+            k = builder.add(loop.index, one)
+            for weight, factor, total, step in (
+                (right, up, high, builder.add),
+                (left, down, low, builder.sub),
+            ):
+                now = builder.fmul(builder.load(weight), builder.load(factor))
+                builder.store(now, weight)
+                builder.store(builder.fmul(builder.load(factor), square), factor)
+                value = builder.fmul(code.load(y, step(middle, k)), now)
+                code.store(value, x, step(half, k))
+                builder.store(builder.fadd(builder.load(total), value), total)
+        code.store(builder.load(low), sums, zero)
+        code.store(builder.fadd(builder.load(low), builder.load(high)), sums, one)
+        return code.nothing
+
+    return types.void(lanes, x, y, middle, half, factors, sums), build

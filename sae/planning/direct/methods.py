@@ -150,7 +150,7 @@ class CostOptimal(Neyman):
 
 @dataclass(frozen=True)
 class Power(Method):
-    """Bankier's compromise: n_h ∝ X_h^q S_h / |ȳ_h|.
+    """Bankier's compromise: ``n_h ∝ X_h^q S_h / |ȳ_h|``.
 
     Parameters
     ----------

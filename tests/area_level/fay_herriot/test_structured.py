@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sae.area_level import AR1, SAR, FayHerriot, change
+from sae.area_level import AR1, SAR, FayHerriot
 from sae.auxiliary import neighbours
+from sae.compare import changes
 from sae.errors import BoundaryVarianceWarning, SaeInputError, SaeSpecError
 from sae.tables import DirectEstimates
 
@@ -129,8 +130,8 @@ def test_a_change_over_time_at_a_variance_of_zero_is_not_certain(rng):
     frame["y"] -= 0.9 * (frame["y"] - frame.groupby("domain")["y"].transform("mean"))
     fit = FayHerriot("y ~ 1", temporal=AR1("year", rho=0.0), replicates=5).fit(frame, seed=1)
     assert fit.variance_components["sigma2_v"] == 0.0
-    table = change(fit, 0, 1)
-    assert (np.abs(table["change"]) < 1e-6).all()
+    table = changes(fit, 0, 1)
+    assert (np.abs(table["estimate"]) < 1e-6).all()
     assert (table["se"] > 0.1).all()
     assert set(table["interval"]) == {"posterior, flat-variance prior"}
     draws = fit.draws(2000, seed=1).values
@@ -225,17 +226,17 @@ def test_change_has_the_mse_of_the_joint_error_and_overlap_counts(rng):
     frame = panel_data(rng)
     model = FayHerriot("y ~ x", temporal=AR1("year", covariance="cov"), replicates=60)
     fits = [model.fit(frame.assign(cov=rho * frame["vardir"].min()), seed=1) for rho in (0.0, 0.5)]
-    tables = [change(fit, 2017, 2018) for fit in fits]
+    tables = [changes(fit, 2017, 2018) for fit in fits]
     first, last = (fits[0].to_frame().query("time == @year") for year in ("2017", "2018"))
     np.testing.assert_allclose(
-        tables[0]["change"], last["estimate"].to_numpy() - first["estimate"].to_numpy()
+        tables[0]["estimate"], last["estimate"].to_numpy() - first["estimate"].to_numpy()
     )
     joint = fits[0].joint.covariance()
     i, j = first.index.to_numpy(), last.index.to_numpy()
-    np.testing.assert_allclose(tables[0]["mse"], joint[i, i] + joint[j, j] - 2 * joint[i, j], rtol=1e-9)
-    assert not np.allclose(tables[0]["change"], tables[1]["change"])
+    np.testing.assert_allclose(tables[0]["se"] ** 2, joint[i, i] + joint[j, j] - 2 * joint[i, j], rtol=1e-9)
+    assert not np.allclose(tables[0]["estimate"], tables[1]["estimate"])
     with pytest.raises(SaeInputError, match="2031"):
-        change(fits[0], 2017, 2031)
+        changes(fits[0], 2017, 2031)
 
 
 def test_covariances_of_direct_estimates_are_used(rng):

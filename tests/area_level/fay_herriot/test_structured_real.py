@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sae.area_level import AR1, SAR, FayHerriot, change
+from sae.area_level import AR1, SAR, FayHerriot
+from sae.compare import changes
 
 
 @pytest.fixture(scope="module")
@@ -84,5 +85,5 @@ def test_us_states_over_nine_years_with_unpublished_ones(real):
     assert rows.loc[unpublished, "estimate"].between(40, 80).all()
     assert rows.loc[unpublished, "se"].median() > rows.loc[~unpublished, "se"].median()
     assert (rows.loc[~unpublished, "se"] < rows.loc[~unpublished, "direct_se"]).mean() > 0.9
-    moved = change(fit, 2010, 2018)
-    assert (moved["change"] > 0).mean() > 0.6  # the years after the financial crisis
+    moved = changes(fit, 2010, 2018)
+    assert (moved["estimate"] > 0).mean() > 0.6  # the years after the financial crisis

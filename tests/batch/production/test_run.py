@@ -106,7 +106,16 @@ def test_a_second_run_has_the_same_bytes_and_the_record_names_them(texts, folder
     )
     assert done.returncode == 0, done.stderr
     names = sorted(os.listdir(folder / "one"))
-    ends = ["csv", "direct.csv", "ladder.csv", "parquet", "xlsx"]
+    ends = [
+        "csv",
+        "direct.csv",
+        "ladder.csv",
+        "links.parquet",
+        "parquet",
+        "published.csv",
+        "published.parquet",
+    ]
+    ends += ["published.sdmx.csv", "published.tsv", "published.xlsx", "xlsx"]
     assert names == ["manifest.json", *(f"table.{end}" for end in ends)]
     for name in names:
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes(), name
@@ -346,7 +355,10 @@ def test_a_register_tells_its_rate_at_every_level_and_group(land):
             truth = own.groupby(keys)["yes"].mean() if keys else [own["yes"].mean()]
             shown = rows.sort_values(["geo", "citizenship_group"])["estimate"]
             np.testing.assert_allclose(shown, np.asarray(truth, dtype=float), rtol=SAME)
-    assert frame["publishable"].isna().all() and set(frame["method"]) == {"register"}
+    assert set(frame["method"]) == {"register"}
+    persons = frame["reason"].str.contains("fewer than 4 persons")
+    assert persons.any() and not frame["publishable"][persons].any()
+    assert frame["flag"][persons].eq(":c").all() and frame["publishable"].any()
     assert "figure of a register" in frame["reason"].iloc[0] and frame["se"].isna().all()
     assert "the register tells citizenship_group only" in outcome.text
 

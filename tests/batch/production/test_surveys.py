@@ -6,7 +6,7 @@ import pytest
 import sae
 from sae.auxiliary import open_areas
 from sae.batch.production.spec import parse_production
-from sae.batch.production.surveys import joined, survey_files, with_levels
+from sae.batch.production.surveys import aligned, joined, larger_areas_of, survey_files, with_levels
 from sae.errors import SaeInputError, SaeSpecError
 
 TWO = """
@@ -70,6 +70,7 @@ def test_files_of_two_years_keep_their_own_design():
             "no period tells them apart",
         ),
         (lambda: [survey(2024, code="01"), survey(2025, code=1)], "code is text in some"),
+        (lambda: [survey(2023), survey(2024, code="01"), survey(2025, code=1)], "code is text in some"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(parts, match):
@@ -86,3 +87,13 @@ def test_a_level_that_only_the_areas_know_is_found_by_the_smallest_areas(tmp_pat
     path.write_text("region,nuts1\na,N\n", encoding="utf-8")
     with pytest.raises(SaeInputError, match="no nuts1 for 1 values of region in the survey: b"):
         with_levels(survey(2025), file, open_areas(path))
+    path.write_text("region,nuts1\na,N\na,S\nb,S\n", encoding="utf-8")
+    with pytest.raises(SaeInputError, match=r"areas.csv: a lie in several values of nuts1"):
+        larger_areas_of(open_areas(path), "region", "nuts1")
+
+
+def test_a_file_in_line_with_a_sketch_loses_no_value():
+    whole = survey(2025, work=["w1", "w2", "w3", "w4"])
+    some = whole.frame.iloc[:2].assign(work=lambda frame: frame["work"].cat.remove_unused_categories())
+    sketch = sae.Survey.from_frame(some, weights="w", time="year")
+    assert aligned(whole, sketch).frame["work"].tolist() == ["w1", "w2", "w3", "w4"]

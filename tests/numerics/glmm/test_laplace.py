@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sae.errors import SaeConvergenceError
-from sae.numerics.glmm.laplace import Walk, trace
+from sae.numerics.glmm.laplace import Walk, student, trace
 
 
 class Line(Walk):
@@ -33,7 +33,8 @@ def test_both_hills_are_followed_from_either(start):
         assert np.abs(path.t - top).min() < 0.2
     assert path.log_density[0] < path.log_density.max() - 11.9
     assert path.log_density[-1] < path.log_density.max() - 11.9
-    points, t, _ = path.propose(np.random.default_rng(1).uniform(size=(2000, 3)))
+    uniforms = np.random.default_rng(1).uniform(size=(2000, 3))
+    points, t, _ = path.propose(uniforms[:, 0], student(uniforms[:, 1:]))
     assert np.mean(t < 0.5) == pytest.approx(1 / 3, abs=0.07) and points.shape == (2000, 1)
 
 

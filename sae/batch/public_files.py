@@ -1,0 +1,32 @@
+"""The files of a run that may leave the office."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sae.auxiliary import write_eurostat
+from sae.errors import SaeError
+from sae.publish import published
+from sae.tables import EstimateTable
+
+__all__ = ["write_public"]
+
+
+def write_public(table: EstimateTable, stage: Path, identifier: str) -> dict[str, str]:
+    """Write the published table in every format; return the files that could not be written, and why.
+
+    SDMX-CSV has the intervals, TSV the figures alone. A label with a comma, or a table without a period, has
+    no place in them; that stops no run.
+    """
+    public = published(table)
+    for ending in (".csv", ".parquet", ".xlsx"):
+        public.write(stage / f"{identifier}.published{ending}")
+    lacking = {}
+    for ending, intervals in ((".sdmx.csv", True), (".tsv", False)):
+        path = stage / f"{identifier}.published{ending}"
+        try:
+            form = public.as_eurostat(intervals=intervals)
+            write_eurostat(form, path, format="sdmx-csv" if intervals else "tsv")
+        except SaeError as error:
+            lacking[path.name] = error.what
+    return lacking
