@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 
 from sae.auxiliary import open_areas
 from sae.batch.hints import reading
-from sae.batch.outputs import MANIFEST, hash_file
+from sae.batch.outputs import read_record
 from sae.batch.production.spec import ProductionFile, parse_production
 from sae.batch.spec import ModelFile, parse_spec, toml_tables
 from sae.errors import SaeError, SaeInputError, SaeSpecError, name_some
@@ -72,7 +71,7 @@ def exchange_results(
     SaeInputError, SaeSpecError
         If the folder has no results, they were changed since, or as `sae.publish.exchange` raises them.
     """
-    identifier, record = _record(folder, model)
+    identifier, record = read_record(folder, model, (".direct.csv", ".parquet"))
     results = _results(folder, identifier, record, indicators, level)
     known = None if areas is None else _areas(results, areas)
     rule = policy if policy is not None else results.spec.publish.policy
@@ -84,26 +83,6 @@ def exchange_results(
     return exchange(
         results.direct, out, country=country, policy=rule, persons=persons, areas=known, about=about
     )
-
-
-def _record(folder: Path, model: str | None) -> tuple[str, Mapping[str, Any]]:
-    """Return the name of the run and what the manifest says of it."""
-    try:
-        models = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["models"]
-        records = {str(name): of for name, of in models.items() if f"{name}.direct.csv" in of["outputs"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SaeInputError(
-            f"{folder} holds no results of sae run: {MANIFEST} cannot be read.", hint="Name their folder."
-        ) from error
-    if model is None and len(records) == 1:
-        model = next(iter(records))
-    if model is None or model not in records:
-        lack = f"has no results of {model}" if model else f"has results of {len(records)} files"
-        raise SaeInputError(f"{folder} {lack}.", hint=f"Write --model NAME: {name_some(records, 12)}.")
-    for name in (f"{model}.direct.csv", f"{model}.parquet"):
-        if not (folder / name).is_file() or hash_file(folder / name) != records[model]["outputs"].get(name):
-            raise SaeInputError(f"{folder / name} is not the file of the run.", hint="Run it again.")
-    return model, records[model]
 
 
 def _results(

@@ -18,6 +18,7 @@ __all__ = [
     "MANIFEST",
     "hash_file",
     "merge_manifest",
+    "read_record",
     "refuse_folder",
     "refuse_taken",
     "run_id",
@@ -38,6 +39,32 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def read_record(folder: Path, model: str | None, endings: tuple[str, ...]) -> tuple[str, Mapping[str, Any]]:
+    """Return the name of the run in a folder of results whose files have `endings`, and its record.
+
+    Raises
+    ------
+    SaeInputError
+        If the folder holds no results, it is not said which of several is meant, or a file has changed.
+    """
+    try:
+        models = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["models"]
+        records = {str(name): of for name, of in models.items() if f"{name}{endings[0]}" in of["outputs"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SaeInputError(
+            f"{folder} holds no results of sae run: {MANIFEST} cannot be read.", hint="Name their folder."
+        ) from error
+    if model is None and len(records) == 1:
+        model = next(iter(records))
+    if model is None or model not in records:
+        lack = f"has no results of {model}" if model else f"has results of {len(records)} files"
+        raise SaeInputError(f"{folder} {lack}.", hint=f"Write --model NAME: {name_some(records, 12)}.")
+    for name in (f"{model}{ending}" for ending in endings):
+        if not (folder / name).is_file() or hash_file(folder / name) != records[model]["outputs"].get(name):
+            raise SaeInputError(f"{folder / name} is not the file of the run.", hint="Run it again.")
+    return model, records[model]
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from sae.auxiliary import open_areas
 from sae.batch.estimate import Outcome
-from sae.batch.outputs import MANIFEST, hash_file
+from sae.batch.outputs import read_record
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.publish import report
 from sae.results import Result
@@ -67,11 +66,8 @@ def report_results(
     SaeInputError, SaeSpecError
         If the folder has no results, they were changed since, or a choice is not in them.
     """
-    identifier, record = _record(folder, model)
-    path = folder / f"{identifier}.parquet"
-    if not path.is_file() or hash_file(path) != record["outputs"][path.name]:
-        raise SaeInputError(f"{path} is not the file of the run.", hint="Run it again.")
-    table = EstimateTable.read(path)
+    identifier, record = read_record(folder, model, (".parquet",))
+    table = EstimateTable.read(folder / f"{identifier}.parquet")
     for column, chosen in (("indicator", indicators), ("time", periods), ("level", [level] if level else [])):
         table = _chosen(table, column, chosen)
     known = {"title": str(record.get("title", "")), "source": _sources(record.get("inputs", {}))}
@@ -95,23 +91,6 @@ def _names(path: Path) -> dict[str, str]:
         raise SaeInputError(f"{path.name} has one column.", hint="Two are needed: codes and names.")
     codes, called = (labels(frame.iloc[:, k]).tolist() for k in (0, 1))
     return dict(zip(codes, called, strict=True))
-
-
-def _record(folder: Path, model: str | None) -> tuple[str, Mapping[str, Any]]:
-    """Return the name of the run and what the manifest says of it."""
-    try:
-        models = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["models"]
-        records = {str(name): of for name, of in models.items() if f"{name}.parquet" in of["outputs"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SaeInputError(
-            f"{folder} holds no results of sae run: {MANIFEST} cannot be read.", hint="Name their folder."
-        ) from error
-    if model is None and len(records) == 1:
-        model = next(iter(records))
-    if model is None or model not in records:
-        lack = f"has no results of {model}" if model else f"has results of {len(records)} files"
-        raise SaeInputError(f"{folder} {lack}.", hint=f"Write --model NAME: {name_some(records, 12)}.")
-    return model, records[model]
 
 
 def _chosen(table: EstimateTable, column: str, wanted: Sequence[str]) -> EstimateTable:
