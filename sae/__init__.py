@@ -34,9 +34,13 @@ _PUBLIC = {
     "StudentFayHerriot": "sae.area_level",
     "HorseshoeFayHerriot": "sae.area_level",
     "InflatedBetaFayHerriot": "sae.area_level",
+    "EBP": "sae.unit_level",
     "LogitMixed": "sae.unit_level",
+    "MQuantile": "sae.unit_level",
     "MultinomialMixed": "sae.unit_level",
     "NestedError": "sae.unit_level",
+    "RobustNestedError": "sae.unit_level",
+    "TwoFoldNestedError": "sae.unit_level",
     "SAR": "sae.area_level",
     "AR1": "sae.area_level",
     "BYM2": "sae.area_level",
@@ -117,9 +121,13 @@ if TYPE_CHECKING:
     from sae.tables import DirectEstimates as DirectEstimates
     from sae.tables import EstimateTable as EstimateTable
     from sae.tables import combine as combine
+    from sae.unit_level import EBP as EBP
     from sae.unit_level import LogitMixed as LogitMixed
+    from sae.unit_level import MQuantile as MQuantile
     from sae.unit_level import MultinomialMixed as MultinomialMixed
     from sae.unit_level import NestedError as NestedError
+    from sae.unit_level import RobustNestedError as RobustNestedError
+    from sae.unit_level import TwoFoldNestedError as TwoFoldNestedError
 else:
 
     def __getattr__(name):

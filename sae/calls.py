@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sae.errors import SaeSpecError, name_some
+from sae.errors import SaeSpecError, SaeTypeError, name_some
 
-__all__ = ["Answering", "answered", "elsewhere", "meant"]
+__all__ = ["Answering", "NoTable", "answered", "elsewhere", "meant"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -244,6 +244,24 @@ class Answering(type):
                 raise _misfit(cls.__name__, cls.__init__, (cls, *args), options, instead) from None
 
 
+class NoTable:
+    """What holds tables and is none: `thing["name"]`, iteration and `in` are answered with where they are.
+
+    ``_place(name)`` says in a sentence where a column, or with None the rows, are.
+    """
+
+    if not TYPE_CHECKING:  # type checkers refuse these calls by themselves
+
+        def __getitem__(self, name):
+            raise SaeTypeError(f"A {type(self).__name__} is no table.", hint=self._place(name))
+
+        def __iter__(self):
+            raise SaeTypeError(f"A {type(self).__name__} is no table.", hint=self._place(None))
+
+        def __contains__(self, name):
+            raise SaeTypeError(f"A {type(self).__name__} is no table.", hint=self._place(name))
+
+
 def _inside(error: TypeError) -> bool:
     """Whether the error was raised by the function, and not by the call of it."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is not None
@@ -275,8 +293,10 @@ def _misfit(
     elif twice:
         what, hint = f"{name}() was given {name_some(twice)} twice.", f"It takes {name_some(known, 8)}."
     else:
-        missing = [each for each in plain[len(given) :] if parameters[each].default is Parameter.empty]
-        absent = [each for each in missing if each not in options]
+        named = [each for each in known if each not in plain[: len(given)] and each not in options]
+        free = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        needed = [each for each in named if parameters[each].kind not in free]
+        absent = [each for each in needed if parameters[each].default is Parameter.empty]
         what, hint = f"{name}() needs {name_some(absent)}.", f"It takes {name_some(known, 8)}."
     return SaeSpecError(what, hint=instead or hint)
 

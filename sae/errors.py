@@ -16,6 +16,7 @@ __all__ = [
     "SaeError",
     "SaeInputError",
     "SaeSpecError",
+    "SaeTypeError",
     "SaeWarning",
     "SmallSampleWarning",
     "name_some",
@@ -71,6 +72,10 @@ class SaeInputError(SaeError):
 
 class SaeSpecError(SaeError):
     """The specification contradicts itself or names something that does not exist."""
+
+
+class SaeTypeError(SaeSpecError, TypeError):
+    """An object was asked for what its kind does not do; Python's protocols expect a `TypeError`."""
 
 
 class SaeConvergenceError(SaeError):

@@ -19,6 +19,7 @@ __all__ = [
     "LikelihoodMethod",
     "Link",
     "LonelyPolicy",
+    "MQuantileEstimator",
     "MarginVariance",
     "MomentMse",
     "ReplicateCentre",
@@ -54,6 +55,7 @@ AreaMse = Literal[
     "nonparametric-corrected",
 ]
 MomentMse = Literal["auto", "analytical", "bootstrap"]
+MQuantileEstimator = Literal["bias_adjusted", "naive"]
 RobustMse = Literal["pseudo", "bootstrap"]
 RobustPredictor = Literal["reblup", "reblupbc"]
 LonelyPolicy = Literal["fail", "certainty", "average", "collapse"]

@@ -1,14 +1,17 @@
 """Calls that do not fit get a sentence that says what to write: never a raw TypeError."""
 
+import copy
 import pickle
 import warnings
+from inspect import isfunction
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import sae
 from sae.calls import answered
-from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeWarning
+from sae.errors import SaeError, SaeInputError, SaeSpecError, SaeTypeError, SaeWarning
 
 FH = sae.FayHerriot
 
@@ -136,3 +139,91 @@ def test_what_prints_in_a_notebook(survey):
 def test_a_path_that_is_none_is_named():
     with pytest.raises(SaeInputError, match="was given a int"):
         sae.read_survey(3)
+
+
+@pytest.fixture(scope="module")
+def fit(frame):
+    return FH("y ~ x", domain="area").fit(frame)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda fit, survey: fit["estimate"], "Write fit.estimates['estimate']."),
+        (lambda fit, survey: fit[["domain", "mse"]], "Write fit.estimates[['domain', 'mse']]."),
+        (lambda fit, survey: fit["x"], "Write fit.areas['x']."),
+        (lambda fit, survey: fit["coef"], "Write fit.coefficients['coef']."),
+        (lambda fit, survey: fit[0], "Its table is fit.estimates"),
+        (lambda fit, survey: len(fit), "Its table has 6 rows: len(fit.estimates)."),
+        (lambda fit, survey: list(fit), "Its table is fit.estimates"),
+        (lambda fit, survey: "A" in fit, "Its table is fit.estimates"),
+        (lambda fit, survey: survey["region"], "Write survey.frame['region']."),
+        (lambda fit, survey: survey[["region", "w"]], "Write survey.frame[['region', 'w']]."),
+        (lambda fit, survey: survey["regoin"], "Its records are survey.frame, with w, region, works."),
+        (lambda fit, survey: survey[survey.frame["works"] == 1], 'survey.subset("age >= 18")'),
+        (lambda fit, survey: list(survey), "Its records are survey.frame"),
+        (lambda fit, survey: "region" in survey, "Write survey.frame['region']."),
+    ],
+)
+def test_what_is_no_table_says_where_its_table_is(fit, survey, call, sentence):
+    with pytest.raises(SaeTypeError) as caught:
+        call(fit, survey)
+    assert sentence in str(caught.value)
+    assert isinstance(caught.value, TypeError) and isinstance(caught.value, SaeSpecError)
+
+
+def test_results_and_surveys_are_still_single_things_to_python_numpy_and_pandas(fit, survey):
+    assert fit and survey
+    for thing in (fit, survey):
+        kept = pd.DataFrame({"name": ["a"], "thing": [thing]})
+        assert kept["thing"][0] is thing and kept.shape == (1, 2)
+        assert "a" in repr(kept) and "a" in kept.to_html() and pd.Series({"a": thing})["a"] is thing
+        row = np.empty(1, dtype=object)
+        row[0] = thing
+        assert row[0] is thing and copy.copy(thing) is not None and {"a": thing}["a"] is thing
+        assert [thing].index(thing) == 0
+
+
+def test_a_pickled_error_keeps_what_it_names():
+    error = SaeInputError("2 rows are wrong.", hint="Mend them.", areas=["A", "B"], column="x")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.what, again.hint, again.areas, again.column) == (error.what, error.hint, ("A", "B"), "x")
+    assert str(again) == str(error) and type(again) is SaeInputError
+
+
+def test_what_is_no_indicator_and_what_is_no_column_of_weights(survey):
+    for indicator in (np.mean, lambda frame: frame["works"], 3, None):
+        with pytest.raises(SaeSpecError, match=r"An indicator is a name or an sae\.Indicator, but got"):
+            sae.direct(survey, indicator, by="region")
+    with pytest.raises(SaeInputError, match="weights=1 is one number, not a weight for each record"):
+        sae.Survey.from_frame(pd.DataFrame({"works": [1, 0]}), weights=1)
+
+
+def test_labels_in_the_index_of_the_areas(survey):
+    direct = sae.direct(survey, "works", by="region")
+    areas = pd.DataFrame({"region": ["a", "b"], "x": [1.0, 2.0]}).set_index("region")
+    with pytest.raises(SaeInputError, match=r"It is the index of the areas: give areas\.reset_index\(\)\."):
+        sae.FayHerriot("works ~ 1").fit(direct, areas=areas)
+
+
+ROOMS = ("compare", "publish", "planning", "plots", "evaluation")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_function_of_these_rooms_answers_an_option_that_it_does_not_have(room):
+    home = getattr(sae, room)
+    functions = [each for each in (getattr(home, name) for name in home.__all__) if isfunction(each)]
+    assert functions
+    for function in functions:
+        with pytest.raises(SaeSpecError, match=r"\(\) has no option nonsense\."):
+            function(nonsense=1)
+
+
+def test_an_option_without_a_default_that_has_to_be_named_is_named(fit):
+    with pytest.raises(SaeSpecError, match=r"exchange\(\) needs country, policy\."):
+        sae.publish.exchange(fit, "e.zip")
+    with pytest.raises(SaeSpecError, match=r"Indicator\(\) needs numerator\."):
+        sae.Indicator()
+    with pytest.raises(SaeSpecError, match=r"AR1\(\) has no option colum"):
+        sae.AR1(colum="year")
+    assert pickle.loads(pickle.dumps(sae.compare.pairs)) is sae.compare.pairs

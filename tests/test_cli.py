@@ -236,3 +236,42 @@ def test_names_that_the_terminal_cannot_show_do_not_stop_the_command(tmp_path):
     done = shell("check", "m.toml", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 2 and "Traceback" not in done.stderr and "unknown key" in done.stderr
     assert not Path(tmp_path / "o").exists()
+
+
+MODEL = '[survey.columns]\nweights = "w"\n[estimate]\nindicator = "works"\nby = ["region"]\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check", "lfs.csv"], "lfs.csv holds data; it is no model file.\nRecords come with --survey"),
+        (["run", "lfs.csv", "--out", "o"], "sae new --survey lfs.csv writes a model file"),
+        (["run", "own", "--out", "o"], "Did you mean the file own.toml?"),
+        (["run", "OWN.toml", "--out", "o"], "Did you mean the file own.toml?"),
+        (["run", "own.toml", "--survey", ".", "--out", "o"], ". is a folder, not a file of records."),
+        (
+            ["report", "nowhere", "--out", "r.html"],
+            "nowhere does not exist.\nName the folder that sae run wrote.",
+        ),
+        (["report", "own.toml", "--out", "r.html"], "own.toml is a file, not the folder of a run."),
+        (["exchange", "nowhere", "--out", "e.zip", "--country", "AT"], "nowhere does not exist."),
+        (["check", "keys.toml"], "[estimate] has an unknown key domains; did you mean by?"),
+        (["check", "keys.toml"], "[model] has an unknown key area; the areas are those of by in [estimate]."),
+        (["check", "keys.toml"], "[survey] has an unknown key weight; it belongs in [survey.columns]."),
+    ],
+)
+def test_usual_mistakes_are_answered_with_what_to_do(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text(MODEL, encoding="utf-8")
+    (tmp_path / "lfs.csv").write_text("w,works,region\n1,1,01\n", encoding="utf-8")
+    wrong = '[survey]\nweight = "w"\n[estimate]\nindicator = "works"\nby = ["region"]\ndomains = ["region"]\n'
+    wrong += '[model]\nformula = "works ~ 1"\narea = "region"\n'
+    (tmp_path / "keys.toml").write_text(wrong, encoding="utf-8")
+    assert end_of(monkeypatch, words) == 2
+    message = capsys.readouterr().err
+    assert said in message and message.count("keys.toml: keys.toml") == 0
+    assert not (tmp_path / "o").exists()
+
+
+def test_help_loses_no_word_in_brackets():
+    assert "[direct]" in shell("run", "--help").stdout and "[direct]" in shell("exchange", "--help").stdout

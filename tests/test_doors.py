@@ -19,9 +19,10 @@ MODELS = {
     "arcsin": sae.FayHerriot("y ~ x", transform="arcsin"),
     "binomial": sae.BinomialMixed("successes ~ x"),
     "nested": sae.NestedError("y ~ x"),
+    "m_quantile": sae.MQuantile("y ~ x"),
     "logit": sae.LogitMixed("z ~ x"),
 }
-UNITS = ("nested", "logit")
+UNITS = ("nested", "m_quantile", "logit")
 
 
 def plain(model: str, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame | None]:

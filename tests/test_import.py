@@ -118,6 +118,7 @@ def test_lazy_package_has_the_names_that_type_checkers_see(package):
         _ = room.nothing
 
 
+@pytest.mark.slow  # a whole run of mypy
 def test_a_misspelt_room_does_not_type_check(tmp_path):
     code = "import sae\nsae.planing\nsae.planning.oversample\nsae.FayHeriot\n"
     (tmp_path / "user.py").write_text(code, encoding="utf-8")

@@ -134,6 +134,7 @@ def close_caches(package):
         (folder / "__pycache__").write_text("closed", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_read_only_installation_caches_kernels_in_the_user_folder(unpacked, tmp_path):
     close_caches(unpacked / "sae")
     home, cache = tmp_path / "home", tmp_path / "home" / "cache"

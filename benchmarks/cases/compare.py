@@ -1,4 +1,4 @@
-"""Ranks and all pairs of many areas, with the joint error of a fit or of replicates."""
+"""Ranks, pairs and segregation of many areas, with the joint error of a fit or of replicates."""
 
 from harness import Case
 
@@ -48,6 +48,36 @@ def differences_of_all(number):
     return run
 
 
+def census():
+    """Return 1,000 cities of 50 districts, with counts of two groups."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(20261129)
+    people = rng.integers(100, 2_000, 50_000)
+    foreign = rng.binomial(people, rng.beta(1.2, 8.0, 50_000))
+    frame = pd.DataFrame({"city": np.repeat(np.arange(1_000), 50), "district": np.tile(np.arange(50), 1_000)})
+    return frame.assign(foreign=foreign, native=people - foreign)
+
+
+def segregated(frame):
+    import sae
+
+    return sae.compare.segregation(
+        frame, area="city", domain="district", counts=["foreign", "native"], against="native", seed=1
+    )
+
+
+def members_drawn(frame):
+    """Two binomials per district and replicate: what no bootstrap of counts can do without."""
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    for name in ("foreign", "native"):
+        counts = frame[name].to_numpy()
+        rng.binomial(counts.sum(), counts / counts.sum(), (1_000, len(counts)))
+
+
 def case(name, areas, run, peer, peer_name, repeat, target):
     return Case(
         name=name,
@@ -67,5 +97,16 @@ ONE_PASS = "one pass of numpy over the errors of all pairs"
 CASES = [
     case("ranks_1000", 1_000, ranked(1_000), differences_of_all(1_000), ONE_PASS, 2, "2 s"),
     case("ranks_10000", 10_000, ranked(200), differences_of_all(200), ONE_PASS, 1, "a minute"),
+    Case(
+        name="segregation_1000",
+        setup=census,
+        run=segregated,
+        peer=members_drawn,
+        peer_name="drawing the members of both groups 1,000 times",
+        unit="district",
+        units=50_000,
+        peer_units=50_000,
+        repeat=2,
+    ),
     case("pairs_1000", 1_000, paired, differences_of_all(100), ONE_PASS + ", 100 draws", 3, ""),
 ]

@@ -76,10 +76,30 @@ def fit(data):
     return fit_nested_error(data.sums)
 
 
+def one_fit_profile(data):
+    """Add up what areas of the same size share: the least that a fit reads."""
+    from sae.numerics.nested_error.profile import Profile
+
+    return Profile.of(data.sums)
+
+
 def statsmodels_fit(data):
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     return MixedLM(data.y, data.X, groups=data.area).fit(reml=True)
+
+
+def two_fold_fit(data):
+    """Fit sub-areas in areas of ten each."""
+    from sae.numerics.nested_error.two_fold import TwoFoldSums, fit_two_fold
+
+    return fit_two_fold(TwoFoldSums(data.sums, data.np.arange(data.areas) // 10, -(-data.areas // 10)))
+
+
+def robust_fit(data):
+    from sae.numerics.robust.units import fit_units
+
+    return fit_units(data.y, data.X, data.area, data.means)
 
 
 def same_fit(data, ours, theirs):
@@ -158,6 +178,31 @@ CASES = [
         unit="unit",
         units=1_000_000,
         peer_units=1_000_000,
+    ),
+    Case(
+        name="nested_error_reml_1000000x5000",
+        setup=LARGE,
+        run=fit,
+        peer=one_fit_profile,
+        peer_name="its own sums over areas",
+        unit="fit",
+        target="10 ms after the pass over the data",
+    ),
+    Case(
+        name="nested_error_two_fold_20000x500",
+        setup=SMALL,
+        run=two_fold_fit,
+        peer=fit,
+        peer_name="one fold",
+        unit="fit",
+    ),
+    Case(
+        name="nested_error_robust_20000x500",
+        setup=SMALL,
+        run=robust_fit,
+        peer=one_pass,
+        peer_name="one pass over the units",
+        unit="fit",
     ),
     Case(
         name="nested_error_reml_20000x500",

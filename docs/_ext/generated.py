@@ -1,8 +1,9 @@
-"""The pages of the reference, made of the package itself: objects, files, indicators, layouts, policies."""
+"""Pages made of the package itself (objects, files, indicators, layouts, policies) and of the notebooks."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -182,10 +183,22 @@ def files(folder: Path) -> None:
         (folder / f"{name}.rst").write_text(_schema_page(title, command, whole), encoding="utf-8")
 
 
+def notebooks(source: Path, folder: Path) -> None:
+    """Write every notebook as a page, which is executed like the others."""
+    import jupytext
+
+    for path in sorted(source.glob("*.py")):
+        notebook = jupytext.read(path, fmt="py:percent")
+        jupytext.write(notebook, folder / f"{path.stem}.md", fmt="md:myst")
+
+
 def write(app) -> None:
     """Write every generated page anew."""
     folder = Path(app.srcdir) / "reference" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    pages = Path(app.srcdir) / "notebooks" / FOLDER
+    pages.mkdir(parents=True, exist_ok=True)
+    notebooks(Path(os.environ["SAE_CHECKOUT"]) / "notebooks", pages)
     rooms(folder)
     catalogues(folder)
     files(folder)

@@ -21,6 +21,7 @@ from sae.tables import (
     require,
     to_numbers,
 )
+from sae.tables.columns import ESTIMATE_COLUMNS, check_groups
 from sae.tables.covariates import Covariates, frame_of
 from sae.tables.labels import text_of
 from sae.tables.mixing import check_rows, marks_in, with_marks, years_of
@@ -94,7 +95,9 @@ def _from_direct(
         if not on:
             raise SaeInputError(
                 f"The areas have none of the columns {name_some(by)} that make the domains.",
-                hint="Name the column of their labels as it is named in the survey.",
+                hint="It is the index of the areas: give areas.reset_index()."
+                if {*by} & {*areas.index.names}
+                else "Name the column of their labels as it is named in the survey.",
             )
         extra = areas.drop(columns=[name for name in areas if name in by and name not in on])
         covariates, absent = join_by_name(rows[on], extra, on, names=_SIDES)
@@ -338,6 +341,7 @@ def complete_rows(
     covariance: pd.DataFrame | None = None,
 ) -> AreaRows:
     """Complete the columns; `keys` hold the columns of `per`."""
+    check_groups(groups, ESTIMATE_COLUMNS)
     sampled = np.isfinite(direct)
     domain, time = columns["domain"], columns["time"]
     if not sampled.any():

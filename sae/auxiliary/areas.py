@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeWarning, name_some
-from sae.tables import Origin, joined_labels, labels, require, to_numbers
+from sae.tables import Origin, file_path, joined_labels, labels, require, to_numbers
 from sae.tables.parquet_files import read_parquet
 from sae.tables.text_cells import CODE, looks_missing, missing_words, typed_cells
 from sae.tables.text_files import read_cells, refuse_other_formats
@@ -58,6 +58,11 @@ class AreaFile:
         _check_keys(frame[keys], self.name)
         _announce(frame, self.name)
         return frame
+
+    def rows(self, codes: Sequence[str]) -> pd.DataFrame:
+        """Return a table as `table` does, of a file with several rows per area: persons or cells."""
+        names = pd.Series([f"row {k + 1}" for k in range(len(self.cells))])
+        return pd.DataFrame({name: self._column(name, codes, names) for name in map(str, self.cells)})
 
     def keys(self, codes: Sequence[str]) -> list[str]:
         """Return `codes` and every column of text without a gap; flags and remarks have gaps."""
@@ -183,7 +188,7 @@ def open_areas(
     SaeInputError
         If the file is absent, empty, damaged, of another format or encoding, or repeats a column name.
     """
-    path = Path(path)
+    path = file_path(path)
     if not path.is_file():
         raise SaeInputError(
             f"There is no file {path}.", hint="Check the path; it is read from the current folder."

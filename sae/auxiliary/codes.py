@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, name_some
 from sae.tables import labels
 
@@ -78,6 +79,7 @@ def area_code(code: str) -> AreaCode:
     return read
 
 
+@answered
 def area_codes(codes: pd.Series | Iterable[object]) -> pd.DataFrame:
     """Read the codes of areas: one row per different code, in order of appearance.
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import Covariates, joined_labels, labels, pandas_frame, require, to_numbers
 
@@ -19,6 +20,7 @@ Frame = TypeVar("Frame", pd.DataFrame, Covariates)
 _SUM = 1e-6  # how far the shares of an area may be from 1: beyond it is no rounding
 
 
+@answered
 def crosswalk(
     table: Frame,
     *,

@@ -11,14 +11,16 @@ from typing import Literal
 from sae.auxiliary.eurostat import EurostatTable, check_figures
 from sae.auxiliary.eurostat_json import json_stat_text, read_json_stat
 from sae.auxiliary.eurostat_text import read_sdmx_csv, read_tsv, sdmx_csv_text, tsv_text
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.tables import whole_file
+from sae.tables import file_path, whole_file
 
 __all__ = ["read_eurostat", "write_eurostat"]
 
 _TEXTS = {"sdmx-csv": sdmx_csv_text, "tsv": tsv_text, "json-stat": json_stat_text}
 
 
+@answered
 def read_eurostat(path: str | Path, *, dataflow: str = "") -> EurostatTable:
     r"""Read a table of Eurostat: SDMX-CSV, TSV or JSON-stat 2.0, compressed by gzip or not.
 
@@ -51,7 +53,7 @@ def read_eurostat(path: str | Path, *, dataflow: str = "") -> EurostatTable:
     ...     sae.auxiliary.read_eurostat(file)[["geo", "time", "value", "flag"]].values.tolist()
     [['AT11', '2021', 61.0, ''], ['AT11', '2022', nan, 'c']]
     """
-    path = Path(path)
+    path = file_path(path)
     if not path.is_file():
         raise SaeInputError(
             f"There is no file {path}.", hint="Check the path; it is read from the current folder."
@@ -78,6 +80,7 @@ def read_eurostat(path: str | Path, *, dataflow: str = "") -> EurostatTable:
     return replace(table, dataflow=dataflow or table.dataflow)
 
 
+@answered
 def write_eurostat(
     table: EurostatTable,
     path: str | Path,
@@ -118,7 +121,7 @@ def write_eurostat(
     ...     file.read_text(encoding="utf-8")
     'geo\\TIME_PERIOD\t2022 \nAT11\t61.0 b\n'
     """
-    path = Path(path)
+    path = file_path(path)
     if format not in _TEXTS:
         raise SaeSpecError(f"format={format!r} is not written here.", hint=f"Use one of {', '.join(_TEXTS)}.")
     if not len(table):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary.polygons import area_of_points, read_shapes
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import labels
 from sae.tables.geojson import geojson_of
@@ -21,6 +22,7 @@ _SHORT = r"(?P<size>10*)(?P<unit>k?m)(?:N(?P<north>\d+)E(?P<east>\d+)|E(?P<east2
 _COVERED = 1e-6  # of a cell, by which areas may overlap
 
 
+@answered
 def grid_cells(codes: pd.Series | Iterable[object]) -> pd.DataFrame:
     """Read the codes of cells of the European grid (ETRS89-LAEA, EPSG:3035).
 
@@ -83,6 +85,7 @@ def _one_grid(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+@answered
 def raster_cells(values: np.ndarray, *, west: int, north: int, size: int) -> pd.DataFrame:
     """Return the cells of a raster with their values, as a table for `cell_shares` and `crosswalk`.
 
@@ -131,6 +134,7 @@ def raster_cells(values: np.ndarray, *, west: int, north: int, size: int) -> pd.
     return pd.DataFrame({"cell": codes, "value": values[row, column]})
 
 
+@answered
 def cell_shares(
     cells: pd.Series | Iterable[object],
     geometry: Any,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary.crosswalks import Frame, links_of, matches_of
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.segregation import dissimilarity, isolation
 from sae.tables import Covariates, labels, pandas_frame, require, to_numbers
@@ -16,6 +17,7 @@ from sae.tables import Covariates, labels, pandas_frame, require, to_numbers
 __all__ = ["group_covariates"]
 
 
+@answered
 def group_covariates(
     table: Frame,
     *,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary.registers import PROVENANCE, Register
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import joined_labels
 
@@ -19,6 +20,7 @@ _MOST = 0.5  # of the cells: where the parts exceed the total in more, they over
 _LARGE = 10.0  # times what rounding allows: below, sums agree by chance
 
 
+@answered
 def compare_totals(register: Register, column: str, parts: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Set every total beside the sum of its parts.
 
@@ -61,6 +63,7 @@ def compare_totals(register: Register, column: str, parts: Mapping[str, Sequence
     ]
 
 
+@answered
 def check_totals(register: Register, column: str, parts: Mapping[str, Sequence[str]]) -> None:
     """Refuse totals that are not the sum of their parts; see `compare_totals` for the arguments.
 
@@ -119,6 +122,7 @@ def check_totals(register: Register, column: str, parts: Mapping[str, Sequence[s
     )
 
 
+@answered
 def regroup(
     register: Register, column: str, into: Mapping[str, Sequence[str]], *, total: str | None = None
 ) -> Register:

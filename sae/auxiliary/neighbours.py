@@ -13,6 +13,7 @@ import pandas as pd
 
 from sae.auxiliary.areas import code_texts, open_areas
 from sae.auxiliary.polygons import bordering_pairs, read_shapes
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import labels, pandas_frame, require
 
@@ -115,6 +116,7 @@ def _unique(areas: Iterable[object]) -> tuple[str, ...]:
     return names
 
 
+@answered
 def neighbours(
     map: pd.DataFrame | np.ndarray | str | Path | Mapping[str, Any] | Any,
     areas: Iterable[object] | None = None,
@@ -295,6 +297,7 @@ def _of_edges(edges: Any, areas: Iterable[object] | None) -> Neighbours:
     return Neighbours(names, pairs.astype(np.int64).reshape(-1, 2))
 
 
+@answered
 def read_neighbours(
     path: str | Path,
     areas: Iterable[object] | None = None,

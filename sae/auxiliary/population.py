@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary.areas import read_areas
+from sae.calls import answered
 from sae.errors import SaeInputError, name_some
 from sae.tables import joined_labels, labels, pandas_frame, require, to_numbers
 
 __all__ = ["read_population", "refuse_incomplete"]
 
 
+@answered
 def read_population(
     data: str | Path | pd.DataFrame,
     count: str,

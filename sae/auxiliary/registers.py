@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary.areas import code_texts, open_areas
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import joined_labels, labels, pandas_frame, require, to_numbers
 from sae.tables.covariates import year_of
@@ -151,6 +152,7 @@ class Register:
         return self
 
 
+@answered
 def read_register(
     data: str | Path | pd.DataFrame,
     *,

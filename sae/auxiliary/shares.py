@@ -10,6 +10,7 @@ import pandas as pd
 
 from sae.auxiliary.population import refuse_incomplete
 from sae.auxiliary.registers import PROVENANCE, Register
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import (
     Covariates,
@@ -22,6 +23,7 @@ from sae.tables import (
 __all__ = ["counts", "shares"]
 
 
+@answered
 def shares(
     register: Register,
     name: str,
@@ -103,6 +105,7 @@ def shares(
     return _of_years(of_year, name, year, area, time, by)
 
 
+@answered
 def counts(
     register: Register,
     name: str,

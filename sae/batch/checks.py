@@ -10,11 +10,13 @@ import pandas as pd
 
 from sae.batch.estimate import estimator, evaluated
 from sae.batch.hints import speaks_of_files
+from sae.batch.population import check_population, population_path
 from sae.batch.production.runner import check_production
 from sae.batch.production.spec import read_production
 from sae.batch.published import direct_path, read_published, source_of
 from sae.batch.runner import covariates_of, read_areas, read_records
 from sae.batch.spec import ModelFile, is_production, parse_spec, read_text, toml_tables
+from sae.batch.units import check_units, is_of_units, unit_estimator
 from sae.design_based.domains import cross_domains
 from sae.errors import SaeSpecError, name_some
 from sae.indicators import Indicator, check_domains
@@ -35,6 +37,7 @@ def check_file(
     survey: str | Path | Sequence[str] = (),
     direct: str | Path | None = None,
     areas: str | Path | None = None,
+    population: str | Path | None = None,
 ) -> str:
     """Check a model file, a production file, or a planning file, which has targets; return what it comes to.
 
@@ -43,7 +46,7 @@ def check_file(
     path : Path
     survey : path or sequence of str
         The records; NAME=PATH for each survey of a production file.
-    direct, areas : path, optional
+    direct, areas, population : path, optional
 
     Returns
     -------
@@ -66,7 +69,7 @@ def check_file(
     records = given[0] if given else None
     if "target" not in toml_tables(text, path.name):
         parsed = parse_spec(text, path.stem, path.parent)
-        design = check(parsed, survey=records, direct=direct, areas=areas)
+        design = check(parsed, survey=records, direct=direct, areas=areas, population=population)
         return f"design of the survey: {design}" if design else ""
     from sae.batch.planning import check_inputs
     from sae.batch.planning_spec import parse_planning
@@ -87,13 +90,14 @@ def check(
     survey: str | Path | None = None,
     direct: str | Path | None = None,
     areas: str | Path | None = None,
+    population: str | Path | None = None,
 ) -> str:
     """Check that a model file can run: its layout, expressions, model options and policy, then its columns.
 
     Parameters
     ----------
     spec : ModelFile
-    survey, direct, areas : path, optional
+    survey, direct, areas, population : path, optional
         The data that it is meant for; without them only the file itself is checked, and the table of direct
         estimates that it names.
 
@@ -107,7 +111,14 @@ def check(
     SaeSpecError, SaeInputError
         At the first fault, named.
     """
-    estimator(spec)
+    people = None
+    if is_of_units(spec):
+        unit_estimator(spec)
+        if population is not None or (spec.population is not None and spec.population.file is not None):
+            people = population_path(spec, population, areas)
+    else:
+        estimator(spec)
+        population_path(spec, population, areas)
     load_policy(spec.publish.policy)
     if spec.survey.as_layout:
         resolve_layout(spec.survey.as_layout)
@@ -120,10 +131,12 @@ def check(
         records = read_records(spec, source_of(spec, survey, direct))
         cross_domains(records, spec.estimate.domains)
         check_domains(spec.estimate.domains, records, frozenset(spec.estimate.accept))
-        evaluated(spec, records)
+        check_units(spec, records) if is_of_units(spec) else evaluated(spec, records)
     if areas is not None:
         file = read_areas(spec, Path(areas))
         _check_columns(spec, file.table() if records is None else covariates_of(spec, file, records))
+    if people is not None:
+        check_population(spec, people)
     if isinstance(records, DirectEstimates):
         return str(records.provenance["design"])
     return "" if records is None else records.design

@@ -14,7 +14,7 @@ from sae.batch.estimate import Outcome, Step, silent
 from sae.batch.models import find_spec
 from sae.batch.runner import produce
 from sae.batch.staging import staged
-from sae.datasets import Country, country, write_lfs, write_silc
+from sae.datasets import Country, country, households, write_lfs, write_silc
 from sae.publish import shown
 from sae.survey import Survey
 from sae.tables import join_by_name, write_table
@@ -30,6 +30,8 @@ __all__ = [
 
 MODEL = "employment_rate_by_birth"
 PLAN = "plan_foreign_employment"
+POVERTY = "poverty_by_region"
+HOUSEHOLDS, REGISTER = "households.csv", "register.parquet"
 SURVEY, AREAS, TRUTH, STRATA = "persons.csv", "areas.csv", "truth.csv", "strata.csv"
 LFS, REGISTERS, REGIONS = "lfs.csv", "registers.csv", "regions.csv"  # beside the four files of EU-SILC
 _DENSE = 0.2  # share of foreign-born adults from which a sampling unit belongs to the dense stratum
@@ -76,6 +78,9 @@ class DemoReport:
                 "The core set of indicators by region, citizenship and sex, or one of them by its name\n"
                 f"  sae run core_set --survey lfs={folder / LFS} --survey silc={folder} "
                 f"--survey registers={folder / REGISTERS} --areas {folder / REGIONS} --out my-core-set\n"
+                "Poverty by region from the households of a survey and of a register\n"
+                f"  sae run {POVERTY} --survey {folder / HOUSEHOLDS} "
+                f"--population {folder / REGISTER} --out my-poverty\n"
                 "How many more interviews each region would need\n"
                 f"  sae plan {PLAN} --frame {folder / STRATA} --survey {folder / SURVEY} "
                 f"--areas {folder / AREAS} --out my-plan",
@@ -148,10 +153,14 @@ def run_demo(out: str | Path, *, seed: int = 1, step: Step = silent) -> DemoRepo
 def write_production_inputs(land: Country, folder: Path, seed: int) -> None:
     """Write what the shipped production files of the core set and of its indicators run on.
 
-    A file of the EU-LFS, the four files of EU-SILC, a table of registers, and the regions with covariates.
+    A file of the EU-LFS, the four files of EU-SILC, a table of registers, and the regions with covariates;
+    and for the shipped model of units the households of the income survey and those of a register.
     """
     write_lfs(land.lfs(seed), folder / LFS)
-    write_silc(land.silc(seed), folder)
+    incomes = land.silc(seed)
+    write_silc(incomes, folder)
+    write_table(households(incomes.frame), folder / HOUSEHOLDS)
+    write_table(households(land.population).drop(columns=["psu", "income"]), folder / REGISTER)
     write_table(land.registers, folder / REGISTERS)
     write_table(land.areas, folder / REGIONS)
 

@@ -37,6 +37,7 @@ from sae.tables.covariates import Covariates, frame_of
 __all__ = [
     "Outcome",
     "Step",
+    "breaks_of",
     "estimate",
     "estimator",
     "evaluated",

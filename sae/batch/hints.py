@@ -19,9 +19,12 @@ T = TypeVar("T")
 _OF_MODELS = (
     *("area", "back", "components", "draws", "errors", "exposure", "formula", "k", "level", "link", "method"),
     *(
+        "indicators",
+        "linked",
         "mse",
         "per",
         "population",
+        "population_weights",
         "prior",
         "reference",
         "scale",
@@ -29,6 +32,7 @@ _OF_MODELS = (
         "spatial",
         "structure",
         "temporal",
+        "threshold",
         "transform",
         "trials",
     ),

@@ -84,12 +84,14 @@ def locate(name: str | Path, *, plans: bool = False) -> list[Path]:
         return found
     if str(name) in shipped_plans():
         raise SaeInputError(f"{name} is a planning file, not a model file.", hint="sae plan makes its plan.")
+    beside = {each.stem.lower(): each for each in path.parent.glob("*.toml")}.get(path.stem.lower())
     near = get_close_matches(path.stem, shipped, n=1)
+    hint = (
+        f"Did you mean the shipped model {near[0]}?" if near else f"Shipped models: {name_some(shipped, 20)}."
+    )
     raise SaeInputError(
         f"There is no model file {path}, and no shipped model of that name.",
-        hint=f"Did you mean the shipped model {near[0]}?"
-        if near
-        else f"Shipped models: {name_some(shipped, 20)}.",
+        hint=f"Did you mean the file {beside}?" if beside else hint,
     )
 
 

@@ -17,6 +17,7 @@ from sae.tables import CSV_GUARD
 __all__ = [
     "MANIFEST",
     "hash_file",
+    "input_names",
     "merge_manifest",
     "read_record",
     "refuse_folder",
@@ -28,8 +29,9 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+_NAMED = 12  # files of a run in a line
 _TABLE = (".csv", ".parquet", ".xlsx")
-PUBLIC = tuple(f".published{ending}" for ending in (*_TABLE, ".sdmx.csv", ".tsv"))
+PUBLIC = tuple(f".published{ending}" for ending in (*_TABLE, ".sdmx.csv", ".tsv", ".md"))
 _RUN = (*_TABLE, *PUBLIC, ".png", ".direct.csv", ".contrasts.csv")
 _PLAN = (".html", ".domains.csv", ".domains.parquet")
 _RECORDED = ("numpy", "scipy", "pandas", "numba", "pyarrow")  # what the numbers and the bytes depend on
@@ -49,6 +51,9 @@ def read_record(folder: Path, model: str | None, endings: tuple[str, ...]) -> tu
     SaeInputError
         If the folder holds no results, it is not said which of several is meant, or a file has changed.
     """
+    if not folder.is_dir():
+        what = "is a file, not the folder of a run" if folder.exists() else "does not exist"
+        raise SaeInputError(f"{folder} {what}.", hint="Name the folder that sae run wrote.")
     try:
         models = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["models"]
         records = {str(name): of for name, of in models.items() if f"{name}{endings[0]}" in of["outputs"]}
@@ -65,6 +70,26 @@ def read_record(folder: Path, model: str | None, endings: tuple[str, ...]) -> tu
         if not (folder / name).is_file() or hash_file(folder / name) != records[model]["outputs"].get(name):
             raise SaeInputError(f"{folder / name} is not the file of the run.", hint="Run it again.")
     return model, records[model]
+
+
+def input_names(inputs: Mapping[str, Any], areas: str = "covariates of the areas {file}") -> str:
+    """Return the files of the run, those of the records first, those of the areas as `areas` names them.
+
+    Examples
+    --------
+    >>> from sae.batch.outputs import input_names
+    >>> input_names({"areas": {"file": "x.csv"}, "survey lfs": {"files": ["2023.csv", "2024.csv"]}})
+    '2023.csv, 2024.csv, covariates of the areas x.csv'
+    """
+    files = {
+        str(file): name
+        for name, of in inputs.items()
+        if isinstance(of, Mapping)
+        for file in ([of["file"]] if "file" in of else of.get("files", ()))
+    }
+    records = [file for file, name in files.items() if name != "areas"]
+    others = [areas.format(file=file) for file, name in files.items() if name == "areas"]
+    return ", ".join([*([name_some(records, _NAMED)] if records else []), *others])
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sae.batch.kinds import UNIT_KINDS
 from sae.batch.planning_sections import RULES, Contents
 from sae.errors import SaeSpecError
 
@@ -46,6 +47,11 @@ def _check_with_model(contents: Contents, file: str) -> None:
             f'{file}: [model] formula models "{left}", but [estimate] estimates '
             f'"{contents.estimate.indicator_id}".',
             hint="The left-hand side of the formula is the indicator.",
+        )
+    if contents.model.kind in UNIT_KINDS:
+        raise SaeSpecError(
+            f'{file}: [model] kind = "{contents.model.kind}" is of units; a plan is of a model of areas.',
+            hint="A plan from a fit of units is made in Python: give the fit to sae.planning.",
         )
     if contents.model.per:
         raise SaeSpecError(

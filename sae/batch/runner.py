@@ -30,20 +30,22 @@ from sae.batch.estimate import (
     wanted_covariates,
 )
 from sae.batch.hints import collected_warnings, reading, speaks_of_files
-from sae.batch.outputs import hash_file, run_id, versions, write_manifest
+from sae.batch.outputs import hash_file, input_names, run_id, versions, write_manifest
+from sae.batch.population import hash_population, population_path, read_population
 from sae.batch.public_files import write_public
 from sae.batch.published import is_exchange, read_pooled, read_published, source_of
-from sae.batch.reporting import report_outcome
+from sae.batch.reporting import fit_or_table, national_figures, report_outcome
 from sae.batch.sections import EurostatSection, LongSection, PoolSection, SurveySection
 from sae.batch.spec import ModelFile
 from sae.batch.staging import staged
+from sae.batch.units import estimate_units, is_of_units, unit_estimator
 from sae.design_based.domains import place_of
 from sae.design_based.published_checks import chosen_rows
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.plots import compare, save
 from sae.publish import shown
 from sae.survey import Overlap, Survey, pool_periods, read_survey
-from sae.tables import Covariates, DirectEstimates, require, write_table
+from sae.tables import Covariates, DirectEstimates, EstimateTable, require, write_table
 
 __all__ = [
     "check_places",
@@ -63,6 +65,7 @@ def run(
     survey: str | Path | None = None,
     direct: str | Path | None = None,
     areas: str | Path | None = None,
+    population: str | Path | None = None,
     out: str | Path,
     report: bool = False,
     step: Step = silent,
@@ -71,10 +74,10 @@ def run(
 
     Writes ``{id}.csv``, ``.parquet`` and ``.xlsx`` (the working table, all columns, for the office),
     ``{id}.published.csv``, ``.parquet``, ``.xlsx``, ``.sdmx.csv`` and ``.tsv`` (what may leave it; the last
-    two where the labels allow it), ``{id}.direct.csv``, ``{id}.png`` (a chart of direct against model, where
-    there is one, of published rows), ``{id}.contrasts.csv`` (the gaps, of a multivariate model) and
-    ``manifest.json`` (inputs, versions, seed, model file, warnings, what could not be written and why): all
-    of them or none. The same inputs give the same bytes.
+    two where the labels allow it), ``{id}.published.md`` (its method note), ``{id}.direct.csv``, ``{id}.png``
+    (a chart of direct against model, where there is one, of published rows), ``{id}.contrasts.csv`` (the
+    gaps, of a multivariate model) and ``manifest.json`` (inputs, versions, seed, model file, warnings, what
+    could not be written and why): all of them or none. The same inputs give the same bytes.
 
     Parameters
     ----------
@@ -84,6 +87,8 @@ def run(
         The records, or the table of direct estimates that the model file describes in ``[direct]``.
     areas : path, optional
         One row of covariates per area.
+    population : path, optional
+        Of a model of units: persons, households or cells, a text file, a Parquet file or a folder of them.
     out : path
         Folder for the results; other files there stay.
     report : bool
@@ -97,9 +102,9 @@ def run(
         If the input or the model file cannot be used; nothing is written then.
     """
     out, areas = Path(out), None if areas is None else Path(areas)
-    source = source_of(spec, survey, direct)
-    with staged(out, spec.id, filter(None, (source, areas))) as stage:
-        outcome = produce(spec, source, areas, stage, step, report=report)
+    source, people = source_of(spec, survey, direct), population_path(spec, population, areas)
+    with staged(out, spec.id, filter(None, (source, areas, people))) as stage:
+        outcome = produce(spec, source, areas, stage, step, report=report, population=people)
         names = sorted(path.name for path in stage.iterdir())
     return replace(outcome, files=tuple(out / name for name in names))
 
@@ -253,11 +258,15 @@ def produce(
     step: Step = silent,
     *,
     report: bool = False,
+    population: Path | None = None,
 ) -> Outcome:
     """Run a model file on records, or on direct estimates, and write its results into `stage`."""
-    named = named_files(spec, estimator(spec))
+    of_units = is_of_units(spec)
+    if of_units:
+        unit_estimator(spec)
+    named = named_files(spec, None if of_units else estimator(spec))
     exchanged = spec.direct is not None and is_exchange(source)  # with their covariates
-    if areas is None and not exchanged:
+    if areas is None and not exchanged and not of_units:
         refuse_without_areas(spec)
     step(f"reading {source.name}")
     with collected_warnings() as doubts:
@@ -271,13 +280,19 @@ def produce(
         file = None if areas is None else read_areas(spec, areas)
         if file is not None:
             covariates = covariates_of(spec, file, records)
+        people = None
+        if population is not None and isinstance(records, Survey):
+            step(f"reading {population.name}")
+            people = read_population(spec, population, records)
+    inputs = {
+        **_read_from(source, records),
+        **({"areas": {"file": file.name, "sha256": file.sha256}} if file is not None else {}),
+        **_population_record(population),
+        **named,
+    }
     origin = {
         "spec": spec.text,
-        "inputs": {
-            **_read_from(source, records),
-            **({"areas": {"file": file.name, "sha256": file.sha256}} if file is not None else {}),
-            **named,
-        },
+        "inputs": inputs,
         "versions": versions(),
         "seed": spec.publish.seed,
     }
@@ -285,24 +300,45 @@ def produce(
     if covariates is not None:
         origins = {} if file is None else file.origins
         known = Covariates(covariates, {**origins, **spec.areas.origin_of})
-    outcome = estimate(spec, records, known, run=run_id(origin), step=step)
+    run = run_id(origin)
+    if of_units and isinstance(records, Survey):
+        outcome = estimate_units(spec, records, known if people is None else people, run=run, step=step)
+    else:
+        outcome = estimate(spec, records, known, run=run, step=step)
     outcome = replace(outcome, warnings=(*doubts, *outcome.warnings))
     step("writing the tables")
     for ending in (".csv", ".parquet", ".xlsx"):
         outcome.table.write(stage / f"{spec.id}{ending}")
-    lacking = write_public(outcome.table, stage, spec.id)
+    lacking = write_public(
+        fit_or_table(outcome), stage, spec.id, title=spec.title, source=input_names(inputs)
+    )
     write_table(outcome.direct.frame, stage / f"{spec.id}.direct.csv")
     if outcome.contrasts is not None:
         outcome.contrasts.write(stage / f"{spec.id}.contrasts.csv")
-    drawn = shown(outcome.table)
+    drawn = _charted(shown(outcome.table))
     if spec.model and drawn["direct"].notna().any():
-        title = f"{spec.title or spec.id} ({len(drawn)} of {len(outcome.table)} domains, as published)"
+        title = (
+            f"{spec.title or spec.id} ({len(drawn)} of {len(_charted(outcome.table))} domains, as published)"
+        )
         save(compare(drawn, title=title), stage / f"{spec.id}.png")
     if report:
         step("the report")
         report_outcome(outcome, stage / f"{spec.id}.html", source.name)
     write_manifest(stage, spec.id, {**origin, **_record(outcome), "not_written": lacking})
     return outcome
+
+
+def _charted(table: EstimateTable) -> EstimateTable:
+    """Return the rows of the first indicator and level: a chart is of one, and a model may have several."""
+    frame = table.frame
+    for name in ("indicator", "level"):
+        if name in frame and len(frame):
+            frame = frame[frame[name] == frame[name].iloc[0]]
+    return replace(table, frame=frame)
+
+
+def _population_record(path: Path | None) -> dict[str, dict[str, str]]:
+    return {} if path is None else {"population": {"file": path.name, "sha256": hash_population(path)}}
 
 
 def _read_from(source: Path, records: Survey | DirectEstimates) -> dict[str, dict[str, str]]:
@@ -325,6 +361,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "design": outcome.design,
         "release": dict(outcome.direct.provenance.get("release", {})),
         **({"covariates": covariates} if covariates else {}),
+        **({"national": national} if (national := national_figures(outcome)) else {}),
         "log": [f"design: {outcome.design}", *outcome.direct.log, *_origin_lines(outcome)],
     }
 

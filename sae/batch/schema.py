@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sae.batch.kinds import KINDS, options
+from sae.batch.kinds import KINDS, UNIT_KINDS, options
 from sae.batch.planning_sections import Contents as PlanContents
 from sae.batch.sections import Contents
 from sae.indicators import REGISTRY
@@ -38,12 +38,13 @@ def json_schema(*, plan: bool = False) -> dict[str, Any]:
     schema = (PlanContents if plan else Contents).model_json_schema()
     parts = schema["$defs"]
     model = parts["ModelSection"]
-    for kind in KINDS:
+    kinds = [*KINDS, *UNIT_KINDS]
+    for kind in KINDS if plan else kinds:
         for name in options(kind):
             of = model["properties"].setdefault(name, {"title": name, "description": "Of the kinds:"})
             if of.get("description", "").startswith("Of the kinds:"):
                 of["description"] += f" {kind}"
-    model["properties"]["kind"]["enum"] = list(KINDS)
+    model["properties"]["kind"]["enum"] = list(KINDS) if plan else kinds
     model["additionalProperties"] = False
     _suggest(parts["SurveySection"]["properties"]["layout"], layout_names())
     _suggest(parts["PublishSection"]["properties"]["policy"], policy_names())

@@ -37,6 +37,7 @@ __all__ = [
     "Numbered",
     "OriginSection",
     "PoolSection",
+    "PopulationSection",
     "PublishSection",
     "Section",
     "SurveySection",
@@ -298,6 +299,17 @@ class AreasSection(FileSection):
         return {name: Origin(**section.model_dump()) for name, section in self.origins.items()}
 
 
+class PopulationSection(FileSection):
+    """``[population]``: the persons, households or cells whose figures a model of units predicts.
+
+    `file` is taken from the folder of the model file and may be given with ``--population`` instead: a text
+    file, a Parquet file, or a folder of these, larger than the memory if need be. Its columns bear the names,
+    and their values the spelling, of the survey's. How a text file is read says nothing of Parquet.
+    """
+
+    file: str | None = None
+
+
 class BenchmarkSection(Section):
     """``[benchmark]``: the known figures that the estimates must meet.
 
@@ -345,6 +357,7 @@ class Contents(Section):
     survey: SurveySection = Field(default_factory=SurveySection)
     direct: DirectSection | None = None
     areas: AreasSection = Field(default_factory=AreasSection)
+    population: PopulationSection | None = None
     estimate: EstimateSection
     model: ModelSection | None = None
     benchmark: BenchmarkSection | None = None

@@ -26,10 +26,12 @@ from sae.batch.sections import (
     LongSection,
     ModelSection,
     OriginSection,
+    PopulationSection,
     PublishSection,
     Section,
     SurveySection,
 )
+from sae.batch.unit_sections import check_units
 from sae.batch.values import LONGEST, check_values, shown
 from sae.errors import SaeInputError, SaeSpecError, name_some
 
@@ -48,6 +50,13 @@ __all__ = [
 ]
 
 
+_DATA = (".csv", ".parquet", ".sas7bdat", ".xpt", ".sav", ".dta", ".xlsx", ".zip", ".gz")
+_MEANT = {  # keys that other software has, or that a key is taken for
+    **dict.fromkeys(("domain", "domains", "area", "areas", "group", "groups", "group_by", "groupby"), "by"),
+    **dict.fromkeys(("variable", "outcome", "numerator", "y"), "indicator"),
+    **dict.fromkeys(("covariates", "predictors", "equation", "fixed"), "formula"),
+    "year": "time",
+}
 _WANTED = {
     "string_type": "it takes text, in quotes",
     "int_type": "it takes a whole number",
@@ -70,6 +79,7 @@ _TABLES: dict[tuple[str, ...], type[Section]] = {
     ("areas", "eurostat"): EurostatSection,
     ("areas", "long"): LongSection,
     ("areas", "origins"): OriginSection,  # of each of its tables
+    ("population",): PopulationSection,
     ("estimate",): EstimateSection,
     ("estimate", "indicator"): IndicatorSection,
     ("model",): ModelSection,
@@ -96,6 +106,8 @@ class ModelFile:
         From which the paths of the file are taken: its own.
     direct : DirectSection or None
         Of a file that starts from direct estimates instead of a survey.
+    population : PopulationSection or None
+        Of a file whose model is one of units.
     """
 
     id: str
@@ -109,6 +121,7 @@ class ModelFile:
     publish: PublishSection
     folder: Path = Path()
     direct: DirectSection | None = None
+    population: PopulationSection | None = None
 
     @property
     def sha256(self) -> str:
@@ -118,6 +131,11 @@ class ModelFile:
 
 def read_text(path: Path, *, what: str = "model file") -> str:
     """Return the text of a small UTF-8 file with unified line ends, or say what is wrong with it."""
+    if path.suffix.lower() in _DATA and path.is_file():
+        raise SaeInputError(
+            f"{path.name} holds data; it is no {what}.",
+            hint=f"Records come with --survey; sae new --survey {path.name} writes a model file for them.",
+        )
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -192,6 +210,7 @@ def parse_spec(text: str, identifier: str, folder: Path = Path()) -> ModelFile:
         contents.publish.placed(folder, f"{file}: [publish] policy"),
         folder,
         contents.direct,
+        contents.population,
     )
 
 
@@ -267,6 +286,7 @@ def _check_together(contents: Contents, file: str) -> None:
             f"{file}: [areas] {name_some(ignored)} has no meaning for a table of Eurostat.",
             hint="Its formats are told by their content.",
         )
+    check_units(contents, file)
     if estimate.variance == "bootstrap" and contents.publish.seed is None:
         raise _without_seed(file, '[estimate] variance = "bootstrap"')
     if model is None:
@@ -357,6 +377,12 @@ def complaints(error: ValidationError, tables: Mapping[tuple[str, ...], type[Sec
             yield f"{where}{key}{place} = {shown(item['input'])} cannot be used: {message}."
 
 
+def _is_role(key: str) -> bool:
+    from sae.survey.layouts import ROLES  # loads the libraries, which only this sentence needs
+
+    return bool({key, f"{key}s"} & {*ROLES})
+
+
 def unknown_key(
     table: tuple[str, ...],
     key: str,
@@ -367,9 +393,13 @@ def unknown_key(
     known = list(known) or list((tables.get(table) or tables[table[:-1]]).model_fields)
     where = f"[{'.'.join(table)}]" if table else "the file"
     key = key if key.isidentifier() and len(key) <= LONGEST else shown(key)
-    near = get_close_matches(key, known, n=1)
+    near = [_MEANT[key]] if _MEANT.get(key) in known else get_close_matches(key, known, n=1)
     homes = [path for path, model in tables.items() if key in model.model_fields and path != table]
-    if near:
+    if table == ("model",) and _MEANT.get(key) == "by":
+        advice = "the areas are those of by in [estimate]."
+    elif table == ("survey",) and _is_role(key):
+        advice = "it belongs in [survey.columns]."
+    elif near:
         advice = f"did you mean {near[0]}?"
     elif homes:
         advice = (

@@ -18,7 +18,15 @@ from sae.batch.estimate import Step, silent
 from sae.datasets import country
 from sae.design_based import direct, direct_from_blocks
 from sae.numerics.fay_herriot import fit as fay_herriot
-from sae.unit_level import LogitMixed, MultinomialMixed, NestedError
+from sae.unit_level import (
+    EBP,
+    LogitMixed,
+    MQuantile,
+    MultinomialMixed,
+    NestedError,
+    RobustNestedError,
+    TwoFoldNestedError,
+)
 
 __all__ = ["FAMILIES", "caches", "warm_up"]
 
@@ -99,6 +107,33 @@ def _nested_error() -> None:
     for method in ("reml", "bayes"):
         spec = NestedError("y ~ x", population="N", method=method)
         _used(spec.fit(units, areas=means, seed=_SEED))
+    RobustNestedError("y ~ x", replicates=2).fit(units, areas=means, seed=_SEED)
+    cells = {"group": [name[-1] for name in means["domain"]]}
+    TwoFoldNestedError("y ~ x", area="group").fit(units, areas=means.assign(**cells), seed=_SEED)
+
+
+def _ebp() -> None:
+    k = np.arange(8 * _AREAS)
+    units = pd.DataFrame({"domain": np.repeat(_NAMES, 8), "x": np.sin(1.7 * k), "y": 9.0 + np.cos(k)})
+    people = pd.concat([units] * 10).assign(w=1.0)
+    for weights in (None, "w"):
+        for indicators in (["mean"], ["gini"]):
+            spec = EBP("y ~ x", indicators=indicators, population_weights=weights, mse="wild", replicates=2)
+            spec.fit(units, areas=people, seed=_SEED)
+    EBP("y ~ x", indicators=["gini"], replicates=2).fit(units, areas=people, seed=_SEED)
+    for indicators in (["head_count"], ["gini"]):
+        spec = EBP("y ~ x", indicators=indicators, threshold=9.0, method="bayes", draws=100)
+        spec.fit(units, areas=people, seed=_SEED)
+
+
+def _m_quantile() -> None:
+    k = np.arange(8 * _AREAS)
+    units = pd.DataFrame({"domain": np.repeat(_NAMES, 8), "x": np.sin(1.7 * k), "y": 9.0 + np.cos(k)})
+    people = pd.concat([units] * 2)
+    indicators = ("mean", "head_count")
+    MQuantile("y ~ x", indicators=indicators, threshold=9.0, replicates=2).fit(
+        units, areas=people, seed=_SEED
+    )
 
 
 def _logit() -> None:
@@ -140,6 +175,8 @@ FAMILIES: dict[str, Callable[[], None]] = {
     "Student": _drawn("StudentFayHerriot", formula="y ~ x"),
     "horseshoe": _drawn("HorseshoeFayHerriot", formula="y ~ x"),
     "nested error": _nested_error,
+    "empirical best predictor": _ebp,
+    "M-quantile": _m_quantile,
     "logit of units": _logit,
     "multinomial": _multinomial,
 }

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.compare.comparison import Comparison, Options, Sides, compared
 from sae.compare.differing import Data
 from sae.compare.joint import Figures, figures_of
-from sae.compare.rows import named, rows_alone
+from sae.compare.rows import named, over_time, rows_alone
 from sae.compare.sides import period_order, periods_between
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import label_text, labels
 
-__all__ = ["changes"]
+__all__ = ["changes", "steps"]
 
 
+@answered
 def changes(
     data: Data,
     first: object = None,
@@ -51,7 +53,8 @@ def changes(
     -------
     Comparison
         `time` is the later period, `against` the earlier one; the verdict is "rose", "fell" or "cannot be
-        told apart". Changes across an accepted break name it in `breaks`.
+        told apart". Changes across an accepted break name it in `breaks`; the groups EU28_FOR and
+        EU27_2020_FOR of different years are one group across the break eu28_to_eu27_2020.
 
     Raises
     ------
@@ -84,9 +87,9 @@ def changes(
     periods = period_order(time)
     rest = [name for name in figures.parts if name != "time"]
     if first is None:
-        one, other = _from_before(figures, time, periods, rest)
+        one, other = steps(figures, periods)
     else:
-        one, other = _of_two(figures, time, periods, rest, label_text(first), label_text(last))
+        one, other = _of_two(figures, time, periods, label_text(first), label_text(last))
     rows = named(figures, one, rest).assign(time=time.to_numpy()[one], against=time.to_numpy()[other])
     sides = Sides(one, rows_alone(figures), other, rows)
     made = compared(figures, sides, options, "change", verdicts=("rose", "fell"), apart=["time"])
@@ -95,16 +98,16 @@ def changes(
     return made
 
 
-def _from_before(
-    figures: Figures, time: pd.Series, periods: list[str], rest: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def steps(figures: Figures, periods: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows with a figure that have one before, and that one."""
     known = np.isfinite(figures.estimate)
-    frame = pd.DataFrame({name: labels(figures.frame[name]).to_numpy() for name in rest})
+    frame = over_time(figures)
+    series = frame.groupby(list(frame), sort=False).ngroup().to_numpy()
+    time = labels(figures.frame["time"])
     place = time.map({period: k for k, period in enumerate(periods)}).to_numpy()
-    frame = frame.assign(_place=place, _row=np.arange(len(frame)))[known]
-    ordered = frame.sort_values([*rest, "_place"], kind="stable")
-    before = ordered.groupby(rest, sort=False)["_row"].shift(1)
+    rows = pd.DataFrame({"series": series, "place": place, "_row": np.arange(len(frame))})[known]
+    ordered = rows.sort_values(["series", "place"], kind="stable")
+    before = ordered.groupby("series", sort=False)["_row"].shift(1)
     has = before.notna().to_numpy()
     one, other = ordered["_row"].to_numpy()[has], before.to_numpy()[has].astype(int)
     back = np.argsort(one, kind="stable")
@@ -112,7 +115,7 @@ def _from_before(
 
 
 def _of_two(
-    figures: Figures, time: pd.Series, periods: list[str], rest: list[str], first: str, last: str
+    figures: Figures, time: pd.Series, periods: list[str], first: str, last: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of both periods, area by area."""
     lost = [period for period in (first, last) if period not in periods]
@@ -122,7 +125,7 @@ def _of_two(
         )
     if first == last:
         raise SaeSpecError(f"first and last are the same period, {first}.")
-    names = pd.MultiIndex.from_frame(pd.DataFrame({name: labels(figures.frame[name]) for name in rest}))
+    names = pd.MultiIndex.from_frame(over_time(figures))
     start, stop = (np.flatnonzero(time.eq(period).to_numpy()) for period in (first, last))
     lacking = names[start].symmetric_difference(names[stop])
     if len(lacking):

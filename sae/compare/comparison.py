@@ -17,11 +17,13 @@ from sae.numerics.random.streams import seed_of
 from sae.quality.appearance import may_appear
 from sae.tables import labels, to_numbers
 from sae.tables.base import Table
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheet_notes import notes_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SAME", "Comparison", "Options", "Sides", "compared", "side_verdicts"]
+__all__ = ["SAME", "Comparison", "Options", "Sides", "compared", "side_verdicts", "unit_of"]
 
 SAME = "cannot be told apart"
 NO_FIGURE = "no figure"
@@ -161,6 +163,11 @@ class Comparison(Table):
     def _heading(self) -> str:
         return self.summary()
 
+    def _sheets(self) -> list[Sheet]:
+        share = np.full(len(self), self.unit == "share" and self.kind != "ratio")
+        notes = [("Comparison", line) for line in self.summary().splitlines()]
+        return [Sheet("estimates", self.frame, share=share), notes_sheet([*notes, ("Unit", self.unit)])]
+
     def _shown(self) -> pd.DataFrame:
         keys = list(self.frame)[: list(self.frame).index("value")]
         return self.frame[[*keys, *_SHOWN]]
@@ -218,7 +225,7 @@ def compared(
         _from_draws(numbers, figures, sides, options, level, ratio)
     low, high = numbers["ci_low"], numbers["ci_high"]
     half = (np.log(high) - np.log(low) if ratio else high - low) / 2.0
-    unit = _unit(figures.frame)
+    unit = unit_of(figures.frame)
     limit = HALF_WIDTH.get("ratio" if ratio else unit, np.nan)
     if options.half_width is not None:
         limit = options.half_width
@@ -335,7 +342,8 @@ def _check_positive(rows: pd.DataFrame, value: np.ndarray, other: np.ndarray) ->
         )
 
 
-def _unit(frame: pd.DataFrame) -> str:
+def unit_of(frame: pd.DataFrame) -> str:
+    """Return the unit that all rows have, or ""."""
     if "unit" not in frame:
         return ""
     units = labels(frame["unit"], keep_missing=True).dropna().unique()

@@ -10,21 +10,25 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from sae.calls import answered
 from sae.compare.comparison import Comparison, Options, Sides, compared
 from sae.compare.joint import Figures, figures_of
 from sae.compare.rows import named, partner, rows_alone
+from sae.compare.segregation_table import Segregation
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.results import Result
 from sae.results.aggregation import row_weights
 from sae.tables import DirectEstimates, EstimateTable, label_text, labels
+from sae.tables.base import Table
 
-__all__ = ["differences", "gaps", "ratios"]
+__all__ = ["column_of", "differences", "gaps", "ratios"]
 
-Data = Result | EstimateTable | DirectEstimates | pd.DataFrame
+Data = Result | EstimateTable | DirectEstimates | Segregation | pd.DataFrame
 Against = str | float | Mapping[str, Any]
 Weights = str | Mapping[Any, float] | pd.Series
 
 
+@answered
 def differences(
     data: Data,
     against: Against | None = None,
@@ -91,6 +95,7 @@ def differences(
     return compared(figures, sides, options, "difference", apart=apart)
 
 
+@answered
 def ratios(
     data: Data,
     against: Against | None = None,
@@ -136,6 +141,7 @@ def ratios(
     return compared(figures, sides, options, "ratio", apart=apart)
 
 
+@answered
 def gaps(
     data: Data,
     column: str,
@@ -188,6 +194,10 @@ def gaps(
     options = Options(level, half_width, accept, seed, draws)
     figures = figures_of(data, domain=domain, estimate=estimate, se=se, also=[column])
     _check_columns(figures, [column])
+    if label_text(group) == label_text(against):
+        raise SaeSpecError(
+            f"Both groups are {label_text(group)!r}: there is no gap.", hint="Name two groups."
+        )
     values = labels(figures.frame[column])
     lost = [name for name in (group, against) if label_text(name) not in set(values)]
     if lost:
@@ -214,6 +224,11 @@ def _sides(
             "Say what to compare with: against=, or weights= for the mean of all areas; not both.",
             hint='differences(fit, "Wien"), differences(fit, 0.7) or differences(fit, weights="population").',
         )
+    if isinstance(against, Result | Table | pd.DataFrame | pd.Series):
+        raise SaeSpecError(
+            f"against= is an area, a number or {{column: value}}, not a {type(against).__name__}.",
+            hint="Rows of two tables are compared after sae.combine, or by a fit over both.",
+        )
     also = [name for name in against if name != domain] if isinstance(against, Mapping) else []
     figures = figures_of(data, domain=domain, estimate=estimate, se=se, also=also)
     if against is None:
@@ -234,6 +249,17 @@ def _against_number(figures: Figures, number: float) -> Sides:
             f"against={number:g} is a number, and a domain bears it as its name.",
             hint=f"For the area give its text, {label_text(number)!r}; for the number subtract it yourself.",
         )
+    if "unit" in figures.frame and figures.frame["unit"].nunique() > 1:
+        raise SaeSpecError(
+            f"against={number:g} is one number, and the figures have several units: "
+            f"{name_some(figures.frame['indicator'].unique())}.",
+            hint="Compare the rows of one indicator, as a frame with domain, estimate and se.",
+        )
+    if "unit" in figures.frame and figures.frame["unit"].eq("share").any() and not 0.0 <= number <= 1.0:
+        raise SaeSpecError(
+            f"against={number:g} is no share: the figures lie between 0 and 1.",
+            hint=f"Write {number / 100:g} for {number:g} %.",
+        )
     one = np.arange(len(figures.estimate))
     rows = named(figures, one, figures.parts).assign(against=f"{number:g}")
     nothing = scipy.sparse.csr_array((0, len(one)))
@@ -242,7 +268,7 @@ def _against_number(figures: Figures, number: float) -> Sides:
 
 def _against_mean(figures: Figures, data: Data, weights: Weights) -> Sides:
     frame = figures.frame
-    column = data.column if isinstance(data, Result) else _column_of(frame)
+    column = data.column if isinstance(data, Result) else column_of(frame)
     values = row_weights(weights, column, frame)
     bad = ~((values >= 0) & np.isfinite(values))
     missing = ~np.isfinite(figures.estimate) & (values > 0)
@@ -254,7 +280,7 @@ def _against_mean(figures: Figures, data: Data, weights: Weights) -> Sides:
             hint="Give every row a weight of 0 or more, and 0 to rows that do not count.",
             areas=list(names),
         )
-    within = [name for name in figures.rows if name in ("indicator", "time")]
+    within = [name for name in figures.rows if name in figures.apart]
     codes = frame.groupby(within, sort=False).ngroup().to_numpy() if within else np.zeros(len(frame), int)
     total = np.bincount(codes, values)
     if not (total > 0).all():
@@ -266,7 +292,9 @@ def _against_mean(figures: Figures, data: Data, weights: Weights) -> Sides:
     return Sides(order, others, codes, rows)
 
 
-def _column_of(frame: pd.DataFrame) -> Any:
+def column_of(frame: pd.DataFrame) -> Any:
+    """Return what looks columns of a table up by name."""
+
     def column(name: str) -> pd.Series:
         if name not in frame:
             raise SaeInputError(
@@ -286,11 +314,8 @@ def _against_row(figures: Figures, chosen: Mapping[str, Any]) -> Sides:
         if not values.eq(label_text(value)).any():
             raise SaeInputError(
                 f"No row has {name} {label_text(value)!r}.",
-                hint=f"There are {name_some(values.unique(), 15)}."
-                + (
-                    f" The rows are by {name_some(figures.parts)}: give {{column: value}}."
-                    * (name == "domain")
-                ),
+                hint=_by_column(figures, value) * (name == "domain")
+                + f"There are {name_some(values.unique(), 15)}.",
                 column=name,
             )
     rest = [name for name in figures.parts if name not in chosen]
@@ -301,6 +326,15 @@ def _against_row(figures: Figures, chosen: Mapping[str, Any]) -> Sides:
     text = " / ".join(label_text(value) for value in chosen.values())
     rows = named(figures, one, figures.parts).assign(against=text)
     return Sides(one, rows_alone(figures), other[one], rows)
+
+
+def _by_column(figures: Figures, value: Any) -> str:
+    """Say in which column of the groups a label stands that is no domain of its own."""
+    groups = [name for name in figures.parts if name not in ("domain", "indicator", "time")]
+    has = [name for name in groups if labels(figures.frame[name]).eq(label_text(value)).any()]
+    if has and len(groups) > 1:
+        return f"The rows are by {name_some(groups)}: write against={{{has[0]!r}: {label_text(value)!r}}}. "
+    return ""
 
 
 def _check_columns(figures: Figures, names: Sequence[str]) -> None:

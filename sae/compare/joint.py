@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from sae.compare.segregation_table import Segregation
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.random.streams import normals, stream_keys
@@ -48,6 +49,9 @@ class Figures:
     provenance : mapping
         Of direct estimates, where there are any.
     notes : tuple of str
+    apart : tuple of str
+        Columns of `rows` whose values are never put together: indicator, period, and those whose rows count
+        the same persons again.
     """
 
     rows: pd.DataFrame
@@ -62,6 +66,7 @@ class Figures:
     level: float = 0.95
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ("indicator", "time")
 
     @property
     def names(self) -> list[str]:
@@ -94,7 +99,7 @@ class Figures:
 
 
 def figures_of(
-    data: Result | EstimateTable | DirectEstimates | pd.DataFrame,
+    data: Result | EstimateTable | DirectEstimates | Segregation | pd.DataFrame,
     *,
     estimate: str = "estimate",
     se: str = "se",
@@ -109,7 +114,7 @@ def figures_of(
 
     Parameters
     ----------
-    data : Result, EstimateTable, DirectEstimates or DataFrame
+    data : Result, EstimateTable, DirectEstimates, Segregation or DataFrame
     estimate, se, domain : str
         Columns of a frame of one's own.
     also : sequence of str
@@ -128,6 +133,8 @@ def figures_of(
         return _of_direct(data)
     if isinstance(data, EstimateTable):
         return _of_table(data.frame, data.groups)
+    if isinstance(data, Segregation):
+        return _of_segregation(data)
     if not isinstance(data, pd.DataFrame):
         raise SaeSpecError(
             f"A comparison takes a fit, a table of estimates or a frame, not {type(data).__name__}.",
@@ -166,6 +173,7 @@ def _of_fit(fit: Result) -> Figures:
         level=fit.spec.level,
         provenance=fit.provenance.get("direct", {}),
         notes=(f"joint error: {fit.source.joint}",),
+        apart=("indicator", "time", *fit.spec.overlapping),
     )
 
 
@@ -177,8 +185,10 @@ def _of_direct(data: DirectEstimates) -> Figures:
         estimate=np.where(bare, np.nan, values),
         unit=labels(frame["indicator"]).map(dict(data.units)).fillna("").to_numpy(),
     )
-    made = _of_table(frame, data.by, covariance=data.covariance)
-    notes = made.notes
+    covariance = data.covariance
+    root = None if covariance is None else _root(covariance.to_numpy(dtype=float))
+    made = _of_table(frame, data.by, root=root)
+    notes = made.notes if root is None else ("joint error: covariances of the direct estimates",)
     if bare.any():
         names = name_some(labels(frame["domain"][bare]))
         notes += (f"{int(bare.sum())} estimates without a variance above 0 count as no figure: {names}",)
@@ -186,11 +196,25 @@ def _of_direct(data: DirectEstimates) -> Figures:
     return replace(made, level=level, provenance=data.provenance, notes=notes)
 
 
+def _of_segregation(data: Segregation) -> Figures:
+    away = data.replicates - data.replicates.mean(axis=0)
+    root = np.nan_to_num(away / np.sqrt(len(away) - 1.0)).T
+    made = _of_table(
+        data.frame,
+        ("domain", "group"),
+        [name for name in ("indicator", "time") if name in data.frame],
+        root=scipy.sparse.csr_array(root),
+        joint="covariance of the replicates",
+    )
+    return replace(made, level=data.level)
+
+
 def _of_table(
     frame: pd.DataFrame,
     groups: Sequence[str],
     several: Sequence[str] | None = None,
-    covariance: pd.DataFrame | None = None,
+    root: scipy.sparse.csr_array | None = None,
+    joint: str = "design covariance",
 ) -> Figures:
     if several is None:
         several = [name for name in ("indicator", "time") if frame[name].nunique() > 1]
@@ -206,12 +230,12 @@ def _of_table(
             areas=list(names),
         )
     error = np.where(np.isfinite(values), error, 0.0)
-    if covariance is None:
-        joint, name = JointError.of_fits(error**2, [np.zeros((1, len(error)))]), "independent errors"
+    if root is None:
+        together, name = JointError.of_fits(error**2, [np.zeros((1, len(error)))]), "independent errors"
         notes = ("the errors of the estimates count as independent of each other",)
     else:
-        joint = JointError.of_root(_root(covariance.to_numpy(dtype=float)), error**2)
-        notes, name = ("joint error: covariances of the direct estimates",), "design covariance"
+        together, name = JointError.of_root(root, error**2), joint
+        notes = (f"joint error: {joint}",)
     free = to_numbers(frame, "df") if "df" in frame else np.full(len(frame), np.inf)
 
     def freedom(weights: scipy.sparse.csr_array) -> np.ndarray:
@@ -227,7 +251,7 @@ def _of_table(
     made = Figures(
         rows,
         values,
-        joint,
+        together,
         lambda n, seed: values + made.errors(n, seed),
         frame.reset_index(drop=True),
         _parts(rows),

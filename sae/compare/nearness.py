@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.results import Result
 from sae.tables import label_text, labels, to_numbers
@@ -62,6 +63,7 @@ class Peers(Table):
         return peers(self.frame, self.columns, title=title, source=source)
 
 
+@answered
 def peers(
     data: Result | pd.DataFrame, area: str, columns: Sequence[str], *, k: int = 10, domain: str = "domain"
 ) -> Peers:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from sae.calls import answered
 from sae.compare.comparison import SAME, side_verdicts
 from sae.compare.differing import Data
 from sae.compare.joint import Figures, figures_of
 from sae.compare.ranking import rank_keys
-from sae.compare.sides import agreed_breaks
+from sae.compare.sides import agreed_set
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.inference.multiplicity import adjusted
 from sae.tables import labels, to_numbers
@@ -102,6 +103,7 @@ class Pairs(Table):
         return apart(self.matrix(), values, fdr=self.fdr, title=title, source=source)
 
 
+@answered
 def pairs(
     data: Data,
     *,
@@ -162,7 +164,7 @@ def pairs(
         )
     also = [within] if isinstance(within, str) else list(within)
     figures = figures_of(data, domain=domain, estimate=estimate, se=se, also=also)
-    keys = rank_keys(figures.rows, within)
+    keys = rank_keys(figures, within)
     known = np.isfinite(figures.estimate)
     codes = (
         figures.rows.groupby(keys, sort=False).ngroup().to_numpy()
@@ -195,9 +197,8 @@ def _set_of_pairs(
             f"{len(rows):,} areas make {len(rows) * (len(rows) - 1) // 2:,} pairs.",
             hint=f"Pairs are for up to {_MOST:,} areas of one set; ranks() says who lies apart of more.",
         )
-    count, size = len(rows), len(figures.estimate)
-    whole = scipy.sparse.csr_array((np.ones(count), (np.zeros(count, dtype=int), rows)), shape=(1, size))
-    agreed_breaks(figures, rows, whole, np.zeros(count, dtype=int), accepted)
+    count = len(rows)
+    agreed_set(figures, rows, accepted)
     variance, left, right = figures.factors(rows)
     i, j = np.triu_indices(count, 1)
     spread = variance[:, None] + variance[None, :] - (made := left @ right.T) - made.T

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
+from sae.compare.differing import Data
 from sae.compare.joint import Figures, figures_of
+from sae.compare.sides import agreed_set
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.random.streams import seed_of
 from sae.numerics.ranking import (
@@ -20,8 +23,7 @@ from sae.numerics.ranking import (
     row_rank_sets,
     triple_goal,
 )
-from sae.results import Result
-from sae.tables import DirectEstimates, EstimateTable, labels
+from sae.tables import labels
 from sae.tables.base import Table
 
 if TYPE_CHECKING:
@@ -106,8 +108,9 @@ class Ranks(Table):
         return ranks(self.frame, best=self.best, level=self.level, title=title, source=source)
 
 
+@answered
 def ranks(
-    data: Result | EstimateTable | DirectEstimates | pd.DataFrame,
+    data: Data,
     *,
     seed: int | np.random.Generator | None = None,
     within: str | Sequence[str] = (),
@@ -115,6 +118,7 @@ def ranks(
     level: float = 0.95,
     share: float = 0.2,
     draws: int = 1000,
+    accept: str | Sequence[str] = (),
     domain: str = "domain",
     estimate: str = "estimate",
     se: str = "se",
@@ -140,6 +144,8 @@ def ranks(
         What counts as best and worst: 0.2 for the fifths.
     draws : int
         Random draws; 1,000 give the critical value to about 2 %.
+    accept : str or sequence of str
+        Breaks and definitions between areas that are accepted by name.
     domain, estimate, se : str
         Columns of a frame of one's own.
 
@@ -153,7 +159,8 @@ def ranks(
     SaeSpecError
         If there is no seed, or an option or column makes no sense.
     SaeInputError
-        If a row stands twice, an estimate has no standard error, or fewer than two areas are to be ranked.
+        If a row stands twice, an estimate has no standard error, fewer than two areas are to be ranked, or
+        areas do not compare.
 
     References
     ----------
@@ -169,7 +176,7 @@ def ranks(
     number = _checked(seed, best, level, share, draws)
     also = [within] if isinstance(within, str) else list(within)
     figures = figures_of(data, domain=domain, estimate=estimate, se=se, also=also)
-    keys = rank_keys(figures.rows, within)
+    keys = rank_keys(figures, within)
     frame = figures.rows.assign(estimate=figures.estimate)
     for name in _COLUMNS[1:]:
         frame[name] = np.nan
@@ -179,6 +186,7 @@ def ranks(
         notes.append(f"without an estimate and so without a rank: {name_some(frame['domain'][~known])}")
     errors, truths = figures.errors(draws, number), figures.truths(draws, number)
     sign = 1.0 if best == "highest" else -1.0
+    accepted = [accept] if isinstance(accept, str) else list(accept)
     codes = frame.groupby(keys, sort=False).ngroup().to_numpy() if keys else np.zeros(len(frame), dtype=int)
     for code in range(codes.max(initial=-1) + 1):
         rows = np.flatnonzero((codes == code) & known)
@@ -187,6 +195,7 @@ def ranks(
                 f"{len(rows)} areas with an estimate are to be ranked{_place(frame, keys, codes, code)}.",
                 hint="Ranks need two.",
             )
+        agreed_set(figures, rows, accepted)
         made = _ranked(figures, rows, errors[:, rows], truths[:, rows], sign, level, share)
         frame.loc[rows, list(made)] = made.to_numpy()
     whole = ["rank", "low", "high", "own_low", "own_high", "credible_low", "credible_high"]
@@ -208,16 +217,16 @@ def _checked(seed: object, best: str, level: float, share: float, draws: int) ->
     return seed_of(seed)  # type: ignore[arg-type]
 
 
-def rank_keys(rows: pd.DataFrame, within: str | Sequence[str]) -> list[str]:
-    """Return the columns whose values are taken apart: what is asked for, indicator and period."""
+def rank_keys(figures: Figures, within: str | Sequence[str]) -> list[str]:
+    """Return the columns whose values are taken apart: what is asked for, and what always is."""
     asked = [within] if isinstance(within, str) else list(within)
-    own = [name for name in rows if name != "publishable"]
+    own = [name for name in figures.rows if name != "publishable"]
     lost = [name for name in asked if name not in own]
     if lost:
         raise SaeSpecError(
             f"The rows have no {name_some(lost)} to compare within.", hint=f"They have {name_some(own, 20)}."
         )
-    return [name for name in own if name in asked or name in ("indicator", "time")]
+    return [name for name in own if name in asked or name in figures.apart]
 
 
 def _place(frame: pd.DataFrame, keys: Sequence[str], codes: np.ndarray, code: int) -> str:

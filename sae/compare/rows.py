@@ -9,10 +9,11 @@ import pandas as pd
 import scipy
 
 from sae.compare.joint import Figures
+from sae.compare.sides import without_composition
 from sae.errors import SaeInputError, name_some
 from sae.tables import labels
 
-__all__ = ["named", "partner", "rows_alone"]
+__all__ = ["named", "over_time", "partner", "rows_alone"]
 
 
 def partner(figures: Figures, mask: np.ndarray, rest: Sequence[str]) -> np.ndarray:
@@ -30,6 +31,21 @@ def partner(figures: Figures, mask: np.ndarray, rest: Sequence[str]) -> np.ndarr
     row_of = np.full(codes.max(initial=0) + 1, -1)
     row_of[codes[places]] = places
     return row_of[codes]
+
+
+def over_time(figures: Figures) -> pd.DataFrame:
+    """Return what is the same in all periods of a row: its parts but the period, as labels.
+
+    Groups of EU origin are one group through the compositions of the EU, but for those that a period has by
+    two compositions at once.
+    """
+    names = [name for name in figures.parts if name != "time"]
+    exact = pd.DataFrame({name: labels(figures.frame[name]).to_numpy(dtype=object) for name in names})
+    made = exact.apply(lambda column: column.map({text: without_composition(text) for text in set(column)}))
+    time = labels(figures.frame["time"]).to_numpy(dtype=object)
+    codes = made.groupby(names, sort=False).ngroup()
+    both = codes[made.assign(_time=time).duplicated()].unique()
+    return made.mask(codes.isin(both), exact)
 
 
 def rows_alone(figures: Figures) -> scipy.sparse.csr_array:

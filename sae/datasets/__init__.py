@@ -2,6 +2,7 @@
 
 from sae.datasets.drawing import countries, country, lfs_like, lfs_like_areas
 from sae.datasets.files import write_lfs, write_silc
+from sae.datasets.household_rows import households
 from sae.datasets.panels import lfs_panel, silc_panel
 from sae.datasets.synthetic_country import Country
 
@@ -9,6 +10,7 @@ __all__ = [
     "Country",
     "countries",
     "country",
+    "households",
     "lfs_like",
     "lfs_like_areas",
     "lfs_panel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.datasets.further import draw_further
 from sae.datasets.geography import Geography, geography
 from sae.datasets.persons import Residents, draw_residents, region_effects
@@ -22,6 +23,7 @@ _MOST_REGIONS = 999  # three digits in the region code
 _REMOTE = 29  # every 29th region, which the surveys do not visit, like the islands
 
 
+@answered
 def country(seed: int = 1, regions: int = 120, year: int = 2025) -> Country:
     """Draw a synthetic country: about 300,000 persons in households, in PSUs, in 120 regions.
 
@@ -113,11 +115,13 @@ def countries(seed: int = 1, first: int = 2021, last: int = 2025, regions: int =
     return lands
 
 
+@answered
 def lfs_like(seed: int = 1) -> Survey:
     """Return a labour force survey of the country of this seed: `country(seed).lfs(seed)`."""
     return country(seed).lfs(seed)
 
 
+@answered
 def lfs_like_areas(seed: int = 1) -> pd.DataFrame:
     """Return the covariates that go with `lfs_like(seed)`, one row per region."""
     return country(seed).areas

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.datasets.geography import NATION
 from sae.errors import SaeInputError
 from sae.survey import Survey
@@ -76,6 +77,7 @@ _YOUNGEST = 16  # whom the P file holds
 _HEAVY, _LIGHT = 0.5, 0.2  # share of the income that housing costs, where it is too much and where not
 
 
+@answered
 def write_lfs(survey: Survey, path: str | Path) -> Path:
     """Write a labour force sample as a quarterly file of the EU-LFS, 2021 and later.
 
@@ -125,6 +127,7 @@ def write_lfs(survey: Survey, path: str | Path) -> Path:
     return write_table(pd.DataFrame(columns).join(coded), path)
 
 
+@answered
 def write_silc(survey: Survey, folder: str | Path) -> dict[str, Path]:
     """Write an income sample as the four files of EU-SILC, 2021 and later.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.datasets.samples import Design, rotating
 from sae.datasets.surveys import as_survey, members, sized, strata
 from sae.datasets.synthetic_country import Country
@@ -20,6 +21,7 @@ _LFS = Design(psus_per_root=0.18, households=6, waves=6)
 _SILC = Design(psus_per_root=0.14, households=8, waves=4)
 
 
+@answered
 def lfs_panel(years: Sequence[Country], seed: int, persons: int | None = None) -> Survey:
     """Draw a quarterly labour force survey whose dwellings stay for six quarters.
 
@@ -61,6 +63,7 @@ def lfs_panel(years: Sequence[Country], seed: int, persons: int | None = None) -
     return _panel("lfs", periods, seed, _LFS, persons, "quarter")
 
 
+@answered
 def silc_panel(years: Sequence[Country], seed: int, persons: int | None = None) -> Survey:
     """Draw a yearly income survey whose dwellings stay for four years; see `lfs_panel`.
 

@@ -17,7 +17,7 @@ from sae.survey.build import HarmonisedRecords
 from sae.survey.checks import counted
 from sae.survey.expressions import evaluate
 from sae.survey.layouts import resolve_layout
-from sae.survey.levels import CodedColumn, refuse_unknown
+from sae.survey.levels import CodedColumn, refuse_unknown, strays_text
 from sae.tables.text_cells import looks_missing
 
 __all__ = ["notes_of", "unanswered", "whole_survey"]
@@ -149,7 +149,11 @@ def notes_of(task: Task, facts: Facts, survey: Survey, stage_notes: Sequence[str
     partly = [note for note, count in facts.notes.items() if count < facts.blocks]
     if partly:
         notes.append(f"of single blocks: {name_some(partly, 3)}")
-    notes += [replace(one, records=facts.records).note for one in facts.unlisted.values()]
+    unlisted = [replace(one, records=facts.records) for one in facts.unlisted.values()]
+    notes += [one.note for one in unlisted]
+    strays = strays_text(unlisted, task.layout)
+    if strays:
+        warn(strays, SaeWarning, stacklevel=3)
     notes += [*_words_kept(facts), *stage_notes]
     if facts.outside:
         outside = counted(facts.outside, "record of weight 0 is", "records of weight 0 are")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.design_based.estimates import DomainEstimates
 from sae.design_based.indirect import Errors, indirect_errors, rows
 from sae.design_based.indirect_problem import bias_groups_of, check_mse
@@ -27,6 +28,7 @@ from sae.tables import EstimateTable
 __all__ = ["composite", "ssd"]
 
 
+@answered
 def ssd(
     survey: Survey,
     indicator: str | Indicator,
@@ -104,6 +106,7 @@ def ssd(
     )
 
 
+@answered
 def composite(
     survey: Survey,
     indicator: str | Indicator,

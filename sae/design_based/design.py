@@ -180,6 +180,21 @@ class Design:
         np.fill_diagonal(total, variance)
         return total
 
+    def root(self, scores: UnitScores) -> sparse.csr_array:
+        """Return R with the covariances of the domains' totals R R', shape (n_domains, n_units).
+
+        Lonely strata add nothing, whatever the policy.
+        """
+        roots = []
+        for number, level in enumerate(self.levels):
+            totals, size = self._matrix(number, scores), np.diff(level.starts)
+            stratum = np.repeat(np.arange(size.size), size)
+            member = sparse.csr_array((np.ones(stratum.size), (stratum, np.arange(stratum.size))))
+            means = sparse.diags_array(1.0 / size) @ (member @ totals)
+            centred = totals - member.T @ means
+            roots.append((sparse.diags_array(np.sqrt(level.factor[stratum])) @ centred).T)
+        return sparse.csr_array(sparse.hstack(roots))
+
     def _matrix(self, number: int, scores: UnitScores) -> sparse.csr_matrix:
         """Return the unit totals of one level as a matrix of n_units × n_domains."""
         level, cells = self.levels[number], self.cells[number]

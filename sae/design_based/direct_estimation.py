@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 from warnings import warn
 
@@ -238,12 +239,14 @@ def named_indicators(
     survey: Survey, indicator: str | Indicator | Sequence[str | Indicator]
 ) -> list[Indicator]:
     """Resolve the indicators that are asked for, each once."""
-    requested = [indicator] if isinstance(indicator, str | Indicator) else list(indicator)
+    requested: list[Any] = [indicator]
+    if isinstance(indicator, Iterable) and not isinstance(indicator, str | Indicator):
+        requested = list(indicator)
     if not requested:
         raise SaeSpecError(
             "No indicator is asked for.", hint="Give a registry id, a column or an sae.Indicator."
         )
-    indicators = [resolve(one, survey) for one in requested]
+    indicators = list(map(resolve, requested, repeat(survey)))  # a warning counts frames: no comprehension
     names = [one.name for one in indicators]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

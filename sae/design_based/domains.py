@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeSpecError, name_some
+from sae.errors import SaeSpecError, SaeWarning, name_some
 from sae.survey import VARIABLES, Survey
 from sae.survey.variables import PLACES
 from sae.tables import label_text, labels, require
 from sae.tables.covariates import year_of
+from sae.tables.joins import spelt_twice
 
 __all__ = ["MOST", "Domains", "cross_domains", "place_among", "place_of"]
 
@@ -75,6 +77,16 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     _check(by, frame)
     used = survey.mask
     parts = [_levels(frame[name], used) for name in by]
+    for name, (_, of_column) in zip(by, parts, strict=True):
+        pairs = spelt_twice(map(label_text, of_column))
+        if pairs:
+            shown = name_some(f"{one!r} and {other!r}" for one, other in pairs)
+            warn(
+                f"{name}: {shown} differ only by zeros in front, spaces or capitals; each is a domain of its "
+                "own. If they are one place, spell the codes alike in the records.",
+                SaeWarning,
+                stacklevel=4,
+            )
     unmet = _unmet(survey, by, parts)
     sizes = [len(levels) for _, levels in parts]
     if np.prod(sizes, dtype=float) > MOST:
@@ -86,7 +98,7 @@ def cross_domains(survey: Survey, by: str | Sequence[str]) -> Domains:
     codes, log = _crossed(by, parts, len(frame), used)
     log = (*log, *unmet)
     index = np.indices(sizes).reshape(len(sizes), -1) if by else np.zeros((0, 1), int)
-    levels = [of_column for _, of_column in parts]
+    levels = [each for _, each in parts]
     return Domains(by, codes, _labels(survey, by, levels, index, used), log, place_of(survey, by))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.design_based.domains import MOST, place_among
 from sae.design_based.intervals import intervals
 from sae.design_based.published_checks import (
@@ -26,7 +27,7 @@ from sae.errors import SaeSpecError
 from sae.literals import Smoothing
 from sae.specs import one_of
 from sae.survey.files import read_frame
-from sae.tables import DirectEstimates, cv_of, joined_labels, require
+from sae.tables import DirectEstimates, cv_of, file_path, joined_labels, require
 
 __all__ = ["ERRORS", "read_direct"]
 
@@ -34,6 +35,7 @@ ERRORS = ("vardir", "se", "cv", "margin")  # one of them says how uncertain the 
 _ROUNDING = 1e-12  # a standard error below this share of its estimate is rounding noise, not precision
 
 
+@answered
 def read_direct(
     path: str | Path,
     indicator: str,
@@ -127,7 +129,7 @@ def read_direct(
     >>> table[["domain", "estimate", "se", "status"]].round(4).values.tolist()
     [['01', 0.612, 0.0201, 'ok'], ['02', 0.58, nan, 'no error known']]
     """
-    path, by, sizes = Path(path), _names(by), _names(n)
+    path, by, sizes = file_path(path), _names(by), _names(n)
     source = error_column(dict(zip(ERRORS, (vardir, se, cv, margin), strict=True)), margin_level, error, step)
     if smoothing is not None:
         one_of("smoothing", smoothing, Smoothing)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.design_based.census import Structure, read_structure
 from sae.design_based.indirect import (
     Indirect,
@@ -42,6 +43,7 @@ __all__ = ["gspree", "spree"]
 _FLAT = 1e-10  # share of the spread of log X left once areas and categories are out: rounding, no interaction
 
 
+@answered
 def spree(
     survey: Survey,
     category: str,
@@ -124,6 +126,7 @@ def spree(
     return _table(frame, fit, frame.shared, fit.jacobian, "spree", "", mse, counts, bias_groups, level)
 
 
+@answered
 def gspree(
     survey: Survey,
     category: str,

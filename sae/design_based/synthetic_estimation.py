@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.design_based.counts import read_counts
 from sae.design_based.indirect import Indirect, indirect_errors, rows, shared_means
 from sae.design_based.indirect_problem import (
@@ -29,6 +30,7 @@ from sae.tables import EstimateTable
 __all__ = ["assumption", "prepare", "synthetic"]
 
 
+@answered
 def synthetic(
     survey: Survey,
     indicator: str | Indicator,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.disclosure.attack import HiddenCells, hidden_cells
 from sae.disclosure.hierarchy import Hierarchies
 from sae.disclosure.linked import LinkedTable, linked_table
@@ -70,6 +71,7 @@ class Audit:
         return "\n".join(lines)
 
 
+@answered
 def audit(
     table: pd.DataFrame,
     hierarchies: Hierarchies,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.random.streams import seed_of, stream_keys
 from sae.tables import labels, pandas_frame, to_numbers
@@ -23,6 +24,7 @@ _KEYS = 2**20  # sums of so many different keys are exact for eight thousand mil
 _STEPS = 200
 
 
+@answered
 def record_keys(records: Sequence[object] | pd.Series, seed: int) -> np.ndarray:
     """Return the key of each record, a whole number from 0 to 2^20 - 1 that its label and a secret seed give.
 
@@ -50,6 +52,7 @@ def record_keys(records: Sequence[object] | pd.Series, seed: int) -> np.ndarray:
     return (stream_keys(seed_of(seed), "record key", names.tolist()) % np.uint64(_KEYS)).astype(np.int64)
 
 
+@answered
 def perturb(
     frame: pd.DataFrame, *, value: str, key: str, variance: float, largest: int, barred: int = 0
 ) -> pd.DataFrame:
@@ -99,6 +102,7 @@ def perturb(
     return frame.assign(perturbed=np.where(counts > 0, counts + noise, 0))
 
 
+@answered
 def noise_table(variance: float, largest: int, barred: int = 0) -> np.ndarray:
     """Return the probabilities of noise from -largest to largest at counts of 0, 1, 2, ...; the last goes on.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.disclosure.hierarchy import Hierarchies
 from sae.disclosure.linked import LinkedTable, linked_table
 from sae.disclosure.rules import PrimaryRules, Sensitive, sensitive_cells
@@ -19,6 +20,7 @@ STATUS = ("published", "primary", "secondary")
 _ADDED = ("status", "reason", "needed", "width")
 
 
+@answered
 def protect(
     frame: pd.DataFrame,
     hierarchies: Hierarchies,

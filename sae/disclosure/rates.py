@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.disclosure.auditing import Audit, attack_table, hidden_rows
 from sae.disclosure.hierarchy import Hierarchies, Hierarchy
 from sae.disclosure.linked import LinkedTable, linked_table
@@ -86,6 +87,7 @@ def rate_cells(
     return cells, {**hierarchies, "part": {PARTS[2]: list(PARTS[:2])}}
 
 
+@answered
 def protect_rates(
     frame: pd.DataFrame,
     hierarchies: Hierarchies,
@@ -145,6 +147,7 @@ def protect_rates(
     return _by_rate(frame, with_status(table, sensitive, suppress(table, sensitive, known=always)))
 
 
+@answered
 def audit_rates(
     frame: pd.DataFrame,
     hierarchies: Hierarchies,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from sae.calls import answered
 from sae.disclosure.hierarchy import Hierarchies, Hierarchy, totals_of
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.tables import label_text, labels, pandas_frame, require, to_numbers
@@ -13,6 +14,7 @@ from sae.tables import label_text, labels, pandas_frame, require, to_numbers
 __all__ = ["with_totals"]
 
 
+@answered
 def with_totals(frame: pd.DataFrame, hierarchies: Hierarchies, columns: Sequence[str]) -> pd.DataFrame:
     """Return all cells of a table from its smallest ones: crossed labels without a row count 0.
 

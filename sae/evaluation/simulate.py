@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.datasets import Country
 from sae.design_based import direct
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
@@ -110,6 +111,7 @@ class Evaluation:
         return f"{head}{failed}\n{self.bands.to_string(index=False, float_format='{:.4g}'.format)}"
 
 
+@answered
 def evaluate(
     population: pd.DataFrame | Country,
     design: Design,

@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from sae.calls import Answering
 from sae.errors import SaeSpecError, name_some
 from sae.indicators.breaks import BREAKS
 from sae.survey.expressions import names_in
@@ -31,7 +32,7 @@ KINDS = ("ratio", "mean", "total", *DISTRIBUTIONAL, *UNSAMPLED)
 
 
 @dataclass(frozen=True)
-class Indicator:
+class Indicator(metaclass=Answering):
     """One versioned definition of an indicator.
 
     Parameters

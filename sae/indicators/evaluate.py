@@ -6,16 +6,17 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from warnings import warn
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.indicators.admission import check_admitted
 from sae.indicators.definition import UNSAMPLED, Indicator
 from sae.indicators.registry import REGISTRY
 from sae.survey import Survey
-from sae.survey.expressions import evaluate, names_in
+from sae.survey.expressions import evaluate, names_in, odd_names_hint
 from sae.survey.operands import Operand
 from sae.survey.variables import VARIABLES
 from sae.tables import label_text
@@ -34,6 +35,8 @@ LARGEST = 1e100  # of a value: variances sum weighted squares
 _Part = tuple[np.ndarray, np.ndarray]  # values of an expression, and where they are missing
 # how notes of a survey begin that tell why a variable is not there
 _ABSENCE = ("left out:", "not in the file", "layout ")
+_NO_ANSWER = {*range(-9, 0), 7, 8, 9, 77, 88, 97, 98, 99, 777, 888, 997, 998, 999}  # codes beside 0 and 1
+_FEW, _MOST_CODES = 10_000, 8
 _NOWHERE = "have no threshold: their period or country is missing, or holds no income"
 _FLAGS = (0, 1)  # what the national flag of poverty may hold
 
@@ -147,6 +150,11 @@ def resolve(indicator: str | Indicator, survey: Survey) -> Indicator:
     if indicator in frame:
         return _from_column(indicator, frame)
     near = get_close_matches(indicator, [*REGISTRY, *map(str, frame.columns)], n=3)
+    if not indicator.isidentifier():
+        raise SaeSpecError(
+            f"{indicator!r} is neither an indicator of the registry nor a column of the survey.",
+            hint=f"An expression is sae.Indicator(numerator={indicator!r}).",
+        )
     raise SaeSpecError(
         f"{indicator!r} is neither an indicator of the registry nor a column of the survey.",
         hint=(f"Did you mean {' or '.join(near)}? " if near else "")
@@ -468,7 +476,28 @@ def _from_column(name: str, frame: pd.DataFrame) -> Indicator:
     values, missing = _part(name, frame, "indicator")
     if missing.all():
         raise SaeSpecError(f"The column {name!r} has no value at all.", column=name)
+    _warn_of_codes(name, np.asarray(values)[~missing])
     return Indicator(numerator=name, id=name, label=name, unit="share" if values.dtype == bool else "")
+
+
+def _warn_of_codes(name: str, values: np.ndarray) -> None:
+    """Warn of the mean of a column that holds codes: yes and no as 1 and 2, or 0 and 1 beside "no answer"."""
+    if values.dtype == bool:
+        return
+    if len(np.unique(values[:_FEW])) > _MOST_CODES:
+        return
+    held = set(np.unique(values).tolist())
+    silent = sorted(held & _NO_ANSWER)
+    if held == {1, 2}:
+        way = f'the share of one is sae.Indicator(numerator="{name} == 1").'
+    elif silent and held - {*silent} == {0, 1}:
+        way = f'if {silent[-1]:g} means no answer, say so in the layout: missing = ["{silent[-1]:g}"].'
+    else:
+        return
+    text = ", ".join(f"{value:g}" for value in sorted(held))
+    warn(
+        f"The column {name!r} holds the codes {text}, and its mean is taken; {way}", SaeWarning, stacklevel=7
+    )
 
 
 def _absent(indicator: Indicator, frame: pd.DataFrame) -> list[str]:
@@ -496,7 +525,8 @@ def _check_columns(indicator: Indicator, survey: Survey) -> None:
         raise SaeSpecError(
             f"The indicator {indicator.name!r} needs the column{'s' if len(absent) > 1 else ''} "
             f"{', '.join(absent)}, which the survey lacks. It has {name_some(columns, 12)}.",
-            hint=(f"The survey's notes: {'; '.join(why)}. " if why else "")
+            hint=odd_names_hint(" ".join(indicator.parts), columns)
+            + (f"The survey's notes: {'; '.join(why)}. " if why else "")
             + (f"Did you mean {' and '.join(near)}? " if near else "")
             + "Map them in the layout ([survey.columns], [survey.codes]), or define an sae.Indicator.",
             column=absent[0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.indicators.definition import Indicator
 from sae.indicators.registry import REGISTRY
@@ -15,6 +16,7 @@ __all__ = ["register_rate"]
 _FIGURE = ["indicator", "value", "source", "definition"]
 
 
+@answered
 def register_rate(table: pd.DataFrame, indicator: str, *, group: str = "group") -> pd.DataFrame:
     """Divide one count of a long administrative table by another, by area, year and group.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.indicators.registry import REGISTRY
 from sae.numerics.segregation import dissimilarity, isolation
@@ -17,6 +18,7 @@ __all__ = ["segregation"]
 _INDICES = {"dissimilarity": dissimilarity, "isolation": isolation}
 
 
+@answered
 def segregation(
     counts: pd.DataFrame,
     indicator: str = "dissimilarity",

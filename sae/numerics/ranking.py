@@ -178,12 +178,20 @@ def _largest_of_rows(estimate, variance, left, right, errors, limit, rows):
 def rank_draws(draws: np.ndarray) -> np.ndarray:
     """Return the rank of every area in each draw, 1 for the largest, shape (n, p).
 
+    Areas that are equal in a draw, such as shares of 0 in small populations, take their ranks by chance and
+    not by their place in the table.
+
     Examples
     --------
     >>> rank_draws(np.array([[0.1, 0.3, 0.2]])).tolist()
     [[3, 1, 2]]
     """
     order = np.argsort(-draws, axis=1, kind="stable")
+    ordered = np.take_along_axis(draws, order, axis=1)
+    equal = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+    if len(equal):
+        chance = np.random.default_rng(0).random((len(equal), draws.shape[1]))
+        order[equal] = np.lexsort((chance, -draws[equal]), axis=1)
     ranks = np.empty(draws.shape, dtype=np.int32)
     np.put_along_axis(ranks, order, np.arange(1, draws.shape[1] + 1, dtype=np.int32)[None, :], axis=1)
     return ranks

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError
 from sae.plots.figures import (
     DIRECT,
@@ -24,13 +25,15 @@ from sae.tables import EstimateTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from sae.plots.chart import Chart
 
 __all__ = ["compare"]
 
 
 @as_written
-def compare(table: EstimateTable | pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
+@answered
+def compare(table: EstimateTable | pd.DataFrame, *, title: str = "", source: str = "") -> Chart:
     """Draw direct against model estimates: a scatter with the line y = x, and both by sample size.
 
     Parameters
@@ -43,7 +46,7 @@ def compare(table: EstimateTable | pd.DataFrame, *, title: str = "", source: str
 
     Returns
     -------
-    matplotlib.figure.Figure
+    sae.plots.chart.Chart
         Not known to pyplot, so nothing has to be closed; save it with `sae.plots.save`.
 
     Raises
@@ -58,18 +61,17 @@ def compare(table: EstimateTable | pd.DataFrame, *, title: str = "", source: str
     >>> len(sae.plots.compare(frame).axes)
     2
     """
-    from matplotlib.figure import Figure
+    from sae.plots.chart import Chart
 
     frame = rows_of(table, "direct", "n")
     if not np.isfinite(frame["direct"]).any():
         raise SaeInputError("The table holds no direct estimate to compare with.", column="direct")
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Chart(figsize=(11, 5), layout="constrained")
     scatter, lines = figure.subplots(1, 2, width_ratios=(1, 1.35))
     _scatter(scatter, frame)
     _by_sample_size(lines, frame)
-    figure.suptitle(
-        title or f"{unit_words(frame)}: direct and model estimates", fontsize=13, x=0.01, ha="left"
-    )
+    shown = title or f"{unit_words(frame)}: direct and model estimates"
+    figure.suptitle(shown, fontsize=13, x=0.01, ha="left", wrap=True)
     note(figure, frame, source)
     return figure
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, name_some
 from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, note, tidy
 from sae.tables import labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from sae.plots.chart import Chart
 
 __all__ = ["differences"]
 
@@ -23,6 +25,7 @@ _COLUMNS = ("value", "other", "estimate")
 
 
 @as_written
+@answered
 def differences(
     frame: pd.DataFrame,
     *,
@@ -31,7 +34,7 @@ def differences(
     share: bool = False,
     title: str = "",
     source: str = "",
-) -> Figure:
+) -> Chart:
     """Draw each comparison with its interval, from the highest to the lowest, and the line of equality.
 
     Intervals that hold 0 (a ratio of 1) are quiet: their sides cannot be told apart. Comparisons across a
@@ -60,7 +63,7 @@ def differences(
     >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
     ['c', 'a']
     """
-    from matplotlib.figure import Figure
+    from sae.plots.chart import Chart
 
     frame = frame[np.isfinite(frame["estimate"]) & np.isfinite(frame["ci_low"])]
     if frame.empty:
@@ -69,7 +72,7 @@ def differences(
     order = np.lexsort((np.array(names), frame["estimate"].to_numpy()))
     frame, names = frame.iloc[order].reset_index(drop=True), [names[row] for row in order]
     named = len(frame) <= _NAMED
-    figure = Figure(figsize=(9, 2.1 + (0.2 * max(len(frame), 4) if named else 9.0)))
+    figure = Chart(figsize=(9, 2.1 + (0.2 * max(len(frame), 4) if named else 9.0)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     _draw(axes, frame)

@@ -1,45 +1,43 @@
-"""What every chart shares: colours, the axis of shares, the notes below, saving."""
+"""What every chart shares: colours, the title, the axis of shares, the notes below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
-from sae.tables import EstimateTable, pandas_frame, require, to_numbers, whole_file
+from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.tables import EstimateTable, label_text, labels, pandas_frame, require, to_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from sae.plots.chart import Chart
+
 # Okabe and Ito's colours, which colour-blind readers can tell apart; they differ in lightness too
 MODEL = "#0072B2"
 DIRECT = "#E69F00"
 UNSAMPLED = "#CC79A7"
+GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 QUIET = "#777777"
 GRID = "#E4E4E4"
+_TITLE = 13  # points
+_LINE = 0.24  # inches of a further line of the title
+_MARGIN = 0.4
 
 Options = ParamSpec("Options")
-Chart = TypeVar("Chart")
-
-# The same bytes every time: no clock, no version, fixed names of the parts of an SVG
-_METADATA: Mapping[str, dict[str, Any]] = {
-    ".png": {"Software": None},
-    ".svg": {"Date": None, "Creator": None},
-    ".pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-}
+Drawn = TypeVar("Drawn")
 
 
-def as_written(draw: Callable[Options, Chart]) -> Callable[Options, Chart]:
+def as_written(draw: Callable[Options, Drawn]) -> Callable[Options, Drawn]:
     """Show the texts of a chart as they are written: "US$ 10 to US$ 20" is no mathematics."""
 
     @wraps(draw)
-    def drawn(*arguments: Options.args, **options: Options.kwargs) -> Chart:
+    def drawn(*arguments: Options.args, **options: Options.kwargs) -> Drawn:
         import matplotlib
 
         with matplotlib.rc_context({"text.parse_math": False}):
@@ -48,26 +46,80 @@ def as_written(draw: Callable[Options, Chart]) -> Callable[Options, Chart]:
     return drawn
 
 
-def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
-    """Write a figure as PNG, SVG or PDF by the ending of `path`; the same bytes every time.
+def new_chart(width: float, height: float, title: str) -> Chart:
+    """Return a figure of so many inches under its title, which is never cut: it goes on in further lines."""
+    from sae.plots.chart import Chart
+
+    lines = wrapped(title, width - _MARGIN, _TITLE)
+    figure = Chart(figsize=(width, height + _LINE * (len(lines) - 1)), layout="constrained")
+    figure.suptitle("\n".join(lines), fontsize=_TITLE, x=0.01, ha="left")
+    return figure
+
+
+def wrapped(text: str, inches: float, size: float) -> list[str]:
+    """Return the lines of a text of so many points that are no wider than `inches`.
+
+    Examples
+    --------
+    >>> from sae.plots.figures import wrapped
+    >>> wrapped("one two three", 0.8, 13)
+    ['one two', 'three']
+    """
+
+    def fits(line: str) -> bool:
+        return width_of(line, size) <= inches
+
+    lines: list[str] = []
+    for paragraph in text.splitlines() or [""]:
+        line = ""
+        for word in paragraph.split():
+            if line and not fits(f"{line} {word}"):
+                lines.append(line)
+                line = ""
+            line = f"{line} {word}" if line else word
+            while len(line) > 1 and not fits(line):  # a word wider than the figure
+                end = next(k for k in range(len(line) - 1, 0, -1) if k == 1 or fits(line[:k]))
+                lines.append(line[:end])
+                line = line[end:]
+        lines.append(line)
+    return lines
+
+
+def width_of(line: str, size: float) -> float:
+    """Return how many inches a line of so many points is wide."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size)
+    return float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0]) / 72
+
+
+def names_of(frame: pd.DataFrame, codes: pd.Series, names: str | Mapping[Any, str] | None) -> pd.Series:
+    """Return the names of areas: of a column of the table, or by their codes; the others keep their code.
 
     Raises
     ------
     SaeInputError
-        If the ending is none of these, or the folder does not exist.
+        If the column is not there, or none of the areas has a name.
     """
-    import matplotlib
-
-    path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in _METADATA:
-        raise SaeInputError(
-            f"{path.name} ends in {path.suffix!r}, which is no known picture format.",
-            hint=f"Use one of {', '.join(_METADATA)}.",
+    if names is None:
+        return codes
+    if isinstance(names, str):
+        require(frame, [names], "The table has", "(that labels= names)")
+        return labels(frame[names]).set_axis(codes.index)
+    if not isinstance(names, Mapping):
+        raise SaeSpecError(
+            f"labels= is a {type(names).__name__}, neither a column nor names by code.",
+            hint='Write labels="city", or labels={"AT13": "Wien"}.',
         )
-    with matplotlib.rc_context({"svg.hashsalt": "sae", "svg.fonttype": "path"}), whole_file(path) as part:
-        figure.savefig(part, format=ending[1:], dpi=dpi, metadata=_METADATA[ending], facecolor="white")
-    return path
+    known = {label_text(code): str(name) for code, name in names.items()}
+    if not codes.isin(list(known)).any():
+        raise SaeInputError(
+            f"None of the {len(codes)} areas has a name in labels=: {name_some(codes)}.",
+            hint=f"Its codes are {name_some(known)}.",
+            areas=list(codes),
+        )
+    return codes.map(lambda code: known.get(code, code))
 
 
 def rows_of(table: EstimateTable | pd.DataFrame, *needed: str) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from sae.tables.geojson import read_polygons
 if TYPE_CHECKING:
     from matplotlib.path import Path
 
-__all__ = ["read_rings", "to_paths"]
+__all__ = ["middle", "read_rings", "to_paths"]
 
 Rings = list[tuple[np.ndarray, bool]]  # coordinates, shape (n, 2), and whether the ring is a hole
 
 
-def read_rings(geometry: Any, key: str) -> dict[str, Rings]:
+def read_rings(geometry: Any, key: str | None, codes: Collection[str] = ()) -> dict[str, Rings]:
     """Return the rings of every area that has some, by its code; see `read_polygons`."""
-    return {code: _rings(shape, code) for code, shape in read_polygons(geometry, key).items() if shape}
+    polygons = read_polygons(geometry, key, codes=codes)
+    return {code: _rings(shape, code) for code, shape in polygons.items() if shape}
 
 
 def _rings(shape: Mapping[str, Any], code: str) -> Rings:
@@ -38,7 +39,12 @@ def _rings(shape: Mapping[str, Any], code: str) -> Rings:
         ring.ndim == 2 and len(ring) > 2 and np.isfinite(ring).all() for ring, _ in rings
     ):
         raise SaeInputError(f"The coordinates of the area {code} are no polygon.", areas=[code])
-    return rings
+    return [(_closed(ring), hole) for ring, hole in rings]
+
+
+def _closed(ring: np.ndarray) -> np.ndarray:
+    """Return a ring that ends where it begins: matplotlib draws no last point of a closed path."""
+    return ring if (ring[0] == ring[-1]).all() else np.vstack([ring, ring[:1]])
 
 
 def to_paths(areas: Mapping[str, Rings], wanted: list[str]) -> tuple[dict[str, Path], np.ndarray, list[str]]:
@@ -83,6 +89,28 @@ def to_paths(areas: Mapping[str, Rings], wanted: list[str]) -> tuple[dict[str, P
     ]
     frame = np.array([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
     return paths, frame, [code for code, near in zip(wanted, inside, strict=True) if not near]
+
+
+def middle(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return a point in the middle of the largest part of an area, and how wide and high that is there."""
+    parts = [np.asarray(part, dtype=float) for part in path.to_polygons(closed_only=True)]
+    ring = max(parts, key=lambda part: abs(_area(part)))
+    centre = 0.5 * (ring.min(axis=0) + ring.max(axis=0))
+    return centre, np.array([_span(ring, centre[1], 1), _span(ring, centre[0], 0)])
+
+
+def _span(ring: np.ndarray, at: float, axis: int) -> float:
+    """Return how long the piece of a line through the middle of a ring is that lies inside it."""
+    along, across = ring[:, 1 - axis], ring[:, axis]
+    after = np.roll(across, -1)
+    crossed = np.flatnonzero((across <= at) != (after <= at))
+    slope = (at - across[crossed]) / (after[crossed] - across[crossed])
+    cuts = np.sort(along[crossed] + slope * (np.roll(along, -1)[crossed] - along[crossed]))
+    middle_of = 0.5 * (along.min() + along.max())
+    for low, high in zip(cuts[::2], cuts[1::2], strict=False):
+        if low <= middle_of <= high:
+            return float(2 * min(middle_of - low, high - middle_of))
+    return 0.0
 
 
 def _area(ring: np.ndarray) -> float:

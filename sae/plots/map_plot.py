@@ -2,64 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.plots.figures import as_written, is_share, note, rows_of, unit_words
-from sae.plots.geometry import read_rings, to_paths
-from sae.tables import EstimateTable, labels, to_numbers
+from sae.plots.figures import as_written, is_share, names_of, new_chart, note, rows_of, unit_words, wrapped
+from sae.plots.geometry import middle, read_rings, to_paths
+from sae.tables import EstimateTable, to_numbers
+from sae.tables import labels as codes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from sae.plots.chart import Chart
+
 __all__ = ["area_map"]
 
 _LAND, _WITHHELD, _BORDER = "#E6E6E3", "#B4B4B4", "#FFFFFF"
 _CLASSES = 6
+_FEW = 12  # areas named below
+_PANEL = 5.2  # inches that a map is wide
+_NAME = 6.5  # points of a name in an area
 _WORDS = {"cv": "Coefficient of variation", "se": "Standard error"}
 
 
 @as_written
+@answered
 def area_map(
     table: EstimateTable | pd.DataFrame,
     geometry: str | Path | Mapping[str, Any] | Any,
     *,
-    key: str,
+    key: str | None = None,
     column: str = "geo",
     uncertainty: Literal["cv", "se"] = "cv",
+    labels: str | Mapping[Any, str] | None = None,
     title: str = "",
     source: str = "",
-) -> Figure:
+) -> Chart:
     """Draw a map of the estimates beside one of their uncertainty.
 
     Both in classes with round limits. Areas that a policy withholds are grey, areas of the geometry without
-    an estimate light grey. Areas without a geometry cannot be drawn and are named below, as are areas far
-    from all others, such as overseas regions.
+    an estimate light grey, and named below where they are few. Areas without a geometry cannot be drawn and
+    are named below, as are areas far from all others, such as overseas regions.
 
     Parameters
     ----------
     table : EstimateTable or DataFrame
         Rows of one indicator, one per area, with the code of the area in `column`.
-    geometry : str, Path, mapping or GeoDataFrame
-        GeoJSON FeatureCollection of polygons, a file of one (``.gz`` too) or an object with
-        ``__geo_interface__``, in longitude and latitude or in any plane coordinates.
-    key : str
-        Property of the geometry with the code, such as "NUTS_ID".
+    geometry : str, Path, mapping, list or GeoDataFrame
+        GeoJSON FeatureCollection of polygons, a file of one (``.gz`` too), a list of features, an object with
+        ``__geo_interface__``, or polygons by the code of their area, ``{"AT13": polygon}``, each as GeoJSON,
+        of shapely or as its corners; in longitude and latitude or in any plane coordinates.
+    key : str, optional
+        Property of the geometry with the code, such as "NUTS_ID"; by default the one that holds all codes of
+        the table. Polygons by code need none.
     column : str
         Column of the table with the code.
     uncertainty : {"cv", "se"}
+    labels : str or mapping, optional
+        Column of names, or names by code: written into the areas with room for them, and used below.
     title, source : str
         Words above and below; the holders of the borders want to be named.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    Chart
+        A figure of matplotlib with `save`.
 
     Raises
     ------
@@ -75,16 +90,19 @@ def area_map(
     >>> frame = pd.DataFrame({"domain": ["A"], "geo": ["A"], "estimate": [0.5], "cv": [0.1]})
     >>> sae.plots.area_map(frame, shapes, key="id").axes[0].get_title(loc="left")
     'Estimate'
+    >>> corners = {"A": [(0, 0), (1, 0), (1, 1)]}
+    >>> len(sae.plots.area_map(frame, corners).axes[0].collections)
+    1
     """
-    from matplotlib.figure import Figure
-
     if uncertainty not in _WORDS:
         raise SaeSpecError(f"uncertainty={uncertainty!r}.", hint=f"Use one of {', '.join(_WORDS)}.")
     frame = rows_of(table, column, uncertainty)
-    areas = read_rings(geometry, key)
-    without = _without_geometry(labels(frame[column]), areas, key)
-    frame = frame[~labels(frame[column]).isin(without)].reset_index(drop=True)
-    codes = labels(frame[column]).tolist()
+    every = codes_of(frame[column])
+    names = dict(zip(every, names_of(frame, every, labels), strict=True))
+    areas = read_rings(geometry, key, codes=every.tolist())
+    without = _without_geometry(every, areas, key)
+    frame = frame[~every.isin(without)].reset_index(drop=True)
+    codes = codes_of(frame[column]).tolist()
     paths, corners, outside = to_paths(areas, codes)
     frame["_second"] = to_numbers(frame, uncertainty)
     withheld = np.zeros(len(frame), dtype=bool)
@@ -92,31 +110,63 @@ def area_map(
         withheld = frame["publishable"].eq(False).fillna(False).to_numpy(dtype=bool)
 
     width, height = corners[1] - corners[0]
-    panel = min(max(5.2 * height / width, 2.5), 9.0)
-    figure = Figure(figsize=(11, panel + 1.6), layout="constrained")
+    panel = min(max(_PANEL * height / width, 2.5), 9.0)
+    figure = new_chart(11, panel + 1.6, title or f"{unit_words(frame)} and its uncertainty")
     share = is_share(frame)
     panels = (
         ("estimate", unit_words(frame), "viridis_r", share),
         ("_second", _WORDS[uncertainty], "YlOrRd", share or uncertainty == "cv"),
     )
     drawn = set(codes)
-    background = [path for code, path in paths.items() if code not in drawn and _meets(path, corners)]
+    empty = [code for code, path in paths.items() if code not in drawn and _meets(path, corners)]
+    background = [paths[code] for code in empty]
     shapes = [paths[code] for code in codes]
-    for axes, (name, words, colours, percent) in zip(figure.subplots(1, 2), panels, strict=True):
+    both = figure.subplots(1, 2)
+    for axes, (name, words, colours, percent) in zip(both, panels, strict=True):
         values = np.where(withheld, np.nan, frame[name].to_numpy())
         _panel(figure, axes, shapes, values, background, colours, percent=percent)
         axes.set_title(words, fontsize=10, loc="left")
         margin = 0.02 * (corners[1] - corners[0])
         axes.set_xlim(corners[0][0] - margin[0], corners[1][0] + margin[0])
         axes.set_ylim(corners[0][1] - margin[1], corners[1][1] + margin[1])
-    _legend(figure, bool(withheld.any()), bool(background))
-    figure.suptitle(title or f"{unit_words(frame)} and its uncertainty", fontsize=13, x=0.01, ha="left")
+        if labels is not None:
+            _write_names(axes, [(names[code], paths[code]) for code in codes], width / _PANEL)
+    _legend(both[1], bool(withheld.any()), bool(background))
+    few = empty if len(empty) <= _FEW else []  # more: a map of other countries too
     remarks = [
-        f"Without a geometry: {name_some(without, 12)}." if without else "",
-        f"Outside the frame: {name_some(outside, 12)}." if outside else "",
+        f"{what}: {name_some([names.get(code, code) for code in some], _FEW)}."
+        for what, some in (
+            ("Without a geometry", without),
+            ("Without an estimate", few),
+            ("Outside the frame", outside),
+        )
+        if some
     ]
-    note(figure, frame, source, " ".join(filter(None, remarks)))
+    note(figure, frame, source, " ".join(remarks))
     return figure
+
+
+def _write_names(axes: Axes, named: Sequence[tuple[str, Any]], inch: float) -> None:
+    """Write the names of the areas into those that are wide enough; `inch` is one in the units of the map."""
+    from matplotlib.patheffects import withStroke
+
+    for name, path in named:
+        (across, up), size = middle(path)
+        lines = wrapped(name, 0.9 * size[0] / inch, _NAME)
+        if len(lines) * 1.2 * _NAME / 72 <= size[1] / inch and not any(
+            f"{a}{b}" in name for a, b in pairwise(lines)
+        ):
+            axes.text(
+                across,
+                up,
+                "\n".join(lines),
+                ha="center",
+                va="center",
+                fontsize=_NAME,
+                color="#222222",
+                path_effects=[withStroke(linewidth=2, foreground="white")],
+                zorder=5,
+            )
 
 
 def _meets(path: Any, corners: np.ndarray) -> bool:
@@ -124,7 +174,7 @@ def _meets(path: Any, corners: np.ndarray) -> bool:
     return bool((low <= corners[1]).all() and (high >= corners[0]).all())
 
 
-def _without_geometry(codes: pd.Series, areas: Mapping[str, Any], key: str) -> list[str]:
+def _without_geometry(codes: pd.Series, areas: Mapping[str, Any], key: str | None) -> list[str]:
     """Return the areas that cannot be drawn; refuse areas that stand twice, and a geometry of no area."""
     twice = codes[codes.duplicated()].unique().tolist()
     if twice:
@@ -137,7 +187,8 @@ def _without_geometry(codes: pd.Series, areas: Mapping[str, Any], key: str) -> l
     if len(without) == len(codes):
         raise SaeInputError(
             f"None of the {len(codes)} areas has a geometry: {name_some(without)}.",
-            hint=f"Check key={key!r} and the vintage of the codes; the geometry has {name_some(areas)}.",
+            hint=f"Check {f'key={key!r}' if key else 'the codes'} and their vintage; the geometry has "
+            f"{name_some(areas)}.",
             areas=without,
         )
     return without
@@ -202,11 +253,19 @@ def _panel(
     bar.outline.set_visible(False)
 
 
-def _legend(figure: Figure, withheld: bool, background: bool) -> None:
+def _legend(axes: Axes, withheld: bool, background: bool) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=_WITHHELD, label="not for publication")] if withheld else []
     if background:
         handles.append(Patch(facecolor=_LAND, edgecolor="#D5D5D0", label="no estimate"))
     if handles:
-        figure.legend(handles=handles, loc="upper right", ncols=2, frameon=False, fontsize=8)
+        axes.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=2,
+            frameon=False,
+            fontsize=8,
+            borderaxespad=0.2,
+        )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError
-from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, tidy
-from sae.tables import labels, pandas_frame, require, to_numbers
+from sae.plots.figures import DIRECT, MODEL, QUIET, as_written, names_of, new_chart, tidy
+from sae.tables import labels as codes_of
+from sae.tables import pandas_frame, require, to_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["qq", "residuals"]
+    from sae.plots.chart import Chart
+
+__all__ = ["influence", "qq", "residuals"]
 
 _NAMED = 4  # areas named in a panel
 _FAR = 2.0  # standardised residuals beyond which an area may be named
@@ -24,7 +28,14 @@ _QQ = {"standardised": "Standardised residuals", "random_effect": "Predicted ran
 
 
 @as_written
-def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
+@answered
+def residuals(
+    frame: pd.DataFrame,
+    *,
+    labels: str | Mapping[Any, str] | None = None,
+    title: str = "",
+    source: str = "",
+) -> Chart:
     """Draw standardised residuals against fitted values and against leverage.
 
     The areas with the largest residuals, and those that pull most at the coefficients, bear their names.
@@ -35,12 +46,15 @@ def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figu
     frame : DataFrame
         One row per area with a sample: ``domain``, ``fitted``, ``standardised`` and ``leverage``, such as
         ``result.residuals``.
+    labels : str or mapping, optional
+        Column of names, or names by ``domain``; those not named keep their code.
     title, source : str
-        Words above and below.
+        Words above, in as many lines as they need, and below.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    Chart
+        A figure of matplotlib with `save`.
 
     Raises
     ------
@@ -54,19 +68,25 @@ def residuals(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figu
     >>> len(sae.plots.residuals(frame).axes)
     2
     """
-    from matplotlib.figure import Figure
-
-    rows = _complete(pandas_frame(frame, "The residuals"), "fitted", "standardised", "leverage")
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    rows = _complete(pandas_frame(frame, "The residuals"), labels, "fitted", "standardised", "leverage")
+    figure = new_chart(11, 4.8, title or f"Residuals of {len(rows)} areas")
     left, right = figure.subplots(1, 2, sharey=True)
     _against_fitted(left, rows)
     _against_leverage(right, rows)
-    _finish(figure, title or f"Residuals of {len(rows)} areas", source)
+    _finish(figure, source)
     return figure
 
 
 @as_written
-def qq(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
+@answered
+def qq(
+    frame: pd.DataFrame,
+    *,
+    units: pd.DataFrame | None = None,
+    labels: str | Mapping[Any, str] | None = None,
+    title: str = "",
+    source: str = "",
+) -> Chart:
     """Draw residuals, and random effects where given, against the quantiles of a normal distribution.
 
     The band holds each ordered value with probability 0.95 by itself, from the beta distribution of order
@@ -76,13 +96,18 @@ def qq(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     ----------
     frame : DataFrame
         One row per area with a sample: ``domain``, ``standardised`` and, if there, ``random_effect``.
+    units : DataFrame, optional
+        Of a model of units the other level, in a panel of its own: ``domain`` and ``standardised`` by unit,
+        such as `sae.unit_level.unit_residuals` returns them.
+    labels : str or mapping, optional
+        Column of names, or names by ``domain``; those not named keep their code.
     title, source : str
-        Words above and below.
+        Words above, in as many lines as they need, and below.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        One panel per column.
+    Chart
+        A figure of matplotlib with `save`; one panel per column.
 
     Raises
     ------
@@ -95,30 +120,95 @@ def qq(frame: pd.DataFrame, *, title: str = "", source: str = "") -> Figure:
     >>> len(sae.plots.qq(frame).axes)
     1
     """
-    from matplotlib.figure import Figure
-
     frame = pandas_frame(frame, "The residuals")
     columns = [name for name in _QQ if name in frame or name == "standardised"]
-    rows = _complete(frame, *columns)
+    rows = _complete(frame, labels, *columns)
     if len(rows) < 3:
         raise SaeInputError(f"A Q–Q chart of {len(rows)} areas says nothing; it needs three.")
-    figure = Figure(figsize=(5.6 * len(columns), 5.2), layout="constrained")
-    for axes, column in zip(np.atleast_1d(figure.subplots(1, len(columns))), columns, strict=True):
+    own = None if units is None else _complete(pandas_frame(units, "The units"), None, "standardised")
+    what = f"{len(rows)} areas" + ("" if own is None else f" and their {len(own):,} units")
+    panels = len(columns) + (own is not None)
+    figure = new_chart(5.6 * panels, 5.2, title or f"{what} against the normal distribution")
+    all_axes = np.atleast_1d(figure.subplots(1, panels))
+    for axes, column in zip(all_axes, columns, strict=False):
         values = rows[column].to_numpy()
         if column != "standardised":
             spread = values.std(ddof=1)
             values = (values - values.mean()) / (spread if spread > 0 else 1.0)
         _quantiles(axes, values, rows["domain"].tolist())
-        axes.set_ylabel(_QQ[column])
+        axes.set_ylabel(_QQ[column] if own is None else f"{_QQ[column]}, of areas")
+    if own is not None:
+        _quantiles(all_axes[-1], own["standardised"].to_numpy(), own["domain"].tolist())
+        all_axes[-1].set_ylabel("Standardised residuals of units")
     words = "Band: 95 % for each value by itself; about 1 in 20 lies outside by chance."
-    _finish(figure, title or f"{len(rows)} areas against the normal distribution", source, words)
+    _finish(figure, source, words)
     return figure
 
 
-def _complete(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+@as_written
+@answered
+def influence(
+    frame: pd.DataFrame,
+    *,
+    labels: str | Mapping[Any, str] | None = None,
+    title: str = "",
+    source: str = "",
+) -> Chart:
+    """Draw what each area moves when it is left out: the coefficients, and the estimate of another area.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row per area with a sample: ``domain``, ``cook``, ``deleted_standardised`` and ``largest_move``,
+        as `sae.unit_level.area_influence` returns them.
+    labels : str or mapping, optional
+        Column of names, or names by ``domain``; those not named keep their code.
+    title, source : str
+        Words above and below.
+
+    Returns
+    -------
+    Chart
+        A figure of matplotlib with `save`.
+
+    Raises
+    ------
+    SaeInputError
+        If a column is missing, or no area has all figures.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"domain": ["A", "B"], "cook": [0.1, 0.9], "deleted_standardised": [0.4, -2.5],
+    ...                       "largest_move": [0.02, 0.3]})
+    >>> len(sae.plots.influence(frame).axes)
+    2
+    """
+    columns = ("cook", "deleted_standardised", "largest_move")
+    rows = _complete(pandas_frame(frame, "The influence"), labels, *columns)
+    figure = new_chart(11, 4.8, title or f"What {len(rows)} areas move when each is left out")
+    words = {
+        "cook": "Cook's distance of the coefficients",
+        "largest_move": "Largest move of another area's estimate, in its standard errors",
+    }
+    x = rows["deleted_standardised"].to_numpy()
+    for axes, column in zip(figure.subplots(1, 2), words, strict=True):
+        y = rows[column].to_numpy()
+        for level in (-2, 0, 2):
+            axes.axvline(level, color=QUIET, linewidth=1, linestyle="-" if level == 0 else (0, (4, 3)))
+        _points(axes, x, y)
+        axes.set_xlabel("Mean of the units less what the others foretell, standardised")
+        axes.set_ylabel(words[column])
+        axes.set_ylim(bottom=0.0)
+        _name(axes, x, y, rows["domain"], np.argsort(-y, kind="stable")[:_NAMED])
+    _finish(figure, source)
+    return figure
+
+
+def _complete(frame: pd.DataFrame, names: str | Mapping[Any, str] | None, *columns: str) -> pd.DataFrame:
     require(frame, ["domain", *columns], "The table has", "(that the chart needs)")
     numbers = {name: to_numbers(frame, name) for name in columns}
-    rows = pd.DataFrame({"domain": labels(frame["domain"]).to_numpy(dtype=object), **numbers}).dropna()
+    areas = names_of(frame, codes_of(frame["domain"]), names)
+    rows = pd.DataFrame({"domain": areas.to_numpy(dtype=object), **numbers}).dropna()
     if rows.empty:
         raise SaeInputError("No area has all the figures of the chart.")
     return rows.reset_index(drop=True)
@@ -224,8 +314,7 @@ def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: pd.Series, rows: np.n
     axes.set_xlim(low, high)
 
 
-def _finish(figure: Figure, title: str, source: str, words: str = "") -> None:
-    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+def _finish(figure: Chart, source: str, words: str = "") -> None:
     below = " ".join(part for part in (words, f"Source: {source}." if source else "") if part)
     if below:
         figure.supxlabel(below, fontsize=8, color=QUIET, x=0.01, ha="left", wrap=True)

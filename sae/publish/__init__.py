@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sae.publish.exchange_reading import read_exchange as read_exchange
     from sae.publish.exchange_writing import Exchanged as Exchanged
     from sae.publish.exchange_writing import exchange as exchange
+    from sae.publish.methods import method_note as method_note
     from sae.publish.report_city import city_page as city_page
     from sae.publish.report_page import report as report
     from sae.publish.rows import shown as shown
@@ -20,6 +21,7 @@ else:
         {
             "exchange_reading": ["Pooled", "read_exchange"],
             "exchange_writing": ["Exchanged", "exchange"],
+            "methods": ["method_note"],
             "report_city": ["city_page"],
             "report_page": ["report"],
             "rows": ["shown"],

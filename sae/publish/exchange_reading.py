@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.linalg
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sae.calls import answered
 from sae.disclosure import PrimaryRules
 from sae.errors import SaeError, SaeInputError, SaeSpecError, name_some
 from sae.publish.exchange_rule import crossing_rows
@@ -99,6 +100,7 @@ class _File:
         return self.definition.country
 
 
+@answered
 def read_exchange(
     paths: Sequence[str | Path],
     *,
@@ -155,7 +157,10 @@ def read_exchange(
         units=units,
         log=tuple(f"{one.country}: {len(one.direct):,} direct estimates of {one.name}" for one in files),
         provenance={
-            "exchange": {one.country: {"file": one.name, "sha256": one.sha256} for one in files},
+            "exchange": {
+                one.country: {"file": one.name, "sha256": one.sha256, "release": one.definition.release}
+                for one in files
+            },
             "sha256": sha256("".join(one.sha256 for one in files).encode()).hexdigest(),
             "by": by,
             "design": "exchange files of "

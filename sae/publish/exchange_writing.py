@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from sae._version import __version__
+from sae.calls import answered
 from sae.disclosure import PrimaryRules, rules_of
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.publish.exchange_rule import crossing_rows
 from sae.quality import Policy, load_policy
-from sae.tables import Covariates, DirectEstimates, labels, to_numbers, write_table
+from sae.tables import Covariates, DirectEstimates, file_path, labels, to_numbers, write_table
 from sae.tables.covariates import frame_of
 from sae.tables.files import whole_file
 
@@ -79,6 +80,7 @@ class Exchanged:
         )
 
 
+@answered
 def exchange(
     direct: DirectEstimates,
     path: str | Path,
@@ -128,7 +130,7 @@ def exchange(
     ...     print(sae.publish.exchange(direct, Path(folder) / "at.zip", country="AT", policy="eurostat_lfs"))
     at.zip: 2 direct estimates of AT; left out: 1 of fewer than 4 persons, 0 that would tell one of these
     """
-    path = Path(path)
+    path = file_path(path)
     if path.suffix.lower() != ".zip":
         raise SaeInputError(f"{path.name} is no name of an exchange file.", hint="End it in .zip.")
     if not re.fullmatch(COUNTRY_CODE, country):

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.calls import answered
+from sae.errors import SaeInputError, SaeSpecError
+from sae.publish.report_catalogue import Catalogue, catalogue
+from sae.publish.report_map import SURE, borders, class_labels, classes
 from sae.publish.report_quality import policy_title, quality_rows
-from sae.publish.report_rows import ReportRows, Slice, report_rows
-from sae.publish.report_sentences import QUESTIONS, answers, indicator_text
+from sae.publish.report_rows import ReportRows, report_rows
+from sae.publish.report_sentences import (
+    QUESTIONS,
+    answers,
+    group_of,
+    indicator_text,
+    reference_text,
+    value_text,
+)
 from sae.results import Result
-from sae.tables import EstimateTable, whole_file
+from sae.tables import EstimateTable, file_path, whole_file
 
 __all__ = ["report"]
 
-_SIZE = 1000  # units across a map: coarser than any screen
 _LEVEL = 0.95
-_UNIT = {"share": "%", "<NA>": ""}
-_HEADS = {"indicator": "Indicator", "time": "Period"}
+_FIGURES = ("estimate", "ci_low", "ci_high", "direct", "rank_low", "rank_high", "lacking")
+_TEXTS = ("area", "reliability", "flag", "reason", "change", "since")
+_SHARED = ("areas", "areas_one", "reliability")  # what the script says as well
 
 
+@answered
 def report(
     data: Result | EstimateTable,
     path: str | Path,
@@ -43,6 +56,7 @@ def report(
     geometry: Any = None,
     key: str = "",
     level: float | None = None,
+    language: str = "en",
 ) -> Path:
     """Write a report of a flagged fit or table: one HTML file, to be read anywhere.
 
@@ -64,7 +78,8 @@ def report(
         Names of areas by their code.
     national : float or mapping, optional
         The national figure to compare with; by the values of a selection where there are several. By default
-        the median of the areas shown.
+        the mean that a fit was benchmarked to, where that gives no hidden row away; else the median of the
+        areas shown.
     seed : int, optional
         Ranks rest on random draws; without a seed there are none.
     cost : float, optional
@@ -73,6 +88,9 @@ def report(
         Borders of the areas, as `sae.plots.area_map` takes them, and the property that holds their codes.
     level : float, optional
         Of the intervals of a table; a fit knows its own.
+    language : {"en", "de", "fr", "es", "pt"}
+        All but English are drafts, and the page says so. Titles of policies and the
+        words of the table itself stay as they are.
 
     Returns
     -------
@@ -83,7 +101,7 @@ def report(
     SaeInputError
         If rows were not judged by a policy, an area stands twice, or the path ends in something else.
     SaeSpecError
-        If an option names what the table does not have.
+        If an option names what the table does not have, or there is no such language.
 
     Examples
     --------
@@ -95,72 +113,103 @@ def report(
     ...     sae.publish.report(table, folder + "/report.html").name
     'report.html'
     """
-    path = Path(path)
-    if path.suffix.lower() != ".html":
-        raise SaeInputError(f"{path.name} does not end in .html.", hint="A report is one HTML file.")
+    check_ending(path)
     rows = report_rows(data, area=area, national=national, names=names, seed=seed)
-    known = about_of(data, rows, source=source, level=level)
-    shapes = None if geometry is None else _shapes(geometry, key, rows)
+    looks = Looks(title, source, cost, currency, geometry, key, level, language)
+    return write_report(data, rows, Path(path), looks)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a report says beside its rows, as `report` describes it."""
+
+    title: str = ""
+    source: str = ""
+    cost: float | None = None
+    currency: str = ""
+    geometry: Any = None
+    key: str = ""
+    level: float | None = None
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        cost = self.cost
+        if cost is not None and not (isinstance(cost, Real) and np.isfinite(cost) and cost > 0):
+            raise SaeSpecError(f"cost={cost!r} is no price of an interview.", hint="Write cost=30.")
+
+
+def check_ending(path: str | Path) -> None:
+    """Refuse a report that would be no HTML file by its name."""
+    if file_path(path).suffix.lower() != ".html":
+        raise SaeInputError(f"{Path(path).name} does not end in .html.", hint="A report is one HTML file.")
+
+
+def write_report(data: Result | EstimateTable, rows: ReportRows, path: Path, looks: Looks) -> Path:
+    """Write the report of rows that may be shown."""
+    words = catalogue(looks.language)
+    about = about_of(data, rows, words, source=looks.source, level=looks.level)
+    shapes = None if looks.geometry is None else borders(looks.geometry, looks.key, rows)
     with whole_file(path) as part:
-        part.write_text(_page(rows, known, title, shapes, cost, currency), encoding="utf-8", newline="\n")
+        text = _page(rows, about, words, looks, shapes)
+        part.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
 def about_of(
-    data: Result | EstimateTable, rows: ReportRows, *, source: str = "", level: float | None = None
+    data: Result | EstimateTable,
+    rows: ReportRows,
+    words: Catalogue,
+    *,
+    source: str = "",
+    level: float | None = None,
 ) -> dict[str, Any]:
     """Return what the sentences say beside the rows: origin, method, policy, periods."""
     fit = data if isinstance(data, Result) else None
     frame = (data.estimates if isinstance(data, Result) else data).frame
     methods = [text for text in dict.fromkeys(frame["method"].dropna()) if text]
-    models = [text for text in dict.fromkeys(frame["model"].dropna()) if text]
-    made = name_some(methods, 3) if methods else "not given"
-    formula = getattr(fit.spec, "formula", "") if fit is not None else ""
+    formula = str(getattr(fit.spec, "formula", "")) if fit is not None else ""
+    if not methods:
+        made = words("method_none")
+    elif all(text.startswith("direct") for text in methods):
+        made = words("method_direct")
+    else:
+        made = words("method_model", names="; ".join(filter(None, [words.names(methods, 3), formula])))
     times = sorted({one.time for one in rows.slices if one.time not in ("", "<NA>")})
     runs = [text for text in dict.fromkeys(frame["run"].dropna()) if text]
     return {
         "level": level or (fit.spec.level if fit is not None else _LEVEL),
         "policy": policy_title(rows.policies),
         "source": source.rstrip("."),
-        "method": made + (f", {formula}" if formula else ""),
-        "models": models,
-        "run": name_some(runs, 2) if runs else "",
+        "method": words("method", method=made),
+        "run": words.names(runs, 2) if runs else "",
         "times": times,
-        "joint": "The joint error of the fit stands behind ranks and pairs."
-        if fit is not None
-        else "For ranks and pairs the errors of the areas count as independent of each other.",
+        "joint": words("method_joint" if fit is not None else "method_independent"),
         "warnings": len(fit.messages) if fit is not None else 0,
     }
-
-
-def group_of(one: Slice, picks: tuple[str, ...]) -> str:
-    """Return the other values of a selection, as they follow the indicator: ", foreign"."""
-    values = [v for name, v in zip(picks, one.key, strict=True) if name not in ("indicator", "time")]
-    return "".join(f", {value}" for value in values)
 
 
 def _page(
     rows: ReportRows,
     about: Mapping[str, Any],
-    title: str,
+    words: Catalogue,
+    looks: Looks,
     shapes: Mapping[str, Any] | None,
-    cost: float | None,
-    currency: str,
 ) -> str:
-    said = [answers(one, {**about, "group": group_of(one, rows.picks)}) for one in rows.slices]
-    indicators = list(dict.fromkeys(indicator_text(one.indicator) for one in rows.slices))
-    name = title or f"{name_some(indicators, 2)} by {rows.area.replace('_', ' ')}"
+    said = [answers(one, {**about, "group": group_of(one, rows.picks, words)}, words) for one in rows.slices]
+    indicators = dict.fromkeys(indicator_text(one.indicator, words) for one in rows.slices)
+    place = value_text("", rows.area, words)
+    subject = words("by", indicators=words.names(indicators, 2), place=place)
     script = template("report.js")
     digest = b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii")
-    quality = quality_rows(rows, about)
-    data = _data(rows, said, shapes, cost, currency)
+    data = _data(rows, said, about, words, shapes)
+    data |= {"cost": looks.cost, "currency": looks.currency}
     return (
-        environment()
+        environment(words)
         .from_string(template("report.html.j2"))
         .render(
-            title=name,
-            subtitle=_subtitle(rows, about),
-            questions=QUESTIONS,
+            title=looks.title or subject,
+            subtitle=_subtitle(rows, about, words),
+            questions=[(name, words(f"ask_{name}")) for name in QUESTIONS],
             said=said[0],
             style=markup(template("report.css")),
             script=markup(script),
@@ -168,31 +217,33 @@ def _page(
             data=markup(embedded(data)),
             picks=data["picks"],
             ranked=rows.ranked,
-            judged=rows.judged,
             shapes=shapes is not None,
-            quality=quality,
+            quality=quality_rows(rows, about, words),
             about=about,
-            coverage=_coverage(rows),
+            level=words.figure(about["level"], "share"),
+            sure=words.figure(SURE, "share"),
+            coverage=_coverage(rows, words),
         )
     )
 
 
-def _subtitle(rows: ReportRows, about: Mapping[str, Any]) -> str:
+def _subtitle(rows: ReportRows, about: Mapping[str, Any], words: Catalogue) -> str:
     areas = len({name for one in rows.slices for name in one.frame["area"]})
-    times = about["times"]
-    period = f", {times[0]} to {times[-1]}" if len(times) > 1 else f", {times[0]}" if times else ""
-    return f"{areas:,} areas{period}. Published rows only."
+    times, period = about["times"], ""
+    if times:
+        period = words("period" if len(times) > 1 else "period_one", first=times[0], last=times[-1])
+    return words("subtitle", areas=words.count("areas", areas), period=period)
 
 
-def _coverage(rows: ReportRows) -> list[tuple[str, int, int | str, int, int]]:
+def _coverage(rows: ReportRows, words: Catalogue) -> list[tuple[str, ...]]:
     """Return rows, publishable by a direct estimate, by what is shown, and hidden, per selection."""
-    out = []
+    out: list[tuple[str, ...]] = []
     for one in rows.slices:
-        direct = int(one.frame["direct"].notna().sum()) if rows.judged else "not judged"
-        shown = int(one.frame["shown"].sum())
-        out.append(
-            (" / ".join(one.key) or "all areas", len(one.frame), direct, shown, len(one.frame) - shown)
-        )
+        direct = words.number(int(one.frame["direct"].notna().sum())) if rows.judged else words("not_judged")
+        every, shown = len(one.frame), int(one.frame["shown"].sum())
+        values = [value_text(*part, words) for part in zip(rows.picks, one.key, strict=True)]
+        name = " / ".join(values) or words("all_areas")
+        out.append((name, words.number(every), direct, words.number(shown), words.number(every - shown)))
     return out
 
 
@@ -201,13 +252,15 @@ def template(name: str) -> str:
     return (files("sae.publish") / "templates" / name).read_text(encoding="utf-8")
 
 
-def environment() -> Any:
-    """Return the templates' world, in which every text is escaped."""
+def environment(words: Catalogue) -> Any:
+    """Return the templates' world, in which every text is escaped; `t` is the catalogue."""
     from jinja2 import Environment, StrictUndefined
 
-    return Environment(
+    made = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
+    made.globals["t"] = words
+    return made
 
 
 def markup(text: str) -> Any:
@@ -235,97 +288,79 @@ def embedded(data: Any) -> str:
 def _data(
     rows: ReportRows,
     said: list[dict[str, str]],
+    about: Mapping[str, Any],
+    words: Catalogue,
     shapes: Mapping[str, Any] | None,
-    cost: float | None,
-    currency: str,
 ) -> dict[str, Any]:
     """Return all that the script reads; texts that come again are numbered."""
-    numbers: dict[str, dict[str, int]] = {name: {} for name in ("area", "reliability", "flag", "reason")}
+    numbers: dict[str, dict[str, int]] = {name: {} for name in _TEXTS}
     slices = []
     for one, sentences in zip(rows.slices, said, strict=True):
         frame = one.frame
+        for name in ("reliability", "reason"):
+            frame = frame.assign(**{name: [words.term(str(text)) for text in frame[name]]})
         coded = {
             name: [numbers[name].setdefault(str(text), len(numbers[name])) for text in frame[name]]
-            for name in numbers
+            for name in _TEXTS
         }
-        figures = {
-            name: _plain(frame[name])
-            for name in ("estimate", "ci_low", "ci_high", "direct", "rank_low", "rank_high", "lacking")
-        }
+        cuts, own = ([], []) if shapes is None else classes(one, about["level"])
         slices.append(
             {
                 "key": one.key,
-                "unit": _UNIT.get(one.unit, one.unit),
+                "unit": "%" if one.unit == "share" else words.term(one.unit) if one.unit != "<NA>" else "",
                 "reference": None if np.isnan(one.reference) else float(f"{one.reference:.6g}"),
-                "national": one.national,
+                "national": one.kind != "median",
+                "line": words("line", reference=line) if (line := reference_text(one, words)) else "",
                 "time": one.time,
                 "side": frame["side"].tolist(),
-                "said": [sentences[name] for name, _ in QUESTIONS],
+                "said": [sentences[name] for name in QUESTIONS],
                 "pairs": None if one.pairs is None else one.pairs.tolist(),
+                "classes": class_labels(cuts, one.unit, words),
+                "class": own,
                 **coded,
-                **figures,
+                **{name: _plain(frame[name]) for name in _FIGURES},
             }
         )
     values = [list(dict.fromkeys(one.key[k] for one in rows.slices)) for k in range(len(rows.picks))]
+    heads = {"indicator": words("pick_indicator"), "time": words("pick_time")}
     return {
+        "words": {**words.parts["script"], **{key: words.text(key) for key in _SHARED}},
+        "signs": words.parts["language"],
         "picks": [
-            {"name": name, "head": _HEADS.get(name, name.replace("_", " ").capitalize()), "values": held}
+            {
+                "name": name,
+                "head": heads.get(name) or _capital(words.term(name).replace("_", " ")),
+                "values": held,
+                "labels": [value_text(name, value, words) for value in held],
+            }
             for name, held in zip(rows.picks, values, strict=True)
         ],
+        "periods": period_line(about["times"]),
         "texts": {name: list(of) for name, of in numbers.items()},
         "slices": slices,
         "map": shapes,
-        "cost": cost,
-        "currency": currency,
     }
+
+
+def period_line(times: Sequence[str]) -> list[str]:
+    """Return the periods with the years that lie between them, so that a gap is seen.
+
+    Examples
+    --------
+    >>> from sae.publish.report_page import period_line
+    >>> period_line(["2018", "2021"])
+    ['2018', '2019', '2020', '2021']
+    """
+    if all(len(time) == 4 and time.isdecimal() for time in times) and times:
+        return [str(year) for year in range(int(times[0]), int(times[-1]) + 1)]
+    return list(times)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _plain(column: pd.Series) -> list[int | float | None]:
     values = column.astype("Float64")
     cells = [None if value is pd.NA or value != value else float(value) for value in values]
     return [int(cell) if cell is not None and cell.is_integer() and cell != 0 else cell for cell in cells]
-
-
-def _shapes(geometry: Any, key: str, rows: ReportRows) -> dict[str, Any]:
-    """Return the borders of the areas as paths of SVG by label, in whole units of the picture."""
-    from sae.plots.geometry import read_rings, to_paths
-
-    labels = {
-        code: name
-        for one in rows.slices
-        for code, name in zip(one.frame["code"], one.frame["area"], strict=True)
-    }
-    rings = read_rings(geometry, key)
-    wanted = [code for code in labels if code in rings]
-    if not wanted:
-        raise SaeInputError(
-            f"The geometry has none of the {len(labels)} areas: {name_some(labels)}.",
-            hint=f"Its codes by {key!r} are {name_some(rings)}; name another property by key=.",
-        )
-    paths, frame, outside = to_paths(rings, wanted)
-    (left, bottom), (right, top) = frame
-    scale = _SIZE / max(right - left, 1e-12)
-    drawn = {}
-    for code in wanted:
-        if code in outside:
-            continue
-        across, up = np.asarray(paths[code].vertices, dtype=float).T
-        vertices = np.column_stack([(across - left) * scale, (top - up) * scale]).round()
-        drawn[labels[code]] = _path(vertices.astype(int), np.asarray(paths[code].codes))
-    lost = [labels[code] for code in labels if code not in wanted or code in outside]
-    return {"width": _SIZE, "height": int(np.ceil((top - bottom) * scale)), "paths": drawn, "lost": lost}
-
-
-def _path(points: np.ndarray, codes: np.ndarray) -> str:
-    """Return the rings as a path; points that fall together on the picture are one."""
-    parts: list[str] = []
-    last: tuple[int, int] | None = None
-    for (x, y), code in zip(points.tolist(), codes.tolist(), strict=True):
-        if code == 1:
-            parts.append(f"M{x} {y}")
-        elif code == 79:
-            parts.append("Z")
-        elif (x, y) != last:
-            parts.append(f"L{x} {y}")
-        last = (x, y)
-    return "".join(parts)

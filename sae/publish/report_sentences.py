@@ -1,82 +1,58 @@
-"""The sentences of a report: one catalogue, and what fills it from the rows that are shown."""
+"""The sentences of a report, filled from the rows that are shown."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import name_some
 from sae.indicators import REGISTRY
+from sae.publish.report_catalogue import Catalogue
 from sae.publish.report_rows import Slice
 
 __all__ = [
-    "CATALOGUE",
     "QUESTIONS",
     "answers",
     "city_sentences",
-    "figure_text",
+    "group_of",
     "indicator_text",
-    "range_text",
     "reference_text",
+    "value_text",
 ]
 
-QUESTIONS = (
-    ("high", "How high is it?"),
-    ("sure", "How sure are we?"),
-    ("whom", "How do we compare, and with whom?"),
-    ("when", "Since when?"),
-    ("not", "What may I not conclude?"),
-    ("where", "Where do the figures come from?"),
-)
-
-CATALOGUE: Mapping[str, str] = tomllib.loads(
-    (files("sae.publish") / "templates" / "sentences.toml").read_text(encoding="utf-8")
-)
+QUESTIONS = ("high", "sure", "whom", "when", "not", "where")
+_NAMELESS = ("", "<NA>")
 
 
-def figure_text(value: float, unit: str) -> str:
-    r"""Return a published figure in words: "62.3 %" of a share, thousands grouped otherwise.
-
-    Examples
-    --------
-    >>> from sae.publish.report_sentences import figure_text
-    >>> figure_text(0.623, "share"), figure_text(0.62, "share"), figure_text(18_200.0, "EUR")
-    ('62.3\xa0%', '62\xa0%', '18,200 EUR')
-    """
-    if unit == "share":
-        return f"{100 * value:.1f}".removesuffix(".0") + "\u00a0%"
-    return f"{value:,.10g}" + (f" {unit}" if unit not in ("", "<NA>") else "")
-
-
-def range_text(low: float, high: float, unit: str) -> str:
-    """Return the width of a range: percentage points of a share."""
-    if unit == "share":
-        return f"{100 * (high - low):.1f}".removesuffix(".0") + " percentage points"
-    return figure_text(float(f"{high - low:.6g}"), unit)
-
-
-def indicator_text(name: str) -> str:
+def indicator_text(name: str, words: Catalogue) -> str:
     """Return an indicator as a sentence begins: by its label, where it is one of the registry."""
-    text = REGISTRY[name].label if name in REGISTRY else name.replace("_", " ")
-    return text[:1].upper() + text[1:] or "The figure"
+    own = words.parts.get("indicators", {})  # of a translation; in English they are those of the registry
+    text = own.get(name) or (REGISTRY[name].label if name in REGISTRY else name.replace("_", " "))
+    return text[:1].upper() + text[1:] or words("figure_of")
 
 
-def reference_text(one: Slice) -> str:
-    """Return what the areas are compared with, and its figure."""
-    key = "national" if one.national else "median"
-    return CATALOGUE[key].format(figure=figure_text(float(f"{one.reference:.6g}"), one.unit))
+def value_text(column: str, value: str, words: Catalogue) -> str:
+    """Return a value of a selection as people read it."""
+    return indicator_text(value, words) if column == "indicator" else words.term(value).replace("_", " ")
 
 
-def _areas(count: int) -> str:
-    return f"{count} {'area' if count == 1 else 'areas'}"
+def group_of(one: Slice, picks: tuple[str, ...], words: Catalogue) -> str:
+    """Return the other values of a selection, as they follow the indicator: ", foreign"."""
+    parts = [part for part in zip(picks, one.key, strict=True) if part[0] not in ("indicator", "time")]
+    return "".join(f", {value_text(*part, words)}" for part in parts)
 
 
-def answers(one: Slice, about: Mapping[str, Any]) -> dict[str, str]:
+def reference_text(one: Slice, words: Catalogue) -> str:
+    """Return what the areas are compared with, and its figure; "" where there is nothing."""
+    if not np.isfinite(one.reference):
+        return ""
+    figure = words.figure(float(f"{one.reference:.6g}"), one.unit)
+    return words(one.kind, figure=figure)
+
+
+def answers(one: Slice, about: Mapping[str, Any], words: Catalogue) -> dict[str, str]:
     """Return the answers to the six questions, from the rows that are shown.
 
     Parameters
@@ -85,135 +61,158 @@ def answers(one: Slice, about: Mapping[str, Any]) -> dict[str, str]:
     about : mapping
         ``level`` of the intervals, ``policy`` (its title), ``source``, ``method``, ``run``, ``times`` (all
         periods of the report, in order), ``group`` (the other values of the selection).
+    words : Catalogue
     """
     rows, shown = one.frame, one.shown
-    words = {"indicator": indicator_text(one.indicator), "group": about["group"], "rows": len(rows)}
+    leaning = shown["flag"].str.startswith("e").any()
     out = {
-        "when": _when(one, about),
-        "where": _where(about),
-        "not": CATALOGUE["not"].format(
-            model=CATALOGUE["not_model"] if shown["flag"].str.startswith("e").any() else ""
-        ),
+        "when": _when(one, about, words),
+        "where": _where(about, words),
+        "not": words("not", model=words("not_model") if leaning else ""),
     }
     if shown.empty:
-        text = CATALOGUE["none"].format(**words)
-        return {name: out.get(name, text) for name, _ in QUESTIONS}
+        text = words("none", rows=len(rows))
+        return {name: out.get(name, text) for name in QUESTIONS}
     first, last = shown.iloc[0], shown.iloc[-1]
-    width = shown["ci_high"] - shown["ci_low"]
-    widest = shown.iloc[int(np.nanargmax(width))] if width.notna().any() else first
-    counts = shown["reliability"].value_counts()
-    classes = [f"{word or 'not classed'}: {_areas(int(count))}" for word, count in counts.items()]
-    out["high"] = CATALOGUE["high" if len(shown) > 1 else "high_one"].format(
-        **words,
-        highest=figure_text(first["estimate"], one.unit),
+    out["high"] = words(
+        "high" if len(shown) > 1 else "high_one",
+        indicator=indicator_text(one.indicator, words),
+        group=about["group"],
+        highest=words.figure(first["estimate"], one.unit),
         highest_area=first["area"],
-        lowest=figure_text(last["estimate"], one.unit),
+        lowest=words.figure(last["estimate"], one.unit),
         lowest_area=last["area"],
         shown=len(shown),
-        median=figure_text(float(f"{shown['estimate'].median():.6g}"), one.unit),
+        median=words.figure(float(f"{shown['estimate'].median():.6g}"), one.unit),
     )
-    out["sure"] = CATALOGUE["sure" if len(shown) < len(rows) else "sure_all"].format(
-        **words,
-        level=f"{100 * about['level']:.4g}\u00a0%",
-        width=range_text(0.0, float(width.median()), one.unit),
-        widest=range_text(widest["ci_low"], widest["ci_high"], one.unit),
-        widest_area=widest["area"],
-        policy=about["policy"],
-        classes=", ".join(classes),
-        hidden=len(rows) - len(shown),
-    )
-    out["whom"] = CATALOGUE["whom"].format(
-        reference=reference_text(one),
+    out["sure"] = _sure(one, about, words)
+    out["whom"] = words(
+        "whom",
+        areas=words.count("areas", len(shown)),
+        reference=reference_text(one, words),
         above=int((shown["side"] > 0).sum()),
         below=int((shown["side"] < 0).sum()),
         same=int((shown["side"] == 0).sum()),
-        ranks=_ranks(one),
+        ranks=_ranks(one, words),
     )
-    return {name: out[name] for name, _ in QUESTIONS}
+    return {name: out[name] for name in QUESTIONS}
 
 
-def _ranks(one: Slice) -> str:
+def _sure(one: Slice, about: Mapping[str, Any], words: Catalogue) -> str:
+    rows, shown = one.frame, one.shown
+    counts = shown["reliability"].value_counts()
+    classes = [
+        words(
+            "class_count",
+            name=words.term(str(word)) or words("not_classed"),
+            areas=words.count("areas", int(count)),
+        )
+        for word, count in counts.items()
+    ]
+    filled = {"policy": about["policy"], "classes": ", ".join(classes)}
+    filled |= {"hidden": len(rows) - len(shown), "rows": len(rows)}
+    width = shown["ci_high"] - shown["ci_low"]
+    if width.isna().all():
+        return words("sure_no_range", **filled)
+    widest = shown.iloc[int(np.nanargmax(width))]
+    return words(
+        "sure" if len(shown) < len(rows) else "sure_all",
+        level=words.figure(about["level"], "share"),
+        width=words.width(0.0, float(width.median()), one.unit),
+        widest=words.width(widest["ci_low"], widest["ci_high"], one.unit),
+        widest_area=widest["area"],
+        **filled,
+    )
+
+
+def _ranks(one: Slice, words: Catalogue) -> str:
     shown, text = one.shown, ""
     if len(shown) > 1 and shown["rank_low"].notna().all():
         fifth = int(np.ceil(0.2 * len(shown)))
         first = shown["area"][shown["rank_high"] <= fifth]
         last = shown["area"][shown["rank_low"] > len(shown) - fifth]
-        both = [f"highest: {name_some(first)}"] * (len(first) > 0) + [f"lowest: {name_some(last)}"] * (
-            len(last) > 0
-        )
-        names = f" ({'; '.join(both)})" if both else ""
-        text += CATALOGUE["whom_ranks"].format(
-            first=len(first) or "none", last=len(last) or "none", names=names
-        )
+        text += words("whom_first", names=words.names(first)) if len(first) else ""
+        text += words("whom_last", names=words.names(last)) if len(last) else ""
+        text = text or words("whom_no_fifth")
     if one.pairs is not None:
         pairs = len(shown) * (len(shown) - 1) // 2
-        told = int(np.abs(np.triu(one.pairs)).sum())
-        text += CATALOGUE["whom_pairs"].format(pairs=pairs, same_pairs=pairs - told)
+        apart = int(np.abs(np.triu(one.pairs)).sum())
+        text += words("whom_pairs", pairs=words.number(pairs), same_pairs=words.number(pairs - apart))
     return text
 
 
-def _when(one: Slice, about: Mapping[str, Any]) -> str:
+def _when(one: Slice, about: Mapping[str, Any], words: Catalogue) -> str:
     times = about["times"]
-    definition = (
-        CATALOGUE["definition"].format(definition=one.definition)
-        if one.definition not in ("", "<NA>")
-        else ""
-    )
-    count = int(one.frame["flag"].str.endswith("b").sum())
-    breaks = CATALOGUE["breaks"].format(count=count) if count else ""
-    if one.time in ("", "<NA>"):
-        return CATALOGUE["when_none"].format(definition=definition)
+    marked = int(one.frame["flag"].str.endswith("b").sum())
+    parts = {
+        "changes": _changes(one, words) if len(times) > 1 and one.time != times[0] else "",
+        "breaks": words("breaks", count=words.number(marked)) if marked else "",
+        "definition": _definition(one, words),
+    }
+    if one.time in _NAMELESS:
+        return words("when_none", **parts)
     key = "when" if len(times) > 1 else "when_one"
-    return CATALOGUE[key].format(
-        time=one.time,
-        periods=len(times),
-        oldest=times[0],
-        newest=times[-1],
-        breaks=breaks,
-        definition=definition,
+    return words(key, time=one.time, periods=len(times), oldest=times[0], newest=times[-1], **parts)
+
+
+def _definition(one: Slice, words: Catalogue) -> str:
+    if one.definition in _NAMELESS:
+        return ""
+    return words("definition", definition=one.definition.rstrip("."))
+
+
+def _changes(one: Slice, words: Catalogue) -> str:
+    counts = one.shown["change"].value_counts()
+    rose, fell, same, broken = (int(counts.get(name, 0)) for name in ("rose", "fell", "same", "break"))
+    compared = rose + fell + same
+    text = words("changes_none")
+    if compared:
+        areas = words.count("areas", compared)
+        text = words("changes", compared=areas, rose=rose, fell=fell, same=same)
+    return text + (words("changes_broken", broken=words.count("areas", broken)) if broken else "")
+
+
+def _where(about: Mapping[str, Any], words: Catalogue) -> str:
+    return words(
+        "where",
+        source=words("where_source", source=about["source"]) if about["source"] else words("where_none"),
+        method=about["method"],
+        policy=words("policy", title=about["policy"]),
+        run=words("run", run=about["run"]) if about["run"] else "",
     )
 
 
-def _where(about: Mapping[str, Any]) -> str:
-    source = CATALOGUE["where_source" if about["source"] else "where_none"].format(source=about["source"])
-    return CATALOGUE["where"].format(
-        source=source,
-        method=CATALOGUE["method"].format(method=about["method"]),
-        policy=CATALOGUE["policy"].format(title=about["policy"]),
-        run=CATALOGUE["run"].format(run=about["run"]) if about["run"] else "",
-    )
-
-
-def city_sentences(
-    one: Slice, row: pd.Series, about: Mapping[str, Any], lacking: int | None
-) -> dict[str, str]:
-    """Return what is said of one area, "" where it does not apply: ``high, range, sure, whom, not, lack``."""
-    out = dict.fromkeys(("high", "range", "sure", "whom", "not", "lack"), "")
-    reference, area = reference_text(one) if np.isfinite(one.reference) else "", row["area"]
+def city_sentences(one: Slice, row: pd.Series, about: Mapping[str, Any], words: Catalogue) -> dict[str, str]:
+    """Return what a page says of one area, by ``high, range, sure, whom, when, not, lack``; else ""."""
+    out = dict.fromkeys(("high", "range", "sure", "whom", "when", "not", "lack"), "")
+    area = row["area"]
+    change = words(f"change_{row['change']}", since=row["since"]) + " " if row["change"] else ""
+    key = "when_none" if one.time in _NAMELESS else "city_when"
+    rest = {"changes": "", "breaks": "", "definition": _definition(one, words)}
+    out["when"] = change + words(key, time=one.time, **rest)
     if not row["shown"]:
-        out["high"] = CATALOGUE["city_hidden"].format(area=area, reason=row["reason"])
+        out["high"] = words("city_hidden", area=area, reason=words.term(row["reason"]))
+        lacking = None if pd.isna(row["lacking"]) else int(row["lacking"])
         secret = str(row["flag"]).startswith(":c")
         key = "city_lack" if lacking else "city_lack_secret" if secret else "city_lack_unknown"
-        out["lack"] = CATALOGUE[key].format(extra=f"{lacking or 0:,}")
+        out["lack"] = words(key, extra=words.number(lacking or 0))
         return out
-    out["high"] = CATALOGUE["city_high"].format(
-        indicator=indicator_text(one.indicator),
+    out["high"] = words(
+        "city_high",
+        indicator=indicator_text(one.indicator, words),
         group=about["group"],
         area=area,
-        figure=figure_text(row["estimate"], one.unit),
+        figure=words.figure(row["estimate"], one.unit),
     )
     if np.isfinite(row["ci_low"]):
-        low, high = (figure_text(row[name], one.unit) for name in ("ci_low", "ci_high"))
-        out["range"] = CATALOGUE["city_range"].format(
-            low=low, high=high, level=f"{100 * about['level']:.4g}\u00a0%"
-        )
-    out["sure"] = CATALOGUE["city_sure"].format(reliability=row["reliability"], policy=about["policy"])
+        low, high = (words.figure(row[name], one.unit) for name in ("ci_low", "ci_high"))
+        out["range"] = words("city_range", low=low, high=high, level=words.figure(about["level"], "share"))
+    out["sure"] = words("city_sure", reliability=words.term(row["reliability"]), policy=about["policy"])
     side = {1: "city_above", -1: "city_below", 0: "city_same"}[int(row["side"])]
-    out["whom"] = CATALOGUE[side].format(reference=reference)
+    out["whom"] = words(side, reference=reference_text(one, words))
     if not pd.isna(row["rank_low"]):
-        out["whom"] += " " + CATALOGUE["city_rank"].format(
-            shown=len(one.shown), low=int(row["rank_low"]), high=int(row["rank_high"])
-        )
-    model = CATALOGUE["city_model"] if str(row["flag"]).startswith("e") else ""
-    out["not"] = model + CATALOGUE["city_not"]
+        ends = {"low": int(row["rank_low"]), "high": int(row["rank_high"])}
+        out["whom"] += " " + words("city_rank", shown=len(one.shown), **ends)
+    model = words("city_model") if str(row["flag"]).startswith("e") else ""
+    out["not"] = model + words("city_not")
     return out

@@ -9,12 +9,18 @@ import numpy as np
 import pandas as pd
 
 from sae.auxiliary import EurostatTable, estimates_as_eurostat
+from sae.calls import answered
+from sae.publish.notes import COLUMN_TEXTS, published_notes
 from sae.publish.rounding import decimals_of, rounded, rounded_outwards
-from sae.publish.rows import shown_rows
+from sae.publish.rows import shown_rows, table_of
 from sae.quality.appearance import PROTECTING, confidential_rows
+from sae.results import Result
 from sae.tables import EstimateTable, joined_labels, write_table
 from sae.tables.base import Table
 from sae.tables.columns import ESTIMATE_COLUMNS
+from sae.tables.files import is_workbook, write_workbook
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheet_notes import columns_sheet, flags_sheet, notes_sheet
 
 __all__ = ["UNJUDGED", "PublishedTable", "published"]
 
@@ -37,26 +43,40 @@ class PublishedTable(Table):
         none), ``estimate, ci_low, ci_high, reliability, flag, reason``. A figure that may not appear is
         missing, its flag begins with ":" and its reason says why, without numbers.
     groups : tuple of str
+    notes : tuple of (str, str)
+        Heading and text of what a workbook says of the table.
     """
 
     frame: pd.DataFrame
     groups: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
     def write(self, path: str | Path) -> Path:
-        """Write the table as CSV, Parquet or XLSX by the ending of `path`; the same bytes every time.
+        """Write the table as CSV, Parquet, XLSX or ODS by the ending of `path`; the same bytes every time.
 
-        A figure that may not appear is ``:`` in CSV and XLSX, empty in Parquet.
+        A figure that may not appear is ``:``, in Parquet empty. A workbook (XLSX, ODS) has sheets of notes:
+        what the table is about and how it was made, what its columns hold, what its flags mean.
 
         Raises
         ------
         SaeInputError
-            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``.
+            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``, ``.ods``.
         """
-        if Path(path).suffix.lower() == ".parquet":
-            return write_table(self.frame, path)
+        if is_workbook(path):
+            return write_workbook(self._sheets(), path)
+        return write_table(self.frame if Path(path).suffix.lower() == ".parquet" else self._colons(), path)
+
+    def _sheets(self) -> list[Sheet]:
+        return [
+            Sheet("published", self._colons()),
+            notes_sheet(self.notes),
+            columns_sheet(self.frame, self.groups, COLUMN_TEXTS),
+            flags_sheet(self.frame),
+        ]
+
+    def _colons(self) -> pd.DataFrame:
         hidden = self.frame["flag"].str.startswith(":").to_numpy(dtype=bool)
-        figures = {name: _written(self.frame[name], hidden) for name in _FIGURES}
-        return write_table(self.frame.assign(**figures), path)
+        return self.frame.assign(**{name: _written(self.frame[name], hidden) for name in _FIGURES})
 
     def as_eurostat(self, *, dataflow: str = "", time: str = "", intervals: bool = True) -> EurostatTable:
         """Return the table in the form of Eurostat's, for `sae.auxiliary.write_eurostat`: SDMX-CSV or TSV.
@@ -97,13 +117,16 @@ class PublishedTable(Table):
         return self.frame[names]
 
 
-def published(table: EstimateTable) -> PublishedTable:
+@answered
+def published(table: Result | EstimateTable, *, title: str = "", source: str = "") -> PublishedTable:
     """Make the table that may leave the office of one that a policy judged.
 
     Parameters
     ----------
-    table : EstimateTable
+    table : Result or EstimateTable
         Flagged.
+    title, source : str
+        What it is about and where the records come from, for the notes of a workbook.
 
     Returns
     -------
@@ -131,6 +154,7 @@ def published(table: EstimateTable) -> PublishedTable:
     >>> sae.publish.published(sae.EstimateTable(judged))[["estimate", "flag", "reason"]].values.tolist()
     [[0.623, 'e', ''], [nan, ':c', 'confidential']]
     """
+    table = table_of(table)
     frame, shown = table.frame, shown_rows(table)
     secret = confidential_rows(frame)
     estimate, se, low, high = (
@@ -154,7 +178,8 @@ def published(table: EstimateTable) -> PublishedTable:
     out["flag"] = flag.where(shown, code.fillna(":") + breaks)
     reason = code.map(_REASONS).fillna(UNJUDGED).mask(frame["reason"].str.startswith(PROTECTING), PROTECTING)
     out["reason"] = reason.mask(shown, "").astype("string")
-    return PublishedTable(out, tuple(groups))
+    notes = published_notes(table, shown, title=title, source=source)
+    return PublishedTable(out, tuple(groups), tuple(notes))
 
 
 def _written(column: pd.Series, hidden: np.ndarray) -> pd.Series:

@@ -189,7 +189,7 @@ def benchmark_estimates(
     domains: Sequence[object] | np.ndarray | pd.Series,
     method: BenchmarkMethod = "ratio",
     mean: bool = True,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float | np.ndarray, float | np.ndarray] | None = None,
     mse: np.ndarray | None = None,
     target_variance: Mapping[Any, Any] | pd.Series | None = None,
     soft: bool = False,
@@ -218,7 +218,7 @@ def benchmark_estimates(
         in proportion to the MSE), "optimal" with Ω the joint MSE matrix (the smallest MSE).
     mean : bool
         Whether targets are means or rates (weights are divided by their sum within the group) or totals.
-    bounds : (float, float), optional
+    bounds : (float, float), or two ndarrays of float, shape (n_areas,), optional
         The natural range, (0, 1) for shares; an estimate that benchmarking would push outside is refused.
     mse : ndarray of float, shape (n_areas,) or (n_areas, n_areas), optional
         For "mse" and "optimal"; for "optimal" the whole matrix if it is known. Squared units.
@@ -273,20 +273,30 @@ def benchmark_estimates(
         "have a weight that is not positive",
         "Benchmarking needs weights > 0.",
     )
+    low, high = (np.broadcast_to(end, len(names)) for end in (bounds or (-np.inf, np.inf)))
+    share = everything.weights.T @ ~((low == 0) & (high == 1)) == 0  # targets of shares alone
+    outside = everything.target[share & ((everything.target < 0) | (everything.target > 1))]
+    if mean and len(outside):
+        raise SaeInputError(
+            f"{len(outside)} of {len(everything.target)} targets are no shares from 0 to 1: "
+            f"{name_some(f'{target:g}' for target in outside)}.",
+            hint=f"The estimates are shares: write {outside[0] / 100:g} for {outside[0]:g} %.",
+        )
     kept = independent(everything, soft=soft)
     if method in _LINKS:
         result, adjustment, scale, gain = _by_link(estimate, kept, names, method)
     else:
         result, adjustment, scale, gain = _by_line(estimate, weights, kept, names, method, mse, soft)
-    if bounds is not None:
-        beyond = touched & ((result < bounds[0]) | (result > bounds[1]))
-        worst = max(result[beyond], key=lambda value: abs(value - sum(bounds) / 2), default=0.0)
+    beyond = touched & ((result < low) | (result > high))
+    if beyond.any():
+        worst = int(np.argmax(np.where(beyond, np.maximum(low - result, result - high), -np.inf)))
+        ends = (low[worst], high[worst])
         _refuse(
             beyond,
             names,
-            f"would leave the range {bounds[0]:g} to {bounds[1]:g} (reaching {worst:.4g})",
+            f"would leave the range {ends[0]:g} to {ends[1]:g} (reaching {result[worst]:.4g})",
             'Use method="logit", or check that the target is on the same scale.'
-            if bounds == (0, 1)
+            if ends == (0, 1)
             else "Check that the target is on the same scale.",
         )
     moves = _moves(everything, estimate, result, by_factor=method == "ratio")

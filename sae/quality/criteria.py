@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 
 __all__ = [
@@ -56,6 +57,7 @@ class ConditionalAIC:
     effective_parameters: float
 
 
+@answered
 def information_criteria(loglik: float, parameters: int, n_areas: int) -> Criteria:
     """AIC, BIC and KIC of a fit.
 
@@ -89,6 +91,7 @@ def information_criteria(loglik: float, parameters: int, n_areas: int) -> Criter
     )
 
 
+@answered
 def fay_herriot_r2(y: np.ndarray, X: np.ndarray, vardir: np.ndarray) -> float:
     """Share of the variance of the true area values that the covariates explain.
 
@@ -131,6 +134,7 @@ def _mean_square(x: float, b: float) -> float:
     return 2.0 * x / (1.0 + float(np.exp(min(2.0 * b / x, 700.0)))) if x > 0 else 0.0
 
 
+@answered
 def conditional_aic(
     y: np.ndarray, X: np.ndarray, vardir: np.ndarray, sigma2_u: float, *, method: VarianceEstimator = "reml"
 ) -> ConditionalAIC:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sae.calls import answered
 from sae.errors import SaeInputError
 
 __all__ = ["Influence", "influence"]
@@ -47,6 +48,7 @@ class Influence:
     random_effect: np.ndarray
 
 
+@answered
 def influence(
     y: np.ndarray,
     X: np.ndarray,

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.random.streams import generator, seed_of
 
@@ -45,6 +46,7 @@ class SpatialTest:
     islands: int
 
 
+@answered
 def morans_i(
     values: np.ndarray,
     neighbours: np.ndarray | sparse.sparray,
@@ -88,6 +90,7 @@ def morans_i(
     return _test("I", values, neighbours, alternative, permutations, seed)
 
 
+@answered
 def gearys_c(
     values: np.ndarray,
     neighbours: np.ndarray | sparse.sparray,

@@ -50,7 +50,7 @@ def aggregate_table(
     weights: np.ndarray | None,
     combine: Callable[[sparse.csr_array], tuple[np.ndarray, np.ndarray, SumEnds]],
     *,
-    share: bool,
+    shares: np.ndarray,
 ) -> EstimateTable:
     """Return one row per unit: weighted means, or sums without weights.
 
@@ -59,13 +59,13 @@ def aggregate_table(
     frame : DataFrame
         The estimate table.
     columns : mapping of str to array
-        What makes the units, on its rows: the columns `by`, and the period.
+        What makes the units, on its rows: the columns `by`, and indicator and period where there are several.
     by : list of str
     weights : ndarray of float, shape (M,), or None
     combine : callable
         Weights of sums, one per row, to their estimates, mean squared errors and intervals: `Result.sums`.
-    share : bool
-        Whether the intervals end at 0 and 1.
+    shares : ndarray of bool, shape (M,)
+        Rows whose intervals end at 0 and 1.
     """
     units, codes = _units({name: labels(pd.Series(values)) for name, values in columns.items()})
     size = len(units[by[0]])
@@ -74,17 +74,18 @@ def aggregate_table(
     estimate, mse, (low, high, interval, joint) = combine(
         sparse.csr_array((values, (codes, rows)), shape=shape)
     )
-    if share:
-        low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    _, top = np.unique(codes, return_index=True)
+    low, high = (np.where(shares[top], np.clip(ends, 0.0, 1.0), ends) for ends in (low, high))
     n = to_numbers(frame, "n")
     known = np.isfinite(n)
     counts = np.bincount(codes, np.where(known, n, 0.0), size)
     counts[np.bincount(codes[~known], minlength=size) > 0] = np.nan
     sampled = frame["in_sample"].to_numpy(dtype=bool)
     first: dict[str, Any] = {
-        name: frame[name].iloc[0] for name in ("indicator", "definition", "unit", "model", "run", "method")
+        name: frame[name].iloc[top].to_numpy(dtype=object)
+        for name in ("indicator", "definition", "unit", "model", "run", "method")
     }
-    first["method"] += ", aggregated"
+    first["method"] = first["method"] + ", aggregated"
     if frame["definition"].nunique(dropna=False) > 1:
         first["definition"] = joined_marks(frame["definition"], codes).to_numpy(dtype=object)
     text = units[by[0]]
@@ -104,7 +105,7 @@ def aggregate_table(
         "in_sample": np.bincount(codes[sampled], minlength=size) > 0,
         "mse_method": joint + " matrix",
     }
-    return EstimateTable.from_mse(table, tuple(name for name in columns if name != "time"))
+    return EstimateTable.from_mse(table, tuple(name for name in columns if name not in ("indicator", "time")))
 
 
 def _units(keys: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -13,7 +13,7 @@ from sae.quality import Benchmark
 from sae.quality.constraints import figure, figures_by_label
 from sae.tables import EstimateTable, cv_of, labels
 
-__all__ = ["benchmarked_table", "check_kind", "column_names", "target_groups"]
+__all__ = ["benchmarked_table", "check_kind", "column_names", "refuse_mixed", "target_groups"]
 
 _NO_SUMS = ("share", "ratio")  # units of what cannot be added
 
@@ -116,6 +116,42 @@ def column_names(given: Any, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def refuse_mixed(groups: Any, targets: Mapping[Any, Any], frame: pd.DataFrame, again: Sequence[str]) -> None:
+    """Refuse a target over different indicators, or over rows that count the same persons again.
+
+    Parameters
+    ----------
+    groups, targets
+        As `target_groups` returns them.
+    frame : DataFrame
+        The estimate table.
+    again : sequence of str
+        Its columns whose rows count the same persons again.
+    """
+    apart = [name for name in ("indicator", *again) if frame[name].nunique() > 1]
+    several = isinstance(groups, Mapping)
+    for column, members in groups.items() if several and apart else [("", groups)] if apart else []:
+        given = figures_by_label(targets[column] if several else targets, "target")
+        texts = labels(pd.Series(np.asarray(members, dtype=object)), keep_missing=True)
+        goal = texts.isin(list(given)).to_numpy()
+        for name in apart:
+            values = frame.loc[goal, name].reset_index(drop=True)
+            mixed = values.groupby(texts[goal].to_numpy()).nunique() > 1
+            if not mixed.any():
+                continue
+            which = name_some(values.unique())
+            if name == "indicator":
+                raise SaeSpecError(
+                    f"A target over different indicators ({which}) has no meaning.",
+                    hint=f"Give each its own: benchmark({{{values.iloc[0]!r}: ..., ...}}, "
+                    'within="indicator", weights=...); within=["indicator", "country"] crosses them.',
+                )
+            raise SaeSpecError(
+                f"A target over different values of {name} ({which}) counts the same persons again.",
+                hint=f"Name {name} in within=, and give targets of one of its values.",
+            )
+
+
 def check_kind(frame: pd.DataFrame, share: bool, *, weighted: bool, total: bool) -> None:
     """Refuse the sum of what does not add up, and the mean of what does.
 
@@ -153,7 +189,7 @@ def check_kind(frame: pd.DataFrame, share: bool, *, weighted: bool, total: bool)
 
 
 def benchmarked_table(
-    table: EstimateTable, done: Benchmark, before: np.ndarray, mse: np.ndarray, share: bool
+    table: EstimateTable, done: Benchmark, before: np.ndarray, mse: np.ndarray, shares: np.ndarray
 ) -> EstimateTable:
     """Put the benchmarked estimates into the table; interval ends keep their standard errors.
 
@@ -166,8 +202,7 @@ def benchmarked_table(
     mse = np.where(touched, mse, frame["mse"].to_numpy())
     low = new - (old - frame["ci_low"].to_numpy()) * stretch
     high = new + (frame["ci_high"].to_numpy() - old) * stretch
-    if share:
-        low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    low, high = (np.where(shares, np.clip(ends, 0.0, 1.0), ends) for ends in (low, high))
     se = np.where(touched, np.sqrt(mse), frame["se"].to_numpy())
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(old != 0, new / old, np.nan) * frame["benchmark_factor"].fillna(1.0).to_numpy()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sae.tables.texts import Texts
+
+if TYPE_CHECKING:
+    from sae.numerics.nested_error.mse import AreaMeans
 
 __all__ = ["FittedData"]
 
@@ -23,7 +27,8 @@ class FittedData:
     outcome : ndarray of float, shape (n,)
         On the scale of the model; nan for a row without a sample.
     vardir : ndarray of float, shape (n,)
-        Known sampling variances on the same scale; nan where there are none.
+        Known sampling variances on the same scale, or σe² k² of a unit with a factor k; nan where there are
+        none.
     X : ndarray of float, shape (n, p)
     columns : tuple of str
         Names of the columns of `X`.
@@ -37,6 +42,8 @@ class FittedData:
         Which fit each row belongs to.
     scale : str
         Name of the transformation of the outcome: "identity", "arcsin", "log" or "logit".
+    means : AreaMeans or None
+        What a linear unit-level model predicts: population means of the columns of `X`, and sizes.
     """
 
     outcome: np.ndarray
@@ -48,6 +55,7 @@ class FittedData:
     row: np.ndarray
     fit: np.ndarray
     scale: str = "identity"
+    means: AreaMeans | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -56,6 +64,11 @@ class FittedData:
                 view = value.view()
                 view.flags.writeable = False
                 object.__setattr__(self, field.name, view)
+
+    @property
+    def of_units(self) -> bool:
+        """Whether the observations are units, and not the rows of the estimate table."""
+        return len(self.row) != len(self.sampled) or bool((self.row != np.arange(len(self.row))).any())
 
     @property
     def labels(self) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,31 +10,16 @@ import scipy
 
 from sae.calls import answered
 from sae.errors import SaeSpecError
+from sae.results.fitted import Fitted
 from sae.tables import EstimateTable, to_numbers
-
-if TYPE_CHECKING:
-    from sae.results.data import FittedData
 
 __all__ = ["Inference"]
 
 _SAME = 1e-6  # a covariance is that of the fit where its diagonal gives the standard errors of the table
 
 
-class Inference:
+class Inference(Fitted):
     """Verbs that fits of other packages have, answered from the tables of a result."""
-
-    if TYPE_CHECKING:
-        estimates: EstimateTable
-        coefficients: pd.DataFrame
-        variance_components: pd.Series | pd.DataFrame
-        diagnostics: pd.DataFrame
-        residuals: pd.DataFrame
-        areas: pd.DataFrame
-        data: FittedData
-        spec: Any
-        benchmarks: tuple[Any, ...]
-
-        def row_names(self) -> pd.DataFrame: ...  # noqa: D102
 
     def tidy(self) -> pd.DataFrame:
         """Return the coefficients with their intervals as a plain table, one row per term and fit.
@@ -177,6 +161,10 @@ class Inference:
         ['domain', 'effect']
         """
         data, table = self.data, self.coefficients
+        if "effect" in self.residuals and not self.benchmarks:  # a unit-level model keeps them
+            effect = np.zeros(len(self.estimates))
+            effect[self.residuals.index.to_numpy()] = self.residuals["effect"]
+            return self.row_names().assign(effect=effect)
         regression = None
         if len(data.X) == len(self.estimates) and len(table) % len(data.columns) == 0:
             beta = table["coef"].to_numpy().reshape(-1, len(data.columns))
@@ -221,8 +209,9 @@ class Inference:
         SaeInputError
             If an area is in the fit already, or a covariate is missing.
         SaeSpecError
-            If the model cannot take areas afterwards: a unit-level model, or one in which they would change
-            the estimates of the others; or the result was benchmarked.
+            If the model cannot take areas afterwards: one in which they would change the estimates of the
+            others, a unit-level model other than `NestedError` with its population means, a multivariate one
+            of direct estimates; or the result was benchmarked.
 
         Examples
         --------

@@ -206,8 +206,8 @@ def variance_messages(residuals: pd.DataFrame, data: FittedData) -> list[Message
         Of an area-level model; without known variances nothing is said.
     """
     rows = residuals.index.to_numpy(dtype=np.intp)
-    if len(data.row) != len(data.sampled) or not len(rows):
-        return []  # a unit-level model
+    if data.of_units or not len(rows):
+        return []
     vardir, y, residual = data.vardir[rows], data.outcome[rows], residuals["residual"].to_numpy(dtype=float)
     known = (vardir > 0) & np.isfinite(residual) & np.isfinite(y)
     vardir, y, residual, fit = vardir[known], y[known], residual[known], data.fit[rows][known]

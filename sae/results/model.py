@@ -194,8 +194,9 @@ class UnitModel(_Model[ResultT]):
         Parameters
         ----------
         data : DataFrame or Survey
-            One row per unit. Of a survey only the records of its subset are used: the model does not use
-            weights, and is right where the design tells nothing of the outcome beyond the covariates.
+            One row per unit. Of a survey only the records of its subset are used. A model that is not told a
+            column of weights does not use them, and is right where the design tells nothing of the outcome
+            beyond the covariates.
         areas : DataFrame, Covariates, str or Path, optional
             The population: means of the covariates, one row per area; or a census of units or cells, with the
             covariates of the formula. See the model. Or the path of a Parquet file, or a folder of them, with

@@ -13,6 +13,12 @@ __all__ = ["posterior_lines"]
 
 _FEW_FITS = 4  # with more, coefficients are not shown fit by fit
 _SHOWN = 20
+_SHARES = {
+    "r2_marginal": "marginal R²",
+    "r2_conditional": "conditional R²",
+    "icc": "ICC",
+    "gamma_median": "shrinkage γ median",
+}
 _TRUST = {
     "quadrature_error": "quadrature error {:.1e} posterior sd",
     "k_hat": "Pareto k-hat {:.2f}",
@@ -41,9 +47,7 @@ def posterior_lines(frame: pd.DataFrame, tables: FitTables, source: str, level: 
     several = isinstance(components, pd.DataFrame)
     lines = _fits(tables) if several else [_parameter(components, name, level) for name in _names(components)]
     shares = [
-        f"{title} {diagnostics[name].median():.2f}"
-        for name, title in (("r2_marginal", "marginal R²"), ("gamma_median", "shrinkage γ median"))
-        if name in diagnostics
+        f"{title} {diagnostics[name].median():.2f}" for name, title in _SHARES.items() if name in diagnostics
     ]
     lines.append("   ".join([f"prior {priors}", *shares]))
     if not several or len(components) <= _FEW_FITS:

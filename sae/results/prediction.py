@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,13 @@ def predicted(result: Any, areas: Any) -> tuple[EstimateTable, list[Message]]:
     """
     new = pandas_frame(frame_of(areas), "The areas")
     spec = result.spec
-    if not hasattr(spec, "fit_each") or not isinstance(spec.formula, str):  # an area-level model has it
+    several = not isinstance(spec.formula, str)
+    units = spec.kind == "nested_error"
+    direct = set(DIRECT_COLUMNS) <= set(result.areas)
+    able = hasattr(spec, "fit_each") or units  # an area-level model has it
+    if not able or (several and (direct or not spec.vardir)):
         raise SaeSpecError(
-            f"{type(spec).__name__} takes the whole population at the fit, not new areas afterwards.",
+            f"{type(spec).__name__} takes all areas at the fit here, not new ones afterwards.",
             hint="Give them with the others: fit(data, areas=population).",
         )
     if result.benchmarks:
@@ -42,7 +47,7 @@ def predicted(result: Any, areas: Any) -> tuple[EstimateTable, list[Message]]:
             "The result was benchmarked; new areas would not meet its targets.",
             hint="Call predict() before benchmark(), or fit with all areas: fit(data, areas=areas).",
         )
-    refit = _from_direct if set(DIRECT_COLUMNS) <= set(result.areas) else _from_frame
+    refit = _from_units if units else _from_direct if direct else _from_frame
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the messages are given by who called
         again = refit(result, spec, new)
@@ -54,6 +59,7 @@ def predicted(result: Any, areas: Any) -> tuple[EstimateTable, list[Message]]:
             hint="Fit with all areas from the start: fit(data, areas=areas).",
         )
     frame = again.estimates.frame.iloc[before:].reset_index(drop=True)
+    frame = frame.assign(model=result.estimates.frame["model"].iloc[0])
     known = {message.text for message in result.messages}
     return EstimateTable(frame, again.estimates.groups), [
         message for message in again.messages if message.text not in known
@@ -65,9 +71,31 @@ def _from_frame(result: Any, spec: Any, new: pd.DataFrame) -> Any:
     old = result.areas
     require(new, [spec.domain], "The areas have", "with their labels")
     _refuse_known(result, new, spec.domain)
-    figures = {split_formula(spec.formula)[0], *(getattr(spec, name, "") for name in ("vardir", "n_eff"))}
+    if isinstance(spec.formula, str):
+        figures = {split_formula(spec.formula)[0], *(getattr(spec, name, "") for name in ("vardir", "n_eff"))}
+    else:  # a row of the fit for each component of an area
+        old = old.drop_duplicates([spec.domain, *spec.per], ignore_index=True)
+        figures = {*(split_formula(one)[0] for one in spec.formula), *(entry[-1] for entry in spec.vardir)}
     kept = [name for name in new if name in old and name not in figures]
     return spec.fit(pd.concat([old, new[kept]], ignore_index=True), seed=result.provenance["seed"])
+
+
+def _from_units(result: Any, spec: Any, new: pd.DataFrame) -> Any:
+    """Fit the columns of the design again, the new areas beside the population means of the others."""
+    data, outcome = result.data, split_formula(spec.formula)[0]
+    require(new, [spec.domain], "The areas have", "with their labels")
+    _refuse_known(result, new, spec.domain)
+    terms = [name for name in data.columns if name != "Intercept"]
+    right = " + ".join([*(f"`{name}`" for name in terms), *([] if "Intercept" in data.columns else ["0"])])
+    units = pd.DataFrame(data.X, columns=list(data.columns))[terms]
+    units[outcome] = data.outcome
+    units[spec.domain] = result.estimates.frame["domain"].to_numpy()[data.row]
+    means = [spec.domain, *terms, *([spec.population] if spec.population else [])]
+    require(new, means, "The areas have", "of the population, as the fit had")
+    known = result.areas.assign(**{spec.domain: result.estimates.frame["domain"].to_numpy()})
+    together = pd.concat([known[means], new[means]], ignore_index=True)
+    again = replace(spec, formula=f"`{outcome}` ~ {right or '1'}")
+    return again.fit(units, areas=together, seed=result.provenance["seed"])
 
 
 def _from_direct(result: Any, spec: Any, new: pd.DataFrame) -> Any:

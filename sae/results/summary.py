@@ -83,9 +83,12 @@ def _variance(tables: FitTables) -> list[str]:
     components, fit = tables.variance_components, tables.diagnostics.iloc[0]
     others = [str(name) for name in components.index if not str(name).startswith("sigma2_u")]
     shown = [f"{name} {_with_se(components, name)}" for name in others if not name.endswith("_se")]
+    if "sigma2_u" not in components:  # a model without area effects
+        return ["   ".join(shown)]
     return [
         f"model variance {_with_se(components, 'sigma2_u')}   "
         f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}",
+        *([f"conditional R² {fit['r2_conditional']:.2f}   ICC {fit['icc']:.2f}"] if "icc" in fit else []),
         *(["   ".join(shown)] if shown else []),
     ]
 

@@ -107,7 +107,7 @@ class ExactNestedError:
         seen = np.flatnonzero(self.sums.n > 0)
         fitted = drawn.coefficients @ self.sums.x_mean[seen].T + drawn.effects[:, seen]
         keys = stream_keys(seed, "replicated mean", [self.labels[d] for d in seen])
-        noise = normals(keys, 0, n) * drawn.sigma_e[:, None] / np.sqrt(self.sums.n[seen])
+        noise = normals(keys, 0, n) * drawn.sigma_e[:, None] / np.sqrt(self.sums.precision[seen])
         return Sample(
             values=drawn.values,
             parameters={"sigma_u": drawn.sigma_u, "sigma_e": drawn.sigma_e, "beta": drawn.coefficients},
@@ -118,7 +118,7 @@ class ExactNestedError:
     def fresh(self, n: int, seed: int) -> np.ndarray:
         """Return means of areas like the observed ones with effects of their own: see `Posterior.fresh`."""
         drawn, seen = self._joint(n, seed, effects=False), np.flatnonzero(self.sums.n > 0)
-        spread = drawn.sigma_u[:, None] ** 2 + drawn.sigma_e[:, None] ** 2 / self.sums.n[seen]
+        spread = drawn.sigma_u[:, None] ** 2 + drawn.sigma_e[:, None] ** 2 / self.sums.precision[seen]
         keys = stream_keys(seed, "fresh mean", [self.labels[d] for d in seen])
         return drawn.coefficients @ self.sums.x_mean[seen].T + np.sqrt(spread) * normals(keys, 0, n)
 
@@ -130,10 +130,11 @@ class ExactNestedError:
 
 def _log_likelihood(sums: AreaSums, seen: np.ndarray, drawn: JointDraws, fitted: np.ndarray) -> np.ndarray:
     """Log density of all units of each area given the draw, from their sums, shape (S, m)."""
-    n, beta = sums.n[seen].astype(float), drawn.coefficients
+    units, beta = sums.n[seen], drawn.coefficients
     p = beta.shape[1]
     squares = (beta[:, :, None] * beta[:, None, :]).reshape(-1, p * p) @ sums.xx[seen].reshape(-1, p * p).T
     rss = sums.yy[0, seen] - 2.0 * beta @ sums.xy[0, seen].T + squares
-    rss = np.maximum(rss, 0.0) + n * (sums.y_mean[0, seen] - fitted) ** 2
+    rss = np.maximum(rss, 0.0) + sums.precision[seen] * (sums.y_mean[0, seen] - fitted) ** 2
     sigma = drawn.sigma_e[:, None]
-    return -0.5 * (n * math.log(2.0 * math.pi) + 2.0 * n * np.log(sigma) + rss / sigma**2)
+    value = units * math.log(2.0 * math.pi) + 2.0 * units * np.log(sigma) + rss / sigma**2
+    return -0.5 * value - sums.log_scale[seen]

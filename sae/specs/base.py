@@ -78,6 +78,11 @@ class Specification(metaclass=Answering):
         """The model in a few words, as it stands in the estimate table."""
         return f"{self.kind.replace('_', ' ')}: {self.formula}"
 
+    @property
+    def overlapping(self) -> tuple[str, ...]:
+        """Columns of the estimate table whose rows count the same persons again, such as a total's."""
+        return ()
+
     def _description(self) -> str:
         """Return what the model will do, in a sentence."""
         return ""

@@ -217,6 +217,13 @@ class _Expansion:
                 f"(a + b + c)**2 has all interactions of two; up to {_MOST_VARIABLES} are read. "
                 "Write I(x**2) for a square.",
             )
+        if len(terms) == 1 and exponent != Number(1.0):
+            (term,) = terms.values()
+            name = ":".join(factor.text for factor in term)
+            self.refuse(
+                f"raises {name} to the power of {spell(exponent)}, which in a formula is {name} again",
+                f"Write I({name}**{spell(exponent)}) for the power of its numbers.",
+            )
         crossed = terms
         for _ in range(int(exponent.value) - 1 if isinstance(exponent, Number) else 0):
             crossed = {**crossed, **self.pairs(crossed, terms)}

@@ -21,7 +21,7 @@ from sae.survey.file_columns import FileColumns
 from sae.survey.harmonise import harmonise
 from sae.survey.layout_fit import check_release
 from sae.survey.layouts import resolve_layout
-from sae.survey.levels import Unlisted
+from sae.survey.levels import Unlisted, strays_text
 from sae.survey.release import Release
 from sae.survey.replicates import Replicates, read_replicates
 from sae.tables import label_text, pandas_frame
@@ -77,6 +77,9 @@ def check_records(
     if knows_countries(layout):
         refuse_shared(records, made.roles, nest)
     notes += _announce(records)
+    strays = strays_text(made.unlisted, layout)
+    if strays:
+        warnings.warn(strays, SaeWarning, stacklevel=4)
     checked = _read_design(records, made.roles, made.layout, made.release, lonely_psu, nest, notes)
     if population is not None:
         periods = None if checked.time is None else records[checked.time]

@@ -125,6 +125,11 @@ def read_weights(frame: pd.DataFrame, weights: str | Sequence[float] | None) -> 
             raise SaeInputError(
                 "The weights given as values are not all numbers.", hint="Give one number per record."
             ) from None
+        if values.ndim == 0:
+            raise SaeInputError(
+                f"weights={weights!r} is one number, not a weight for each record.",
+                hint="Name the weight column: weights='...'. In a census it is a column of ones.",
+            )
         if values.shape != (len(frame),):
             raise SaeInputError(
                 f"The weights have {len(values):,} values, but there are {len(frame):,} records.",

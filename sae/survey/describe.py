@@ -12,20 +12,49 @@ from sae.survey.calibration import Calibration
 from sae.survey.checks import counted
 from sae.survey.codes import as_text, encode
 from sae.survey.design import Stage
+from sae.survey.records import Records
 from sae.survey.replicates import Replicates
 
-__all__ = [
-    "calibration_text",
-    "design_text",
-    "missing_text",
-    "periods_text",
-    "replicates_text",
-    "stages_text",
-    "weights_text",
-]
+__all__ = ["design_text", "summary_lines", "survey_lines"]
 
 
-def stages_text(stages: tuple[Stage, ...], n: int) -> str:
+def survey_lines(survey: Records) -> list[str]:
+    """Return records, design, replicates and periods, a line each."""
+    head = f"Survey: {len(survey):,} records, weighted total {float(survey.weights.sum()):,.0f}"
+    lines = [head + (f", layout {survey.layout}" if survey.layout else "")]
+    outside = int(np.sum(survey.weights == 0))
+    if outside:
+        lines.append(f"  outside the population: {counted(outside, 'record', 'records')} of weight 0")
+    if survey.mask is not None and survey.is_subset:
+        total = float(survey.weights[survey.mask].sum())
+        lines.append(f"  subset: {int(survey.mask.sum()):,} records, weighted {total:,.0f}")
+    lines.append(f"  design: {_stages_text(survey.stages, len(survey))}")
+    if survey.replicates is not None:
+        lines.append(f"  replicates: {_replicates_text(survey.replicates)}")
+    if survey.calibration is not None:
+        lines.append(f"  calibrated: {_calibration_text(survey.calibration)}")
+    if survey.time is not None:
+        lines.append(f"  periods: {_periods_text(survey.frame[survey.time])}")
+    return lines
+
+
+def summary_lines(survey: Records) -> list[str]:
+    """Return a page: design, weights, replicates, periods, missing values per variable, notes."""
+    lines = [
+        *survey_lines(survey),
+        f"  weights: {_weights_text(survey.weights)}",
+        f"  degrees of freedom: {survey.stages[0].n_psu - survey.stages[0].n_strata:,}, lonely units: "
+        f"{survey.lonely_psu}",
+    ]
+    if survey.source:
+        lines.append(f"  file: {survey.source.get('file')}, sha256 {survey.source.get('sha256')}")
+    notes = [*survey.notes, *([_missing_text(survey.missing)] if survey.missing else [])]
+    if notes:
+        lines += ["  notes:", *(f"    - {note}" for note in notes)]
+    return lines
+
+
+def _stages_text(stages: tuple[Stage, ...], n: int) -> str:
     """Return strata and units of every stage of the design of `n` records."""
     return "; ".join(_stage_text(stage, n) for stage in stages)
 
@@ -40,7 +69,7 @@ def design_text(
     else:
         parts.append(f"errors from {replicates.weights.shape[1]} {replicates.method} replicate weights")
     if calibration is not None:
-        parts.append(f"weights calibrated ({calibration_text(calibration)})")
+        parts.append(f"weights calibrated ({_calibration_text(calibration)})")
     return "; ".join(parts)
 
 
@@ -55,7 +84,7 @@ def _drawn_text(stage: Stage, n: int) -> str:
     return f"{strata}, {units}, {fpc}"
 
 
-def replicates_text(replicates: Replicates) -> str:
+def _replicates_text(replicates: Replicates) -> str:
     """Return number, method and scale of the replicate weights."""
     return (
         f"{replicates.weights.shape[1]} {replicates.method}, scale {replicates.scale:.4g}, deviations "
@@ -63,18 +92,18 @@ def replicates_text(replicates: Replicates) -> str:
     )
 
 
-def calibration_text(calibration: Calibration) -> str:
+def _calibration_text(calibration: Calibration) -> str:
     """Return the method and the number of totals."""
     return f"{calibration.method}, {len(calibration.names)} totals"
 
 
-def periods_text(column: pd.Series) -> str:
+def _periods_text(column: pd.Series) -> str:
     """Return the periods of the survey, from their column."""
     periods = as_text(encode(column)[1])
     return f"{len(periods)} ({column.name}: {name_some(periods, limit=8)})"
 
 
-def weights_text(weights: np.ndarray) -> str:
+def _weights_text(weights: np.ndarray) -> str:
     """Return range and median of the weights, and what their differences cost (Kish)."""
     weights = weights[weights != 0]
     kish = len(weights) * float(np.sum(weights**2)) / float(weights.sum()) ** 2
@@ -82,7 +111,7 @@ def weights_text(weights: np.ndarray) -> str:
     return f"{low:,.4g} to {high:,.4g}, median {median:,.4g}, unequal weighting effect {kish:.3f}"
 
 
-def missing_text(missing: Mapping[str, int]) -> str:
+def _missing_text(missing: Mapping[str, int]) -> str:
     """Return the records without a value, by column."""
     shown = name_some((f"{name} {count:,}" for name, count in missing.items()), limit=30)
     return f"item non-response (records): {shown}"

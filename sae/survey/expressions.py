@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -21,7 +22,7 @@ import pandas as pd
 from sae.errors import SaeSpecError, name_some
 from sae.survey.operands import Operand, Text, Values, any_of, both, either, fetch, known_truth, sortable
 
-__all__ = ["Evaluated", "comparisons_in", "evaluate", "names_in"]
+__all__ = ["Evaluated", "comparisons_in", "evaluate", "names_in", "odd_names_hint"]
 
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -151,6 +152,30 @@ def _names(tree: ast.Expression, expression: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def odd_names_hint(expression: str, columns: Iterable[object]) -> str:
+    """Say how a column is reached whose name is none in an expression, such as one with blanks.
+
+    Examples
+    --------
+    >>> from sae.survey.expressions import odd_names_hint
+    >>> odd_names_hint("Age in years >= 20", ["Age in years", "w"])
+    "A name with blanks or signs cannot stand in an expression: give it another in the layout, \
+columns = {'age': 'Age in years'}. "
+    """
+    odd = [
+        name
+        for name in map(str, columns)
+        if name in expression and not all(part.isidentifier() for part in name.split("."))
+    ]
+    if not odd:
+        return ""
+    plain = re.sub(r"\W.*", "", odd[0]).lower() or "name"
+    return (
+        "A name with blanks or signs cannot stand in an expression: give it another in the layout, "
+        f"columns = {{{plain!r}: {odd[0]!r}}}. "
+    )
+
+
 def comparisons_in(expression: str) -> list[tuple[str, str, Any]]:
     """Return what an expression compares its columns with: name, sign, and the constant or list.
 
@@ -208,9 +233,13 @@ class _Walker:
             return self.chain(node)
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             return self.arithmetic(node)
+        hint = "Use columns, numbers, quoted text, comparisons, and, or, not, in, and + - * /."
+        signs: dict[type, str] = {ast.BitAnd: "a and b", ast.BitOr: "a or b"}
+        ours = signs.get(type(getattr(node, "op", None)), "")
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "isin":
+            ours = "region in ('01', '02')"
         raise self.refuse(
-            f"{ast.unparse(node)!r} is not understood.",
-            hint="Use columns, numbers, quoted text, comparisons, and, or, not, in, and + - * /.",
+            f"{ast.unparse(node)!r} is not understood.", hint=f"Write {ours}. {hint}" if ours else hint
         )
 
     def constant(self, value: object) -> Operand:
@@ -230,6 +259,7 @@ class _Walker:
             if name not in self.frame:
                 near = get_close_matches(name, [str(column) for column in self.frame], n=3)
                 hint = f"Did you mean {name_some(near)}? " if near else ""
+                hint = odd_names_hint(self.expression, self.frame) or hint
                 hint += f"Text is quoted ('{name}'). Columns: {name_some(self.frame.columns, limit=12)}."
                 raise self.refuse(f"{name!r} is not a column.", hint=hint, column=name)
             self.fetched[name] = fetch(self.frame[name], name)
@@ -267,7 +297,7 @@ class _Walker:
             inner = self.number(self.walk(node.operand))
             sign = -1 if isinstance(node.op, ast.USub) else 1
             return Values(sign * inner.values, inner.missing, "number", inner.label)
-        raise self.refuse(f"the operator in {ast.unparse(node)!r} is not understood.")
+        raise self.refuse(f"the operator in {ast.unparse(node)!r} is not understood.", hint="Write not a.")
 
     def number(self, operand: Operand) -> Values:
         if isinstance(operand, Text):
@@ -436,7 +466,7 @@ def _tree(expression: str) -> ast.Expression:
         tree = ast.parse(expression.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         raise SaeSpecError(
-            f"The expression {expression!r} cannot be read: {problem}.",
+            f"The expression {expression!r} cannot be read: {getattr(problem, 'msg', problem)}.",
             hint="Write it as in Python: 20 <= age <= 64 and birth == 'foreign'.",
         ) from None
     level: list[ast.AST] = [tree]

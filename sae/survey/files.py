@@ -35,6 +35,8 @@ def read_frame(
     notes : list of str
         What was decided while reading.
     """
+    if path.is_dir():
+        raise SaeInputError(f"{path} is a folder, not a file of records.", hint="Name the file in it.")
     if not path.is_file():
         raise SaeInputError(
             f"There is no file {path}.", hint="Check the path; it is taken from the current folder."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,6 +22,7 @@ __all__ = [
     "known_share",
     "level_ranks",
     "refuse_unknown",
+    "strays_text",
     "to_levels",
 ]
 
@@ -154,6 +155,31 @@ def known_share(column: CodedColumn, variable: str, coding: Mapping[str, Any]) -
     answers = column.counts[~silent].sum()
     known = column.counts[(level_ranks(column.texts, variable, coding) >= 0) & ~silent].sum()
     return float(known / answers) if answers else np.nan
+
+
+def strays_text(unlisted: Iterable[Unlisted], layout: str | Mapping[str, Any] | None) -> str:
+    """Name the codes that the tables of a user's own layout list nowhere; empty where there are none.
+
+    A layout that is known leaves codes out on purpose, which the notes count.
+
+    Examples
+    --------
+    >>> lost = Unlisted("status", "c", {"9": 4, "k.A.": 2}, 0, 50)
+    >>> strays_text([lost], {"codes": {"status": {"column": "c", "employed": [1], "missing": [9]}}})[:85]
+    "Codes that the layout does not list became missing: status (from c) 'k.A.' 2 of 50 re"
+    """
+    own = (layout.get("codes") or {}) if isinstance(layout, Mapping) else {}
+    seen = []
+    for one in unlisted:
+        texts, coding = list(one.counts), own.get(one.variable, {})
+        declared = level_ranks(texts, one.variable, {"declared": coding.get("missing", [])})
+        strays = [f"{texts[k]!r} {one.counts[texts[k]]:,}" for k in np.flatnonzero(declared < 0)]
+        if strays and coding:
+            seen.append(f"{one.variable} (from {one.source}) {name_some(strays)} of {one.records:,} records")
+    if not seen:
+        return ""
+    hint = "Give each a level; or list it there as missing = [...]."
+    return f"Codes that the layout does not list became missing: {'; '.join(seen)}. {hint}"
 
 
 def _hit(wanted: _Codes, texts: list[str], parsed: np.ndarray) -> np.ndarray:

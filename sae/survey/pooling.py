@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey.checks import counted
 from sae.survey.codes import as_text, combine, encode
@@ -84,6 +85,7 @@ class Overlap:
         return 1.0 + 2.0 * sum(terms)
 
 
+@answered
 def pool_periods(
     survey: Survey, panel: str | Overlap, *, partial: bool = False, yearly_weights: bool = False
 ) -> Survey:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import LonelyPolicy
 from sae.survey.checks import numbers
@@ -63,6 +64,7 @@ _WEIGHTS = {
 }
 
 
+@answered
 def read_silc(
     files: str | Path | Mapping[str, str | Path],
     *,

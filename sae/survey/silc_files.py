@@ -14,7 +14,7 @@ import pandas as pd
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.survey.checks import counted, numbers, rows_text
 from sae.survey.files import read_frame
-from sae.tables import joined_labels, labels
+from sae.tables import file_path, joined_labels, labels
 
 __all__ = ["PARTS", "SilcFiles", "find_parts", "join_parts", "members_only", "read_parts", "silc_kind"]
 
@@ -79,7 +79,7 @@ def find_parts(
         If one of the four is not there, or several sets are and `country` and `year` do not tell which.
     """
     if isinstance(files, Mapping):
-        parts = {str(part).upper(): Path(path) for part, path in files.items()}
+        parts = {str(part).upper(): file_path(path) for part, path in files.items()}
         other = next((path.name for path in parts.values() if _matched(path, "cl".replace(kind, ""))), None)
         if other:
             raise SaeInputError(
@@ -92,7 +92,7 @@ def find_parts(
                 hint='Give {"D": path, "H": path, "R": path, "P": path}, or the folder.',
             )
         return parts
-    path = Path(files)
+    path = file_path(files)
     if not path.exists():
         raise SaeInputError(
             f"There is no file or folder {path}.", hint="Check the path; it is taken from the current folder."

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.literals import LonelyPolicy
 from sae.survey.checks import counted, numbers
@@ -26,6 +27,7 @@ SPAN = 4  # years that persistent poverty looks at
 WEIGHT = "RB064"  # longitudinal weight of four years' duration; that it is this one is remembered
 
 
+@answered
 def read_silc_longitudinal(
     files: str | Path | Mapping[str, str | Path],
     *,

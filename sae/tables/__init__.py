@@ -6,7 +6,7 @@ from sae.tables.combining import combine
 from sae.tables.covariates import Covariates, Origin
 from sae.tables.direct import DirectEstimates
 from sae.tables.estimates import EstimateTable
-from sae.tables.files import read_columns, read_table, whole_file, write_table
+from sae.tables.files import file_path, read_columns, read_table, whole_file, write_table
 from sae.tables.frames import pandas_frame
 from sae.tables.guard import CSV_GUARD
 from sae.tables.joins import check_spelling, join_by_name, unmatched
@@ -26,6 +26,7 @@ __all__ = [
     "check_spelling",
     "combine",
     "cv_of",
+    "file_path",
     "join_by_name",
     "joined_labels",
     "label_text",

@@ -10,7 +10,9 @@ import pandas as pd
 
 from sae.errors import SaeInputError
 from sae.tables.columns import require
-from sae.tables.files import write_table
+from sae.tables.files import is_workbook, write_table, write_workbook
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheet_notes import notes_sheet
 
 __all__ = ["Table"]
 
@@ -106,14 +108,22 @@ class Table:
         return self.frame.copy()
 
     def write(self, path: str | Path) -> Path:
-        """Write the table as CSV, Parquet or XLSX by the ending of `path`; the same bytes every time.
+        """Write the table as CSV, Parquet, XLSX or ODS by the ending of `path`; the same bytes every time.
+
+        A workbook (XLSX, ODS) of estimates has sheets of notes beside them: what they are about, what the
+        columns hold, what the flags mean. `sae.tables.read_table` reads the table back, exactly.
 
         Raises
         ------
         SaeInputError
-            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``.
+            If the ending is none of ``.csv``, ``.parquet``, ``.xlsx``, ``.ods``.
         """
-        return write_table(self.frame, path)
+        return write_workbook(self._sheets(), path) if is_workbook(path) else write_table(self.frame, path)
+
+    def _sheets(self) -> list[Sheet]:
+        """Sheets of a workbook, the table first."""
+        notes = [("Note", text) for text in getattr(self, "notes", ())]
+        return [Sheet("estimates", self.frame), *([notes_sheet(notes)] if notes else [])]
 
     def _write_as_frames_do(self, path: str | Path, **options: Any) -> Path:
         if options and options != {"index": False}:

@@ -19,6 +19,7 @@ __all__ = [
     "DTYPES",
     "ESTIMATE_COLUMNS",
     "arrange",
+    "check_groups",
     "cv_of",
     "require",
     "to_numbers",
@@ -140,6 +141,7 @@ def require(
     near = [lower[match] for match in dict.fromkeys(close)][:3]
     advice = [
         f"Did you mean {' or '.join(near)}?" if near else "",
+        "It is the index of the frame: give frame.reset_index()." if {*absent} & {*frame.index.names} else "",
         hint,
         f"The columns are {name_some(frame, 15)}.",
     ]
@@ -285,6 +287,17 @@ def _counts(numbers: np.ndarray, name: str) -> Any:
     return pd.arrays.IntegerArray(np.where(missing, 1.0, numbers).astype(np.int64), missing)
 
 
+def check_groups(groups: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Refuse grouping columns that bear the name of a column that every such table has."""
+    clash = [name for name in groups if name in columns and name not in ("geo", "time", "domain")]
+    if clash:
+        raise SaeInputError(
+            f"The grouping columns {name_some(clash)} bear names that the table keeps for its own columns.",
+            hint=f"Rename them before the estimation; it keeps {name_some(columns, len(columns))}.",
+            column=clash[0],
+        )
+
+
 def arrange(
     frame: pd.DataFrame | Mapping[str, Any], columns: Mapping[str, str], groups: Sequence[str]
 ) -> pd.DataFrame:
@@ -305,13 +318,7 @@ def arrange(
     SaeInputError
         If a column is neither fixed nor a group, or a group bears a fixed name, or is missing.
     """
-    clash = [name for name in groups if name in columns and name not in ("geo", "time", "domain")]
-    if clash:
-        raise SaeInputError(
-            f"The grouping columns {name_some(clash)} bear names that the table keeps for its own columns.",
-            hint="Rename them before the estimation.",
-            column=clash[0],
-        )
+    check_groups(groups, columns)
     extra_groups = [name for name in groups if name not in columns]
     if not isinstance(frame, Mapping):
         frame = pandas_frame(frame, "The rows of the table")

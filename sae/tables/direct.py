@@ -10,6 +10,8 @@ import pandas as pd
 
 from sae.tables.base import Table
 from sae.tables.columns import DIRECT_COLUMNS, arrange
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheet_notes import columns_sheet, notes_sheet, table_notes
 
 __all__ = ["DirectEstimates"]
 
@@ -45,6 +47,18 @@ class DirectEstimates(Table):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame", arrange(self.frame, DIRECT_COLUMNS, self.by))
+
+    def _sheets(self) -> list[Sheet]:
+        units = self.frame["indicator"].map(dict(self.units))
+        notes = table_notes(self.frame)
+        notes += [("Unit", ", ".join(f"{name}: {unit}" for name, unit in self.units.items() if unit))]
+        notes += [("Source", str(self.provenance.get("file", "")))]
+        notes += [("Note", text) for text in self.log]
+        return [
+            Sheet("estimates", self.frame, share=units.eq("share").to_numpy(dtype=bool)),
+            notes_sheet(notes),
+            columns_sheet(self.frame, self.by),
+        ]
 
     def _heading(self) -> str:
         indicators = ", ".join(dict.fromkeys(self.frame["indicator"]))

@@ -16,6 +16,8 @@ from sae.tables.base import Table
 from sae.tables.columns import ESTIMATE_COLUMNS, arrange, cv_of, typed
 from sae.tables.files import read_table
 from sae.tables.labels import label_text
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheet_notes import columns_sheet, flags_sheet, notes_sheet, table_notes
 from sae.tables.texts import constant_texts
 
 __all__ = ["EstimateTable"]
@@ -139,6 +141,14 @@ class EstimateTable(Table):
                 column=missing[0],
             )
         return cls(frame, tuple(str(name) for name in frame if name not in ESTIMATE_COLUMNS))
+
+    def _sheets(self) -> list[Sheet]:
+        return [
+            Sheet("estimates", self.frame),
+            notes_sheet(table_notes(self.frame)),
+            columns_sheet(self.frame, self.groups),
+            flags_sheet(self.frame),
+        ]
 
     def _heading(self) -> str:
         return f"EstimateTable: {len(self)} rows, {int(self.frame['in_sample'].sum())} with a sample"

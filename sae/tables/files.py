@@ -1,4 +1,4 @@
-"""Writing and reading tables: CSV, Parquet, XLSX; whole or not at all, the same bytes every time."""
+"""Writing and reading tables: CSV, Parquet, XLSX, ODS; whole or not at all, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,41 @@ from sae.tables.columns import DIRECT_COLUMNS, DTYPES, ESTIMATE_COLUMNS
 from sae.tables.frames import pandas_frame
 from sae.tables.guard import unguarded
 from sae.tables.labels import label_text
-from sae.tables.sheets import SHEET, xlsx_bytes
+from sae.tables.ods import ods_bytes, ods_rows
+from sae.tables.sheet_formats import Sheet
+from sae.tables.sheets import xlsx_bytes, xlsx_rows
 from sae.tables.text_cells import looks_missing
 from sae.tables.text_rows import csv_bytes
 
-__all__ = ["read_columns", "read_table", "whole_file", "write_table"]
+__all__ = [
+    "file_path",
+    "is_workbook",
+    "read_columns",
+    "read_table",
+    "whole_file",
+    "write_table",
+    "write_workbook",
+]
 
 _NOTES = (AttributeError, LookupError, TypeError, ValueError)  # of pandas, in a damaged Parquet file
 _KINDS = {**DIRECT_COLUMNS, **ESTIMATE_COLUMNS}
+
+
+def file_path(path: object) -> Path:
+    """Return a path, or refuse what is none, such as a frame or a result that was given in its place.
+
+    Examples
+    --------
+    >>> sae.tables.file_path("rates.csv").name
+    'rates.csv'
+    """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        what = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
+        raise SaeInputError(
+            f"The path of a file is text or a Path, and {what} was given.",
+            hint='Write it as "folder/name.csv".',
+        )
+    return Path(path)
 
 
 @contextmanager
@@ -51,7 +79,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     ...     (Path(folder) / "note.txt").read_text(encoding="utf-8")
     'all of it'
     """
-    path = Path(path)
+    path = file_path(path)
     if not path.parent.is_dir():
         raise SaeInputError(
             f"{path.name} cannot be written: the folder {path.parent} does not exist.",
@@ -65,8 +93,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] = ()) -> Path:
-    r"""Write `frame` as CSV, Parquet or XLSX by the ending of `path`.
+def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
+    r"""Write `frame` as CSV, Parquet, XLSX or ODS by the ending of `path`.
 
     The file appears whole or not at all, and the same table gives the same bytes every time.
 
@@ -77,10 +105,8 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
     path : str or Path
         Ends in ``.csv`` (UTF-8, ``\n``, shortest decimals that read back to the same number,
         missing = empty, ``true``/``false``; an apostrophe before a text that a spreadsheet would execute,
-        which `read_table` takes off), ``.parquet`` or ``.xlsx`` (numbers to 16 digits; after a million rows
-        the table goes on in the sheet "estimates 2").
-    notes : iterable of str
-        Lines of a second sheet "notes"; XLSX only.
+        which `read_table` takes off), ``.parquet``, ``.xlsx`` or ``.ods`` (after a million rows the table
+        goes on in the sheet "estimates 2").
 
     Returns
     -------
@@ -101,13 +127,57 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
     ...     file.read_text(encoding="utf-8")
     'domain,estimate\n01,0.1\n'
     """
-    path = Path(path)
-    encode = _by_ending(path, {".csv": csv_bytes, ".parquet": _parquet_bytes, ".xlsx": xlsx_bytes})
-    notes = tuple(notes)
-    if notes and encode is not xlsx_bytes:
-        raise SaeInputError(
-            f"{path.name} has no place for notes.", hint="Only an .xlsx file has a sheet for them."
-        )
+    path = file_path(path)
+    if is_workbook(path):
+        return write_workbook([Sheet("estimates", frame)], path)
+    encode = _by_ending(path, {".csv": csv_bytes, ".parquet": _parquet_bytes, **_WORKBOOKS})
+    content = encode(_writable(frame, path))
+    with whole_file(path) as part:
+        part.write_bytes(content)
+    return path
+
+
+def is_workbook(path: str | Path) -> bool:
+    """Whether a file of this name has several sheets."""
+    return file_path(path).suffix.lower() in _WORKBOOKS
+
+
+def write_workbook(sheets: Sequence[Sheet], path: str | Path) -> Path:
+    """Write tables as sheets of one XLSX or ODS file; `read_table` reads the first of them.
+
+    Percentages, decimals and widths are those of the figures. No text is ever a formula.
+
+    Parameters
+    ----------
+    sheets : sequence of Sheet
+        With distinct names; the first is the table.
+    path : str or Path
+        Ends in ``.xlsx`` or ``.ods``.
+
+    Raises
+    ------
+    SaeInputError
+        As `write_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sae.tables.sheet_formats import Sheet
+    >>> frame = pd.DataFrame({"domain": ["01"], "estimate": [0.1]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = Sheet("notes", pd.DataFrame({"what": ["Source"], "text": ["EU-LFS"]}), wrapped=True)
+    ...     read_table(write_workbook([Sheet("estimates", frame), notes], f"{folder}/t.ods")).values.tolist()
+    [['01', 0.1]]
+    """
+    path = file_path(path)
+    encode = _by_ending(path, _WORKBOOKS)
+    content = encode([replace(sheet, frame=_writable(sheet.frame, path)) for sheet in sheets])
+    with whole_file(path) as part:
+        part.write_bytes(content)
+    return path
+
+
+def _writable(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     frame = pandas_frame(frame, "The rows")
     _check_names(frame.columns, path.name)
     if (
@@ -119,10 +189,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, notes: Iterable[str] =
             f"The index of the table holds labels ({name_some(frame.index, 3)}) that {path.name} would lose.",
             hint="Make it a column with reset_index().",
         )
-    content = encode(frame, notes) if encode is xlsx_bytes else encode(frame)
-    with whole_file(path) as part:
-        part.write_bytes(content)
-    return path
+    return frame
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -144,8 +211,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
     ...     read_table(write_table(frame, f"{folder}/table.csv")).dtypes.astype(str).to_dict()
     {'domain': 'string', 'n': 'Int64', 'in_sample': 'boolean'}
     """
-    path = Path(path)
-    decode = _by_ending(path, {".csv": _read_csv, ".parquet": _read_parquet, ".xlsx": _read_xlsx})
+    path = file_path(path)
+    decode = _by_ending(
+        path, {".csv": _read_csv, ".parquet": _read_parquet, ".xlsx": _read_workbook, ".ods": _read_workbook}
+    )
     if not path.is_file():
         raise SaeInputError(f"There is no file {path}.", hint="Check the path.")
     if path.stat().st_size == 0:
@@ -180,7 +249,7 @@ def read_columns(path: str | Path, chosen: Callable[[Sequence[str]], list[str]])
     import pyarrow as pa
     from pyarrow import dataset
 
-    path = Path(path)
+    path = file_path(path)
     if not path.exists():
         raise SaeInputError(f"There is no file {path}.", hint="Check the path.")
     try:
@@ -311,32 +380,26 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         ) from error
 
 
-# --- XLSX
+# --- XLSX and ODS
 
 
-def _read_xlsx(path: Path) -> pd.DataFrame:
+def _read_workbook(path: Path) -> pd.DataFrame:
+    kind = path.suffix[1:].upper()
     try:
-        import openpyxl
-    except ImportError as error:
-        raise SaeInputError(
-            f"{path.name} cannot be read: reading spreadsheets needs openpyxl.",
-            hint="pip install openpyxl, or read the .csv or .parquet file.",
-        ) from error
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        first, *others = book.worksheets
-        rows = list(first.iter_rows(values_only=True))
-        for sheet in others:
-            if re.fullmatch(rf"{SHEET} \d+", sheet.title):  # the table goes on, below its names again
-                rows += list(sheet.iter_rows(values_only=True))[1:]
-        book.close()
+        (title, rows), *others = (xlsx_rows if kind == "XLSX" else ods_rows)(path)
+    except SaeError:
+        raise
     except Exception as error:  # whatever the parsers of zip, XML and dates meet in a damaged file
         raise SaeInputError(
-            f"{path.name} is not an XLSX file, or it is cut off.", hint="Write it again."
+            f"{path.name} is not an {kind} file, or it is cut off.", hint="Write it again."
         ) from error
+    for name, more in others:
+        if re.fullmatch(rf"{re.escape(title)} \d+", name):  # the table goes on, below its names again
+            rows += more[1:]
     header = ["" if name is None else str(name) for name in (rows[0] if rows else ())]
     _check_names(header, path.name)
-    columns = list(zip_longest(*rows[1:])) if len(rows) > 1 else [()] * len(header)
+    columns = list(zip_longest(*rows[1:])) if len(rows) > 1 else []
+    columns += [(None,) * (len(rows) - 1)] * (len(header) - len(columns))  # empty ones at the end
     if len(columns) != len(header):
         raise SaeInputError(
             f"{path.name} has {len(columns)} columns of cells under {len(header)} names in its first row."
@@ -346,3 +409,6 @@ def _read_xlsx(path: Path) -> pd.DataFrame:
         is_text = name in _KINDS or any(isinstance(value, str) for value in values)
         out[name] = _typed(values, name, path.name) if is_text else pd.Series(values).convert_dtypes()
     return pd.DataFrame(out, index=pd.RangeIndex(len(rows) - 1))
+
+
+_WORKBOOKS: dict[str, Callable[..., Any]] = {".xlsx": xlsx_bytes, ".ods": ods_bytes}

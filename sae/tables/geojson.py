@@ -21,11 +21,13 @@ def read_polygons(
 
     Parameters
     ----------
-    geometry : str, Path, mapping or GeoDataFrame
-        A GeoJSON FeatureCollection of polygons and multipolygons, a file of one (``.gz`` too), or any object
-        that gives itself as one by ``__geo_interface__``.
+    geometry : str, Path, mapping, list or GeoDataFrame
+        A GeoJSON FeatureCollection of polygons and multipolygons, a file of one (``.gz`` too), a list of
+        GeoJSON features, any object that gives itself as a collection by ``__geo_interface__``; or polygons
+        by the code of their area, each as GeoJSON, as such an object or as its corners, shape (n, 2).
     key : str or None
-        The property that holds the code of the area; without it the one that holds all `codes`.
+        The property that holds the code of the area; without it the one that holds all `codes`. Polygons by
+        code have none.
     codes : collection of str
         Areas that the geometry must hold, where there is no `key`.
 
@@ -35,16 +37,18 @@ def read_polygons(
         If the file is missing or no such collection, the property is not there or cannot be told from others,
         a code comes twice, or a geometry is no polygon.
     """
+    if isinstance(geometry, Mapping) and not {"type", "features"} & set(geometry):
+        geometry, key = _collection(geometry), "code"
     geometry = geojson_of(geometry)
     features: Any = geometry.get("features") if isinstance(geometry, Mapping) else None
     if not features or not isinstance(features, (list, tuple)):
         raise SaeInputError("The geometry holds no features.", hint="Give a GeoJSON FeatureCollection.")
     if not all(isinstance(feature, Mapping) for feature in features):
         raise SaeInputError("A feature of the geometry is no GeoJSON object.")
-    key = key or _key_of([feature.get("properties") or {} for feature in features], set(codes))
+    key = key or _key_of([_properties(feature) for feature in features], set(codes))
     areas: dict[str, Mapping[str, Any]] = {}
     for feature in features:
-        properties: dict[str, Any] = feature.get("properties") or {}
+        properties = _properties(feature)
         if key not in properties:
             raise SaeInputError(
                 f"The areas of the geometry have no property {key!r}.",
@@ -69,12 +73,44 @@ def geojson_of(geometry: Any) -> Any:
         If it is none of the kinds that `read_polygons` takes, or the file is missing or no GeoJSON.
     """
     geometry = getattr(geometry, "__geo_interface__", geometry)
+    if isinstance(geometry, (list, tuple)) and geometry:
+        features = [getattr(one, "__geo_interface__", one) for one in geometry]
+        if not all(isinstance(one, Mapping) and one.get("type") == "Feature" for one in features):
+            raise SaeInputError(
+                f"The {len(features)} polygons of a list do not say whose they are.",
+                hint="Name them: dict(zip(codes, polygons)), or give GeoJSON features with their properties.",
+            )
+        return {"type": "FeatureCollection", "features": features}
     if not isinstance(geometry, (str, Path, Mapping)):
         raise SaeInputError(
             f"A geometry of type {type(geometry).__name__} cannot be drawn or measured.",
-            hint="Give a GeoJSON FeatureCollection, the path of its file, or a GeoDataFrame.",
+            hint="Give a GeoJSON FeatureCollection, its path, a GeoDataFrame, or polygons by code.",
         )
     return geometry if isinstance(geometry, Mapping) else _read(Path(geometry))
+
+
+def _properties(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties of a feature; of one without any its id, as a GeoSeries gives its index."""
+    return feature.get("properties") or ({"id": feature["id"]} if "id" in feature else {})
+
+
+def _collection(polygons: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return polygons by the code of their area as GeoJSON."""
+    features = []
+    for code, polygon in polygons.items():
+        shape = getattr(polygon, "__geo_interface__", polygon)
+        if not isinstance(shape, Mapping):
+            try:
+                corners = [[float(x), float(y)] for x, y in shape]
+            except (TypeError, ValueError):
+                raise SaeInputError(
+                    f"The polygon of the area {code} is a {type(polygon).__name__} of no corners.",
+                    hint="Give its corners as pairs of coordinates, GeoJSON, or a polygon of shapely.",
+                    areas=[str(code)],
+                ) from None
+            shape = {"type": "Polygon", "coordinates": [corners]}
+        features.append({"type": "Feature", "properties": {"code": code}, "geometry": shape})
+    return {"type": "FeatureCollection", "features": features}
 
 
 def _key_of(properties: list[dict[str, Any]], codes: set[str]) -> str:

@@ -135,6 +135,23 @@ differ only by zeros in front, spaces or capitals.
         _refuse_near(*_alone(_keys(left, [column]), _keys(right, [column])), [column], names)
 
 
+def spelt_twice(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the labels of one column that differ only by zeros in front, spaces or capitals, in pairs.
+
+    Examples
+    --------
+    >>> sae.tables.joins.spelt_twice(["01", "10", "1"])
+    [('01', '1')]
+    """
+    seen: dict[str, str] = {}
+    pairs = []
+    for key in keys:
+        first = seen.setdefault(_loose(key) or key, key)
+        if first != key:
+            pairs.append((first, key))
+    return pairs
+
+
 def unmatched(
     left: pd.DataFrame, right: pd.DataFrame, on: str | Sequence[str]
 ) -> tuple[list[str], list[str]]:

@@ -265,9 +265,9 @@ def joined_marks(definitions: pd.Series, units: np.ndarray) -> pd.Series:
     ['v1; break lfs_2021', 'v1']
     """
     texts = definitions.astype("string").fillna("").reset_index(drop=True)
-    head = texts.iloc[0].partition(_MARK)[0]
+    head = texts.groupby(units, sort=True).first().map(lambda text: text.partition(_MARK)[0])
     marks = texts.groupby(units, sort=True).agg(lambda some: ", ".join(marks_in(some)))
-    return marks.where(marks == "", _MARK + marks).radd(head)
+    return head + marks.where(marks == "", _MARK + marks)
 
 
 def check_rows(frame: pd.DataFrame) -> None:

@@ -71,7 +71,7 @@ class ParquetRecords:
         }
         levels |= {name: {} for name in texts}
         last: dict[str, Any] = {}
-        for table in self._tables(texts, 0, self.n_records) if texts else ():
+        for table in self.tables(texts, 0, self.n_records) if texts else ():
             for name in texts:
                 for chunk in table.column(name).chunks:
                     coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
@@ -91,9 +91,9 @@ class ParquetRecords:
         """Yield blocks, reading only the row groups that hold them."""
         start, stop = span(first, last, self.n_records)
         levels = {name: self.levels[name] for name in columns if name in self.levels}
-        yield from frames_of(map(plain_kinds, rechunked(self._tables(columns, start, stop))), levels)
+        yield from frames_of(map(plain_kinds, rechunked(self.tables(columns, start, stop))), levels)
 
-    def _tables(self, columns: Sequence[str], start: int, stop: int) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str], start: int, stop: int) -> Iterator[pa.Table]:
         """Yield the records from `start` to `stop` as they come from the files."""
         import pyarrow as pa
         from pyarrow import parquet

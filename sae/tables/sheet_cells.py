@@ -10,35 +10,23 @@ import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError
+from sae.tables.sheet_formats import CellFormats
 from sae.tables.texts import joined_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BLOCK", "FORMATS", "SheetColumn", "Writer", "check_length", "columns_of", "rows_xml"]
+__all__ = [
+    "BLOCK",
+    "SheetColumn",
+    "Writer",
+    "cells_of",
+    "check_length",
+    "columns_of",
+    "number_text",
+    "rows_xml",
+]
 
-_PERCENT = {
-    "direct": "0.0%",
-    "estimate": "0.0%",
-    "ci_low": "0.0%",
-    "ci_high": "0.0%",
-    "se": "0.00%",
-    "direct_se": "0.00%",
-}
-_NUMBER = {
-    "n": "#,##0",
-    "n_eff": "#,##0.0",
-    "df": "#,##0.0",
-    "deff": "0.00",
-    "cv": "0.0%",
-    "direct_cv": "0.0%",
-    "gamma": "0.000",
-    "benchmark_factor": "0.0000",
-    "mse": "0.00E+00",
-    "variance": "0.00E+00",
-    "vardir": "0.00E+00",
-}
-FORMATS = tuple(dict.fromkeys([*_PERCENT.values(), *_NUMBER.values(), "0%"]))
 BLOCK = 16  # rows that share their spans
 _MAX_TEXT = 32_767  # characters that a cell holds
 _EXACT = 10**15  # whole numbers below it have all their digits
@@ -68,7 +56,7 @@ class SheetColumn:
     kind: np.ndarray
     values: np.ndarray
     texts: list[str]
-    formats: tuple[str, str, str]
+    formats: tuple[str, ...]
     form: np.ndarray
 
     @property
@@ -87,21 +75,16 @@ class SheetColumn:
         return [(row, code) for code, row in first.items()]
 
 
-def columns_of(frame: pd.DataFrame, start: int) -> list[SheetColumn]:
+def columns_of(frame: pd.DataFrame, formats: Sequence[CellFormats], start: int) -> list[SheetColumn]:
     """Return the columns of a part of a table that begins at its row `start`."""
-    percent = (
-        frame["unit"].eq("share").fillna(False).to_numpy(bool)
-        if "unit" in frame
-        else np.zeros(len(frame), bool)
-    )
-    form = percent.astype(int) + (percent & _whole_percentages(frame))
     columns = []
-    for position, name in enumerate(map(str, frame.columns)):
-        kind, values, texts = _cells(frame.iloc[:, position])
+    for position, (name, of) in enumerate(zip(map(str, frame.columns), formats, strict=True)):
+        kind, values, texts = cells_of(frame.iloc[:, position])
         for number, text in enumerate(texts):
             if len(text) > _MAX_TEXT // 2:  # a character beyond the first 65,536 counts twice
                 check_length(text, start + int(np.flatnonzero((kind == "s") & (values == number))[0]) + 1)
-        columns.append(SheetColumn(name, kind, values, texts, _formats(name), form))
+        form = of.of_cell[start : start + len(frame)]
+        columns.append(SheetColumn(name, kind, values, texts, of.codes, form))
     return columns
 
 
@@ -115,24 +98,7 @@ def check_length(text: str, row: int) -> None:
         )
 
 
-def _formats(name: str) -> tuple[str, str, str]:
-    """Return the formats of a column: of any unit, of a share, of a share in whole percentages."""
-    plain = _NUMBER.get(name, "")
-    share = plain or _PERCENT.get(name, "")
-    return plain, share, "0%" if share == "0.0%" else share
-
-
-def _whole_percentages(frame: pd.DataFrame) -> np.ndarray:
-    """Return which rows were rounded to whole percentages, of which no decimal is to be shown."""
-    names = [name for name in ("estimate", "ci_low", "ci_high") if name in frame]
-    if len(names) < 3:
-        return np.zeros(len(frame), bool)
-    figures = frame[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    figures = np.where(np.abs(figures) <= 10, figures, np.nan)  # no share; the largest would overflow
-    return np.all(np.abs(figures - np.round(figures, 2)) < 1e-11, axis=1)
-
-
-def _cells(column: pd.Series) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def cells_of(column: pd.Series) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the kind of every cell, its value, and the distinct texts."""
     present, dtype = column.notna().to_numpy(), column.dtype
     if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
@@ -188,17 +154,17 @@ class Writer:
 
         if values.dtype == object:
             written = [
-                self.texts[value] if of == "s" else _number(value)
+                self.texts[value] if of == "s" else number_text(value)
                 for of, value in zip(kind.tolist(), values.tolist(), strict=True)
             ]
             return pa.array(written, pa.string(), mask=absent)
         if self.texts:
             return pa.array(self.texts).take(pa.array(values, mask=absent))
         if values.dtype.kind == "f":
-            return pa.array([_number(value) for value in values.tolist()], pa.string(), mask=absent)
+            return pa.array([number_text(value) for value in values.tolist()], pa.string(), mask=absent)
         if max(-int(values.min()), int(values.max())) < _EXACT:
             return pa.array(values, mask=absent).cast(pa.string())
-        return pa.array([_number(value) for value in values.tolist()], pa.string(), mask=absent)
+        return pa.array([number_text(value) for value in values.tolist()], pa.string(), mask=absent)
 
 
 def rows_xml(writers: Sequence[Writer], span: range) -> memoryview:
@@ -238,5 +204,14 @@ def _spans(present: np.ndarray, first: int) -> list[str]:
     return np.repeat(texts, np.diff([*starts, len(present)])).tolist()
 
 
-def _number(value: Any) -> str:
-    return f"{value:.16G}"
+def number_text(value: Any) -> str:
+    """Return a number in the fewest digits that read back to it.
+
+    Examples
+    --------
+    >>> from sae.tables.sheet_cells import number_text
+    >>> number_text(0.1 + 0.2), number_text(1e-7), number_text(18_000.0)
+    ('0.30000000000000004', '1E-07', '18000')
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    return repr(plain).upper().removesuffix(".0")

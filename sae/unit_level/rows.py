@@ -19,6 +19,7 @@ from sae.tables import join_by_name, labels, pandas_frame, read_columns, require
 __all__ = [
     "RowNames",
     "UnitRows",
+    "coded_labels",
     "constant_columns",
     "formula_words",
     "match_areas",
@@ -160,8 +161,8 @@ def match_areas(units: pd.Series, areas: pd.Series, domain: str) -> tuple[np.nda
     SaeInputError
         If a label is missing, or the population lacks an area of the units.
     """
-    unit, ours, units_plain = _coded(units.rename(domain))
-    row, theirs, areas_plain = _coded(areas.rename(domain))
+    unit, ours, units_plain = coded_labels(units.rename(domain))
+    row, theirs, areas_plain = coded_labels(areas.rename(domain))
     names = pd.Index(theirs)
     place = names.get_indexer(ours)
     alike = "" not in (units_plain, areas_plain) and units_plain == areas_plain
@@ -171,7 +172,7 @@ def match_areas(units: pd.Series, areas: pd.Series, domain: str) -> tuple[np.nda
     return names.to_numpy(dtype=object), place[unit], row
 
 
-def _coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray, str]:
+def coded_labels(column: pd.Series) -> tuple[np.ndarray, np.ndarray, str]:
     """Return the code of every row's label, the labels, and "text" or "number" where all rows are that.
 
     Each distinct value is spelt once. Where values are of several kinds or spelt alike, the kind is "".

@@ -97,3 +97,13 @@ def test_areas_of_two_nuts_are_refused_by_the_name_of_the_change():
     for version in ("NUTS 2021", ""):
         with pytest.raises(SaeInputError, match=r"codes mix NUTS vintages.*not HR04"):
             sae.FayHerriot("rate ~ x").fit(direct(version), areas=covariates)
+
+
+def test_a_group_that_bears_a_name_of_the_table_is_refused_before_the_fit():
+    frame = pd.DataFrame(
+        {"domain": list("ABCDEF") * 2, "run": [1] * 6 + [2] * 6, "y": range(12), "vardir": 0.5}
+    )
+    with pytest.raises(
+        SaeInputError, match=r"The grouping columns run bear names .*\n.*it keeps indicator, "
+    ):
+        sae.FayHerriot("y ~ 1", per=["run"]).fit(frame)

@@ -61,7 +61,7 @@ def test_a_run_without_a_model_writes_the_flagged_direct_table(persons, tmp_path
         "rates.csv",
         "rates.direct.csv",
         "rates.parquet",
-        *(f"rates.published.{ending}" for ending in ("csv", "parquet", "xlsx")),
+        *(f"rates.published.{ending}" for ending in ("csv", "md", "parquet", "xlsx")),
         "rates.xlsx",
     ]
     record = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from sae.batch.outputs import merge_manifest, refuse_taken, run_id, versions, write_json, write_manifest
+from sae.batch.outputs import (
+    input_names,
+    merge_manifest,
+    refuse_taken,
+    run_id,
+    versions,
+    write_json,
+    write_manifest,
+)
 from sae.errors import SaeInputError
 
 
@@ -79,3 +87,18 @@ def test_a_folder_or_an_input_of_the_name_of_a_result_is_refused(tmp_path):
 def test_the_run_id_depends_on_content_not_on_order():
     assert run_id({"a": 1, "b": 2}) == run_id({"b": 2, "a": 1}) != run_id({"a": 1, "b": 3})
     assert {"sae", "python", "numpy", "scipy", "pandas", "numba"} <= set(versions())
+
+
+def test_every_file_of_a_run_is_named_as_its_source_those_of_the_areas_last():
+    inputs = {
+        "areas": {"file": "areas.csv", "sha256": "1"},
+        "survey lfs": {"files": [f"{year}.csv" for year in range(2000, 2020)], "sha256": []},
+        "register people": {"files": ["people.tsv"]},
+        "direct": {"file": "rates.csv"},
+        "policy": "statcan",
+    }
+    text = input_names(inputs)
+    assert text.startswith("2000.csv, 2001.csv") and "and 10 more, covariates of the areas areas.csv" in text
+    few = {"survey lfs": {"files": ["a.csv", "b.csv"]}, "direct": {"file": "rates.csv"}}
+    assert input_names(few) == "a.csv, b.csv, rates.csv"
+    assert input_names({}) == ""

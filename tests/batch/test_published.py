@@ -220,6 +220,6 @@ def test_a_table_without_errors_becomes_rows_marked_so(shared_data, tmp_path):
         "uk.csv",
         "uk.direct.csv",
         "uk.parquet",
-        *(f"uk.published.{ending}" for ending in ("csv", "parquet", "sdmx.csv", "tsv", "xlsx")),
+        *(f"uk.published.{ending}" for ending in ("csv", "md", "parquet", "sdmx.csv", "tsv", "xlsx")),
         "uk.xlsx",
     ]

@@ -90,9 +90,46 @@ def test_a_folder_gives_the_report_of_its_table(results, monkeypatch, capsys, tm
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0 and str(tmp_path / "r.html") in capsys.readouterr().out.replace("\n", "")
+    monkeypatch.setattr(sys, "argv", ["sae", *words[:3], str(tmp_path / "d.html"), "--language", "de"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    german = (tmp_path / "d.html").read_text(encoding="utf-8")
+    assert "Wie hoch ist es?" in german and "Kovariaten der Gebiete areas.csv" in german
     data = embedded(tmp_path / "r.html")
     assert {"Adorf", "Bedorf", "02"} <= set(data["texts"]["area"])
     assert len(data["slices"]) == 1 and data["slices"][0]["reference"] == 0.55
+
+
+def test_the_national_line_of_a_folder_is_what_the_run_was_benchmarked_to(tmp_path):
+    draw = np.random.default_rng(5)
+    frame = pd.DataFrame({"area": [f"{k:02}" for k in range(14)] * 2, "year": np.repeat([2024, 2025], 14)})
+    frame["n"], frame["group"], frame["x"] = draw.integers(80, 200, 28), "all", draw.uniform(0, 1, 28)
+    frame["se"], frame["people"] = np.sqrt(0.1 / frame["n"]), draw.uniform(1, 5, 28)
+    frame["rate"] = 0.5 + 0.1 * frame["x"] + draw.normal(0, frame["se"])
+    frame.loc[14, "n"] = 1  # hidden, alone in 2025: the figure of that year would give it away
+    frame.loc[0:1, "n"] = 1  # two in 2024
+    benchmark = (
+        '[benchmark]\nwithin = "year"\nweights = "people"\ntargets = { "2024" = 0.55, "2025" = 0.56 }\n'
+    )
+    spec = parse_spec(SPEC.replace("[publish]", benchmark + "[publish]"), "rates", tmp_path)
+    frame.drop(columns=["x", "people"]).to_csv(tmp_path / "table.csv", index=False)
+    frame[["area", "year", "x", "people"]].to_csv(tmp_path / "areas.csv", index=False)
+    run(spec, direct=tmp_path / "table.csv", areas=tmp_path / "areas.csv", out=tmp_path / "out", report=True)
+    record = json.loads((tmp_path / "out" / "manifest.json").read_text())["models"]["rates"]
+    pages = [
+        embedded(tmp_path / "out" / "rates.html"),
+        embedded(report_results(tmp_path / "out", tmp_path / "r.html")),
+    ]
+    for data in pages:
+        for one in data["slices"]:
+            hidden = one["estimate"].count(None)
+            assert one["national"] == (one["time"] in [each["common"]["time"] for each in record["national"]])
+            assert one["national"] == (hidden != 1)
+            if one["national"]:
+                assert one["reference"] == {"2024": 0.55, "2025": 0.56}[one["time"]]
+    assert record["national"]
+    own = embedded(report_results(tmp_path / "out", tmp_path / "o.html", national=0.5))
+    assert [one["reference"] for one in own["slices"]] == [0.5, 0.5]
 
 
 PRODUCTION = """
@@ -145,7 +182,7 @@ def test_a_production_gives_the_choice_of_level_and_period(tmp_path, monkeypatch
     first = data["slices"][0]
     assert min(rank for rank in first["rank_low"] if rank) == 1 and nation["rank_low"] == [None]
     # 0.3 / 0.41 is above the band of the policy
-    assert first["estimate"].count(None) == 3 and first["said"][1].endswith("3 of 20 areas have no figure.")
+    assert first["estimate"].count(None) == 3 and first["said"][1].endswith("no figure: 3 of 20 areas.")
 
 
 def test_what_a_folder_does_not_hold_is_named(results, tmp_path):

@@ -24,8 +24,8 @@ EXACT = 1e-10  # the benchmark is met by construction; only rounding is left
 
 REGIONS = [f"R{number:02d}" for number in range(1, 15)]
 RESULTS = ["manifest.json", "spec.csv", "spec.direct.csv", "spec.parquet", "spec.png"]
-RESULTS += ["spec.published.csv", "spec.published.parquet", "spec.published.sdmx.csv", "spec.published.tsv"]
-RESULTS += ["spec.published.xlsx", "spec.xlsx"]
+RESULTS += [f"spec.published.{end}" for end in ("csv", "md", "parquet", "sdmx.csv", "tsv", "xlsx")]
+RESULTS += ["spec.xlsx"]
 
 
 def edit(folder, old, new):

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from sae import cli
-from sae.batch.kinds import KINDS
+from sae.batch.kinds import KINDS, UNIT_KINDS
 from sae.batch.models import shipped_models, shipped_plans
 from sae.batch.schema import json_schema, schema_text
 
@@ -57,9 +57,10 @@ def test_one_name_or_several_and_names_of_ones_own():
 
 
 def test_the_command_prints_it(capsys):
+    kinds = {True: list(KINDS), False: [*KINDS, *UNIT_KINDS]}
     for words, plan in ((["schema"], False), (["schema", "--plan"], True)):
         with pytest.raises(SystemExit) as end:
             cli.app(words)
         printed = capsys.readouterr().out
         assert end.value.code == 0 and printed == schema_text(plan=plan)
-        assert json.loads(printed)["$defs"]["ModelSection"]["properties"]["kind"]["enum"] == list(KINDS)
+        assert json.loads(printed)["$defs"]["ModelSection"]["properties"]["kind"]["enum"] == kinds[plan]

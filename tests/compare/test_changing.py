@@ -125,3 +125,60 @@ def test_a_model_over_time_gives_the_dense_matrix():
     assert made["missing"].eq("").all()
     figure = changes(fit, 2020, 2022).plot()
     assert "against 2020" in figure.get_suptitle()
+
+
+def by_citizenship(*vintages):
+    """Shares of EU citizens as Eurostat codes them: another code from another composition of the EU on."""
+    rows = [
+        {"domain": "AT", "citizen": code.format(vintage), "time": year, "estimate": 0.5 + k / 20, "se": 0.01}
+        for k, (year, vintage) in enumerate(vintages)
+        for code in ("EU{}_FOR", "NEU{}_FOR", "NAT")
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_groups_of_another_composition_of_the_eu_are_a_break_and_not_other_groups():
+    frame = by_citizenship(("2018", "28"), ("2019", "28"), ("2020", "27_2020"))
+    direct = sae.EstimateTable(frame.assign(indicator="own"), ("domain", "citizen"))
+    with pytest.raises(SaeInputError, match=r"eu28_to_eu27_2020 \(EU28 in side 2, EU27_2020 in side 1\)"):
+        changes(direct)
+    made = changes(direct, accept="eu28_to_eu27_2020")
+    across = made.frame[made["time"].eq("2020")]
+    assert across["citizen"].tolist() == ["EU27_2020_FOR", "NEU27_2020_FOR", "NAT"]
+    assert across["breaks"].tolist() == ["eu28_to_eu27_2020"] * 2 + [""]
+    assert len(made) == 6
+    two = changes(direct, 2018, 2020, accept="eu28_to_eu27_2020")
+    np.testing.assert_allclose(two["estimate"], 0.1)
+
+
+def test_a_period_with_both_compositions_keeps_its_groups_apart():
+    twice = by_citizenship(("2019", "28"), ("2020", "27_2020"))
+    old = by_citizenship(("2018", "28"), ("2020", "28")).iloc[3:5].assign(estimate=0.9)
+    table = sae.EstimateTable(pd.concat([twice, old]).assign(indicator="own"), ("domain", "citizen"))
+    made = changes(table)
+    assert made["citizen"].tolist() == ["NAT", "EU28_FOR", "NEU28_FOR"]
+    assert (made["breaks"] == "").all()
+
+
+def test_sides_of_other_compositions_are_refused_in_every_comparison():
+    frame = by_citizenship(("2019", "28")).drop(columns="time")
+    odd = frame.replace("NEU28_FOR", "NEU27_2020_FOR")
+    with pytest.raises(SaeInputError, match="eu28_to_eu27_2020"):
+        sae.compare.gaps(odd, "citizen", "NEU27_2020_FOR", "EU28_FOR")
+    sae.compare.gaps(odd, "citizen", "NEU27_2020_FOR", "NAT")
+    sae.compare.gaps(frame, "citizen", "NEU28_FOR", "EU28_FOR")
+    areas = pd.DataFrame(
+        {"domain": ["AT / EU28_FOR", "DE / EU27_2020_FOR"], "estimate": [0.5, 0.6], "se": 0.1}
+    )
+    for verb in (sae.compare.pairs, lambda data: sae.compare.differences(data, "AT / EU28_FOR")):
+        with pytest.raises(SaeInputError, match="eu28_to_eu27_2020"):
+            verb(areas)
+
+
+def test_a_column_with_the_composition_says_it_of_groups_that_do_not():
+    frame = pd.DataFrame({"domain": "AT", "time": ["2019", "2020"], "estimate": [0.5, 0.6], "se": 0.01})
+    with pytest.raises(SaeInputError, match="eu28_to_eu27_2020"):
+        changes(frame.assign(eu=["EU28", "EU27_2020"]))
+    assert changes(frame.assign(eu=[0.1, 0.2]))["verdict"].tolist() == ["rose"]  # a covariate of that name
+    with pytest.raises(SaeInputError, match="eu28_to_eu27_2020"):
+        sae.compare.ranks(frame.assign(eu=["EU28", "EU27_2020"], domain=["AT", "DE"], time="2020"), seed=1)

@@ -336,3 +336,31 @@ def test_gaps_of_a_survey_whose_clusters_hold_both_groups():
         variance = 60 / 59 * ((totals - totals.mean()) ** 2).sum()
         assert row.se == pytest.approx(np.sqrt(variance), rel=1e-6)
         assert row.se < 0.3 * np.hypot(*direct["se"][direct["city"] == city])
+
+
+def test_a_percentage_is_no_share_and_one_group_has_no_gap():
+    frame = pd.DataFrame(
+        {
+            "domain": ["a", "a"],
+            "birth": ["foreign", "native"],
+            "estimate": [0.5, 0.7],
+            "se": 0.04,
+            "unit": "share",
+        }
+    )
+    with pytest.raises(SaeSpecError, match=r"against=62 is no share.*\nWrite 0.62 for 62 %"):
+        differences(frame.iloc[:1], 62)
+    assert differences(frame.iloc[:1], 0.62)["estimate"].round(2).tolist() == [-0.12]
+    with pytest.raises(SaeSpecError, match="Both groups are 'native'"):
+        gaps(frame, "birth", "native", "native")
+
+
+def test_a_label_of_one_of_several_columns_is_answered_with_the_column_first():
+    frame = pd.DataFrame({"city": ["W", "W", "G", "G"], "birth": ["f", "n"] * 2, "estimate": 0.5, "se": 0.1})
+    table = sae.EstimateTable(frame.assign(domain=frame["city"] + " / " + frame["birth"]), ("city", "birth"))
+    with pytest.raises(
+        SaeInputError, match=r"\nThe rows are by city, birth: write against=\{'city': 'W'\}. "
+    ):
+        differences(table, "W")
+    made = differences(table, {"city": "W"})
+    assert made["against"].unique().tolist() == ["W"] and len(made) == 2

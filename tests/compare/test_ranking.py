@@ -113,3 +113,23 @@ def test_rows_twice_and_estimates_without_an_error_are_named():
         sae.compare.ranks(frame, seed=1)
     with pytest.raises(SaeInputError, match="Ranks need two"):
         sae.compare.ranks(frame.head(1), seed=1)
+
+
+def test_areas_of_other_definitions_or_compositions_are_not_ranked_together():
+    frame = pd.DataFrame({"domain": ["AT", "DE"], "indicator": "own", "estimate": [0.5, 0.6], "se": 0.1})
+    odd = frame.assign(definition=["v1", "v2"])
+    with pytest.raises(SaeInputError, match="differ in definition"):
+        sae.compare.ranks(odd, seed=1)
+    assert sae.compare.ranks(odd, seed=1, accept="v2")["rank"].tolist() == [2, 1]
+    with pytest.raises(SaeInputError, match="eu28_to_eu27_2020"):
+        sae.compare.ranks(frame.assign(domain=["AT EU28_FOR", "DE EU27_2020_FOR"]), seed=1)
+
+
+def test_areas_of_one_pooled_period_compare_though_a_break_lies_in_it():
+    frame = pd.DataFrame(
+        {"domain": ["a", "b"], "indicator": "employment_rate", "time": "2019/2022", "estimate": [0.5, 0.6]}
+    ).assign(se=0.1)
+    assert sae.compare.ranks(frame, seed=1)["rank"].tolist() == [2, 1]
+    assert len(sae.compare.pairs(frame)) == 1
+    with pytest.raises(SaeInputError, match="lfs_2021"):
+        sae.compare.changes(pd.concat([frame, frame.assign(time="2018")]))

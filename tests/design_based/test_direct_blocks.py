@@ -500,3 +500,12 @@ def test_quarters_of_a_year_that_no_key_links(small, linked):
     said = [note for note in theirs.notes if "quarters" in note and "layout" not in note]
     assert len(said) == 1
     assert said[0] in table.log
+
+
+def test_codes_that_nothing_lists_are_warned_of_with_the_counts_of_the_whole_file(small, frame):
+    codes = {"status": {"column": "labour_status", "employed": ["employed"], "other": ["unemployed"]}}
+    unlisted = f"'inactive' {int((frame['labour_status'] == 'inactive').sum()):,} of 7,000 records"
+    with pytest.warns(sae.errors.SaeWarning, match=unlisted):
+        sae.Survey.from_frame(frame, weights="w", layout={"codes": codes})
+    with pytest.warns(sae.errors.SaeWarning, match=unlisted):
+        direct_from_blocks(frame, "works", "birth", weights="w", layout={"codes": codes})

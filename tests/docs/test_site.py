@@ -14,7 +14,7 @@ import sae
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NEEDED = ("sphinx", "numpydoc", "myst_nb", "pydata_sphinx_theme")
+NEEDED = ("sphinx", "numpydoc", "myst_nb", "pydata_sphinx_theme", "jupytext")
 absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 needs_sphinx = pytest.mark.skipif(bool(absent), reason=f"not installed (extra docs): {', '.join(absent)}")
 # what a browser would fetch on its own; a link that a reader may follow is none
@@ -69,6 +69,15 @@ def test_the_pages_of_files_name_every_key(pages):
         assert all(f"``{key}``\n" in pages["production_file"] for key in part.get("properties", ()))
 
 
+def test_every_notebook_is_a_page_of_code_that_runs(generated, tmp_path):
+    pytest.importorskip("jupytext")
+    generated.notebooks(ROOT / "notebooks", tmp_path)
+    for notebook in (ROOT / "notebooks").glob("*.py"):
+        page = (tmp_path / f"{notebook.stem}.md").read_text(encoding="utf-8")
+        cells = page.count("\n```{code-cell}")
+        assert cells == notebook.read_text(encoding="utf-8").count("\n# %%\n") > 3
+
+
 def test_links_between_pages_lead_to_files():
     for page in DOCS.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
@@ -109,11 +118,23 @@ def test_every_formula_becomes_mathml():
 def test_it_builds_without_a_warning_and_its_pages_fetch_nothing(tmp_path):
     source, site = tmp_path / "docs", tmp_path / "site"
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("generated", "build"))
-    build = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "-q",
+        "-j",
+        "2",
+        "-b",
+        "html",
+        "-d",
+        str(tmp_path / "trees"),
+    ]
     done = subprocess.run(
         [*build, str(source), str(site)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SAE_CHECKOUT": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -204,6 +204,71 @@ for name, options in (
     add(f"nested_{name}", partial(nested, **options))
 
 
+def of_units(kind, by=(), **options):
+    """A linear model of units with weights and known spreads, and the means of its areas or their parts."""
+    data, people = units()
+    data = data.assign(w=1.0 + data.index % 5, k=1.0 + 0.5 * (data.index % 3))
+    means = people.groupby(["area", *by], as_index=False)[["x", "N"]].mean()
+    seed = 1 if "replicates" in options else None
+    return getattr(sae, kind)("y ~ x", domain="area", **options).fit(data, areas=means, seed=seed)
+
+
+for name, kind, options in (
+    ("nested_weights", "NestedError", {"weights": "w"}),
+    ("nested_weights_ml", "NestedError", {"weights": "w", "method": "ml"}),
+    ("nested_error_scale", "NestedError", {"error_scale": "k"}),
+    ("nested_robust", "RobustNestedError", {"replicates": 10}),
+    ("nested_two_fold", "TwoFoldNestedError", {"by": ("sex",), "groups": "sex"}),
+    ("nested_two_fold_ml", "TwoFoldNestedError", {"by": ("sex",), "groups": "sex", "method": "ml"}),
+):
+    add(name, partial(of_units, kind, **options))
+
+
+def welfare_of_units():
+    data, people = units()
+    people = people.loc[people.index.repeat(people["N"] // 5)].drop(columns="N").reset_index(drop=True)
+    data = data.assign(income=np.exp(7.0 + 0.2 * data["y"]), w=1.0 + data.index % 5)
+    return data, people.assign(
+        half=np.where(people["area"] < "A12", "north", "south"), p=1 + people.index % 4
+    )
+
+
+def welfare(**options):
+    data, people = welfare_of_units()
+    indicators = ["mean", "head_count", "gap", "gini", "quintile_share", "median"]
+    options = {"threshold": 2_000.0, "indicators": indicators, "draws": 20, **options}
+    if options.get("method") not in ("bayes", "ell") and "mse" not in options:
+        options["replicates"] = 5
+    return sae.EBP("income ~ x + sex", domain="area", **options).fit(data, areas=people, seed=1)
+
+
+for name, options in (
+    ("box_cox", {"transform": "box-cox"}),
+    ("log_levels", {"transform": "log", "levels": "half", "groups": "sex", "population_weights": "p"}),
+    ("log_shift_wild", {"transform": "log-shift", "mse": "wild"}),
+    ("dual_power_ml", {"transform": "dual-power", "method": "ml"}),
+    ("weights", {"transform": "log", "weights": "w", "threshold": "60% of the median"}),
+    ("empirical", {"transform": "box-cox", "errors": "empirical"}),
+    ("heteroscedastic", {"transform": "log", "errors": "heteroscedastic"}),
+    ("bayes", {"transform": "box-cox", "method": "bayes", "draws": 100}),
+    ("ell", {"transform": "log", "method": "ell"}),
+):
+    add(f"ebp_{name}", partial(welfare, **options))
+
+
+@case()
+def m_quantile():
+    data, people = welfare_of_units()
+    data = data.assign(income=np.log(data["income"]))
+    spec = sae.MQuantile(
+        "income ~ x", domain="area", indicators=("mean", "head_count", "median"), threshold=7.5, replicates=10
+    )
+    return {
+        "figures": spec.fit(data, areas=people, seed=1),
+        "means": sae.MQuantile("income ~ x", domain="area").fit(data, areas=people),
+    }
+
+
 @case()
 def nested_verbs():
     """Groups from the table of means, weights by label."""

@@ -332,3 +332,33 @@ def test_a_share_of_a_million_records_stays_in_bytes():
         id(array): array.nbytes for array in (got.numerator, got.denominator, got.inside, got.item_missing)
     }
     assert sum(kept.values()) == 3 * n
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([1, 2, 2, 1], r"holds the codes 1, 2, .*numerator=\"works == 1\""),
+        ([0, 1, 1, 9], r"holds the codes 0, 1, 9, .*missing = \[\"9\"\]"),
+        ([0, 1, 1, -1], r"holds the codes -1, 0, 1, .*missing = \[\"-1\"\]"),
+    ],
+)
+def test_the_mean_of_codes_is_warned_of_where_it_is_called(values, words):
+    survey = sae.Survey.from_frame(pd.DataFrame({"w": 1.0, "works": values}), weights="w")
+    with pytest.warns(sae.errors.SaeWarning, match=words) as caught:
+        sae.direct(survey, "works")
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("error::sae.errors.SaeWarning")
+@pytest.mark.parametrize(
+    "values", [[0, 1, 1, 0], [0, 1, 2, 3], [1.5, 2, 7, 9], [True, False, True, True], [7, 8, 9, 7]]
+)
+def test_the_mean_of_numbers_is_not_warned_of(values):
+    survey = sae.Survey.from_frame(pd.DataFrame({"w": 1.0, "works": values}), weights="w")
+    assert sae.direct(survey, "works")["estimate"].item() == pytest.approx(np.mean(values))
+
+
+def test_a_code_that_the_layout_calls_missing_takes_no_part_in_the_mean():
+    frame = pd.DataFrame({"w": 1.0, "works": [0, 1, 1, 9]})
+    survey = sae.Survey.from_frame(frame, weights="w", layout={"missing": ["9"]})
+    assert sae.direct(survey, "works")["estimate"].item() == pytest.approx(2 / 3)

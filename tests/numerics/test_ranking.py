@@ -168,3 +168,11 @@ def test_bars_of_equal_errors_are_those_of_one_pair():
         for j, k in itertools.combinations(range(30), 2)
     ]
     assert np.mean(apart) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_areas_equal_in_a_draw_share_their_ranks_whatever_their_order():
+    places = rank_draws(np.tile([0.5, 0.5, 0.5, 0.2], (4_000, 1)))
+    assert (places[:, 3] == 4).all()
+    # a third each: 4,000 draws, standard error 0.0075
+    np.testing.assert_allclose((places[:, :3] == 1).mean(axis=0), 1 / 3, atol=0.03)
+    np.testing.assert_array_equal(np.sort(places, axis=1), np.tile([1, 2, 3, 4], (4_000, 1)))

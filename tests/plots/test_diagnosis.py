@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy.stats import beta, norm
 
 from sae.errors import SaeInputError, SaeSpecError
-from sae.plots import area_map, qq, residuals, save
+from sae.plots import area_map, influence, profile, qq, residuals, save
 from sae.plots.geometry import read_rings, to_paths
 
 
@@ -159,7 +159,7 @@ def test_withheld_areas_are_grey_in_both_maps_and_those_without_estimate_light_g
         }
         assert colours[to_rgba("#B4B4B4")] == 1
         assert sum(colours.values()) - 1 <= 3
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    words = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert words == ["not for publication", "no estimate"]
 
 
@@ -176,7 +176,7 @@ def test_estimates_without_a_geometry_are_named_and_the_others_drawn():
         assert {tuple(c.get_facecolor()[0]) for c in axes.collections if c.get_array() is None} == {
             to_rgba("#E6E6E3")
         }
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    words = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert words == ["no estimate"]
 
 
@@ -286,3 +286,31 @@ def test_broken_geometry_is_named(tmp_path):
     path.write_text(json.dumps(GRID)[:-5], encoding="utf-8")
     with pytest.raises(SaeInputError, match=r"map\.geojson is not GeoJSON"):
         read_rings(path, "id")
+
+
+def test_the_units_of_a_model_have_a_panel_beside_their_areas():
+    units = pd.DataFrame({"domain": "A", "standardised": np.random.default_rng(1).normal(size=150)})
+    chart = qq(frame().drop(columns="random_effect"), units=units)
+    areas, own = chart.axes
+    assert np.allclose(points(own, 150)[0][:, 1], np.sort(units["standardised"]))
+    assert "of areas" in areas.get_ylabel() and "of units" in own.get_ylabel()
+
+
+def test_influence_names_the_areas_that_move_most():
+    rng = np.random.default_rng(2)
+    columns = {name: rng.uniform(0, 0.1, 40) for name in ("cook", "largest_move")}
+    data = frame(**columns, deleted_standardised=rng.normal(size=40))
+    data.loc[9, "cook"], data.loc[5, "largest_move"] = 0.9, 0.8
+    left, right = influence(data).axes
+    assert np.allclose(points(left, 40)[0], data[["deleted_standardised", "cook"]])
+    assert np.allclose(points(right, 40)[0], data[["deleted_standardised", "largest_move"]])
+    assert "Area 9" in texts(left) and "Area 5" in texts(right)
+
+
+def test_a_profile_is_drawn_from_its_top_and_needs_a_parameter():
+    record = {"name": "box-cox", "parameter": 0.25, "grid": [0.0, 0.2, 0.4], "profile": [-9.0, -7.0, -8.5]}
+    (axes,) = profile(record).axes
+    curve, mark = axes.lines
+    assert np.allclose(curve.get_ydata(), [-2.0, 0.0, -1.5]) and np.allclose(mark.get_xdata(), 0.25)
+    with pytest.raises(SaeInputError, match="no parameter that was estimated"):
+        profile({"name": "log", "shift": 0.0})

@@ -106,7 +106,7 @@ def test_names_never_overlap_and_stay_inside_the_figure(m):
     figure = caterpillar(table(m, 1, domain=long), reference=0.5)
     FigureCanvasAgg(figure).draw()
     axes = figure.axes[0]
-    texts = axes.get_yticklabels() if m <= 60 else [text for text in axes.texts if "…" in text.get_text()]
+    texts = axes.get_yticklabels() if m <= 60 else [t for t in axes.texts if "Provincia" in t.get_text()]
     assert len(texts) == (m if m <= 60 else 10)
     assert not overlaps(figure, texts)
     renderer = figure.canvas.get_renderer()
@@ -121,7 +121,8 @@ def test_long_names_keep_their_ends_apart():
     ]
     axes = caterpillar(table(2, 0, domain=names)).axes[0]
     labels = [text.get_text() for text in axes.get_yticklabels()]
-    assert len(set(labels)) == 2 and all(len(label) <= 46 for label in labels)
+    assert len(set(labels)) == 2 and all(len(line) <= 46 for label in labels for line in label.split("\n"))
+    assert labels[0].replace("\n", " ") in names  # whole, in two lines
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
@@ -138,6 +139,10 @@ def test_files_are_the_same_byte_by_byte_in_another_process(tmp_path, ending):
         subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=120)
         contents.add(path.read_bytes())
     assert len(contents) == 1
+
+
+def test_a_notebook_shows_a_chart_that_pyplot_does_not_know():
+    assert caterpillar(table())._repr_png_().startswith(b"\x89PNG")
 
 
 def test_charts_leave_pyplot_alone():
@@ -208,6 +213,8 @@ def test_maps_take_any_object_that_is_geojson_by_its_interface():
     for wrong in ((), (((0.0,), (1.0,)),), ((("a", "b"),) * 4,), (((0.0, np.nan),) * 4,), 7, None):
         with pytest.raises(SaeInputError, match="coordinates of the area A are no polygon"):
             area_map(frame, Shapes(wrong), key="id")
-    for wrong in (None, 3, [1]):
+    for wrong in (None, 3, []):
         with pytest.raises(SaeInputError, match="cannot be drawn"):
             area_map(frame, wrong, key="id")
+    with pytest.raises(SaeInputError, match="The 1 polygons of a list do not say whose they are"):
+        area_map(frame, [1], key="id")

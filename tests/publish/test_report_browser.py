@@ -1,6 +1,7 @@
 """The report in headless Chromium: no error, no request, filters, keys, contrast, names, time and size."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -105,6 +106,75 @@ def test_the_keyboard_reaches_all(opened, tmp_path):
     assert not page.faults
 
 
+def squares(count):
+    """Borders of areas beside each other."""
+
+    def square(x):
+        ring = [[x, 0], [x + 1, 0], [x + 1, 1], [x, 1], [x, 0]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"type": "Feature", "properties": {"id": f"city {x:03}"}, "geometry": geometry}
+
+    return {"type": "FeatureCollection", "features": [square(x) for x in range(count)]}
+
+
+def test_a_map_has_classes_a_key_and_the_same_in_words(opened, tmp_path):
+    data = table(areas=40, times=("2025",))
+    page = opened(report(data, tmp_path / "r.html", geometry=squares(40), key="id"))
+    assert page.locator("#map path.none").count() == 2  # hatched: no figure
+    unsure, sure = page.locator("#map path.open").count(), page.locator("#map path[class*='area c']").count()
+    assert unsure and sure >= 19 and unsure + sure == 38
+    slice_ = json.loads(page.locator("#data").text_content())["slices"][0]
+    assert unsure == slice_["class"].count(-1) and None in slice_["class"]
+    key = page.locator("#map-key li").all_inner_texts()
+    assert key[-2:] == ["class not sure", "no figure may be shown"] and key[:-2] == slice_["classes"][::-1]
+    page.locator("summary").click()
+    lines = page.locator("#map-text li").all_inner_texts()
+    assert lines[-1] == "no figure may be shown: city 001, city 002."
+    assert len(lines[-2].split(",")) == unsure and [line.split(":")[0] for line in lines] == key
+    assert page.evaluate(AUDIT) == [] and not page.faults
+
+
+def test_a_trend_shows_breaks_gaps_and_what_is_a_real_change(opened, tmp_path):
+    years = ("2018", "2019", "2022", "2023")
+    data = table(times=years)
+    later = data.frame["time"] >= "2022"
+    own = data.frame["city"].eq("city 005")
+    value = data.frame["time"].map(dict(zip(years, (0.40, 0.60, 0.61, 0.75), strict=True))).where(own)
+    moved = {
+        name: data.frame[name].mask(own, value + step)
+        for name, step in (("ci_low", -0.04), ("ci_high", 0.04))
+    }
+    flag = data.frame["flag"].where(~later, data.frame["flag"] + "b")
+    made = data.assign(flag=flag, estimate=data.frame["estimate"].mask(own, value), **moved)
+    page = opened(report(made, tmp_path / "r.html", seed=1))
+    page.get_by_role("button", name="city 005").click()
+    assert page.locator("#city .steps li").all_inner_texts() == [
+        "2018 to 2019: surely rose.",
+        "2019 to 2022: a break lies in between, not compared.",
+        "2022 to 2023: surely rose.",
+    ]
+    assert page.locator("#city svg .gap").all_text_contents() == ["no data", "no data"]  # 2020 and 2021
+    assert (
+        page.locator("#city svg line.reference").count() == 1
+        and page.locator("#city svg line.axis").count() == 2
+    )
+    assert "2020: no data" in page.locator("#city svg").get_attribute("aria-label") and not page.faults
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "es", "pt"])
+def test_translations_pass_the_audit_too(opened, tmp_path, language):
+    page = opened(report(table(), tmp_path / "r.html", seed=1, cost=40.0, language=language))
+    page.set_viewport_size({"width": 1280, "height": 800})
+    end = page.evaluate("document.querySelector('#answers').getBoundingClientRect().bottom")
+    assert end <= 800  # six answers on the first screen, the mark of the draft above them
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#rows tbody button").first.click()
+    assert page.evaluate(AUDIT) == [] and not page.faults
+    seen = page.locator("body").inner_text()
+    assert re.search(r"\d,\d", seen) and not re.search(r"\d\.\d", page.locator("#rows").inner_text())
+    assert not re.search(r"undefined|\{\w+\}|no figure|The dashed|Search", seen)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_wcag(opened, tmp_path, scheme, width):
@@ -135,7 +205,12 @@ def test_print_keeps_rows_and_leaves_controls_out(opened, tmp_path):
     assert page.locator("#rows tbody tr").count() == 100
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("#rows tbody tr").count() == 150  # all of them
+    assert (
+        page.locator("#rows thead button").count() == 0
+    )  # Chromium prints none on the pages after the first
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})  # a sheet of paper is no phone
+    assert page.locator("#rows tbody td.wide").first.is_visible() and page.locator("#chosen").count() == 1
     assert not page.locator("#search").is_visible() and page.locator("#answers").is_visible()
 
 
@@ -156,7 +231,7 @@ def test_a_thousand_areas_by_thirty_indicators(opened, tmp_path):
     page = opened(path)
     page.locator("#rows tbody tr").nth(99).wait_for()
     assert time.perf_counter() - start < LOAD
-    page.get_by_label("Indicator").select_option(label="indicator_29")
-    page.get_by_role("button", name="Show the other 900 rows").click()
+    page.get_by_label("Indicator").select_option(label="Indicator 29")
+    page.get_by_role("button", name="Show the other rows: 900").click()
     assert page.locator("#rows tbody tr").count() == 1000
     assert len(json.loads(page.locator("#data").text_content())["slices"]) == 30 and not page.faults

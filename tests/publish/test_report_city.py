@@ -6,8 +6,10 @@ import pytest
 
 from sae.errors import SaeInputError, SaeSpecError
 from sae.publish import city_page, published
-from sae.publish.report_sentences import figure_text
+from sae.publish.report_catalogue import catalogue
 from tests.publish.report_tables import table
+
+WORDS = catalogue()
 
 
 def page(data, city, folder, **options):
@@ -20,12 +22,12 @@ def test_a_page_says_its_figure_range_and_peers(tmp_path):
     text = page(
         data, "city 005", tmp_path, select={"time": "2024"}, peers=["city 003", "city 001"], national=0.1
     )
-    low, high = (figure_text(row[name], "share") for name in ("ci_low", "ci_high"))
-    assert f'<p class="figure">{figure_text(row["estimate"], "share")}</p>' in text
+    low, high = (WORDS.figure(row[name], "share") for name in ("ci_low", "ci_high"))
+    assert f'<p class="figure">{WORDS.figure(row["estimate"], "share")}</p>' in text
     assert f"The true figure lies between {low} and {high} with 95\u00a0% confidence." in text
     assert "Its whole range lies above the national figure, 10\u00a0%." in text
-    assert "city 003" in text and "no figure: confidential" in text and "The figures are for 2024" in text
-    assert "<script" not in text and "With its peers;" in text
+    assert "city 003" in text and "no figure: confidential" in text and "The figure is for 2024." in text
+    assert "<script" not in text and "With its peers; the dashed line is the national figure, 10" in text
     assert "The figure leans on a model" in text and f'<span class="word">{row["reliability"]}</span>' in text
 
 

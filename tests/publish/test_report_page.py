@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sae.errors import SaeInputError, SaeSpecError
+import sae
+from sae.errors import SaeError, SaeInputError, SaeSpecError
 from sae.publish import published, report
 from tests.publish.report_tables import SECRET, table
 
@@ -30,6 +31,7 @@ def test_six_questions_are_answered_by_the_statistics(tmp_path):
     data = table()
     said = answers_of(page(data, tmp_path, seed=1, source="A survey"))
     rows = published(data).frame.query("time == '2025'").dropna(subset="estimate")
+    frame, se = data.frame, data.frame["se"]
     assert len(rows) == 10
     top, last = rows.loc[rows["estimate"].idxmax()], rows.loc[rows["estimate"].idxmin()]
     for row in (top, last):
@@ -40,28 +42,38 @@ def test_six_questions_are_answered_by_the_statistics(tmp_path):
     assert "in the 10 areas with a figure" in said["How high is it?"]
     width = 100 * (rows["ci_high"] - rows["ci_low"])
     half = f"{width.median():.1f}".removesuffix(".0")
-    assert f"Half of them are {half} percentage points wide or less" in said["How sure are we?"]
-    assert "2 of 12 areas have no figure" in said["How sure are we?"]
+    assert f"Half of the ranges are {half} percentage points wide or less" in said["How sure are we?"]
+    assert "no figure: 2 of 12 areas." in said["How sure are we?"]
     middle = rows["estimate"].median()
     above, below = int((rows["ci_low"] > middle).sum()), int((rows["ci_high"] < middle).sum())
     whom = said["How do we compare, and with whom?"]
-    assert (
-        f"{above} areas lie above with their whole range, {below} below, and {10 - above - below} cannot"
-        in whom
-    )
-    assert "Of 45 pairs of areas" in whom
+    sides = f"{above} above it with the whole range, {below} below, {10 - above - below} not to be told apart"
+    assert sides in whom
+    pairs = sae.compare.pairs(rows.assign(se=se[rows.index], domain=rows["city"]))["verdict"]
+    same = int((pairs == "cannot be told apart").sum())
+    assert f"Pairs of areas that cannot be told apart: {same} of 45." in whom
+    moved = sae.compare.changes(frame[frame["city"].isin(rows["city"])].assign(domain=frame["city"]))[
+        "verdict"
+    ]
+    rose, fell = int((moved == "rose").sum()), int((moved == "fell").sum())
     assert said["Since when?"] == (
-        "The figures are for 2025; the report holds 2 periods, 2024 to 2025. Definition: of 20 to 64, v1."
+        "The figures are for 2025; the report holds 2 periods, 2024 to 2025. Since the period before, "
+        f"10 areas compared: {rose} surely rose, {fell} surely fell, {10 - rose - fell} not to be told apart."
+        " Definition: of 20 to 64, v1."
     )
+    assert rose + fell
     assert "league table" in said["What may I not conclude?"]
-    assert "Source: A survey. Method: EBLUP." in said["Where do the figures come from?"]
+    assert (
+        "Source: A survey. Method: figures of a model that lends each area strength from the others (EBLUP)."
+        in said["Where do the figures come from?"]
+    )
     assert len(said) == 6
 
 
 def test_a_national_figure_takes_the_place_of_the_median(tmp_path):
     data = table()
     text = page(data, tmp_path, national={"2024": 0.61, "2025": 0.625})
-    assert "Against the national figure, 62.5\u00a0%" in html.unescape(text)
+    assert "compared with the national figure, 62.5\u00a0%:" in html.unescape(text)
     first = embedded(text)["slices"][0]
     assert first["reference"] == 0.625 and first["national"] is True
     for low, high, side in zip(first["ci_low"], first["ci_high"], first["side"], strict=True):
@@ -122,7 +134,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
         report(data, tmp_path / "report.pdf")
     with pytest.raises(SaeInputError, match="24 of 24 rows were not judged"):
         report(replace(data, frame=data.frame.assign(policy="")), tmp_path / "r.html")
-    with pytest.raises(SaeSpecError, match="not of DataFrame"):
+    with pytest.raises(SaeSpecError, match="not a DataFrame"):
         report(data.frame, tmp_path / "r.html")
     with pytest.raises(SaeSpecError, match="no column 'town'"):
         report(data, tmp_path / "r.html", area="town")
@@ -131,11 +143,40 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
     assert not list(tmp_path.glob("*.html"))
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"national": 62.0}, r"is 62, and the table holds shares from 0 to 1.\nWrite national=0.62 for 62 %"),
+        ({"national": {"2024": 0.6, "2025": 61}}, "is 61, and the table holds shares"),
+        ({"national": "0.6"}, "neither a figure nor figures by selection"),
+        ({"cost": "30"}, "cost='30' is no price"),
+        ({"cost": -30}, "cost=-30 is no price"),
+        ({"names": "names.csv"}, "it is a str"),
+        ({"names": {"0": "Zero", "1": "One"}}, "None of the 2 names is of an area: they are of 0, 1,"),
+        ({"names": {"city 003": "C", "City 004": "D"}}, "differ only by zeros in front, spaces or capitals"),
+    ],
+)
+def test_options_that_would_be_silently_without_effect_or_of_another_scale_are_refused(
+    tmp_path, options, words
+):
+    with pytest.raises(SaeError, match=words):
+        report(table(), tmp_path / "r.html", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_path_is_named(tmp_path):
+    data = table()
+    with pytest.raises(SaeInputError, match="text or a Path, and a EstimateTable was given"):
+        report(tmp_path / "r.html", data)
+    with pytest.raises(SaeInputError, match="a NoneType was given"):
+        report(data, None)
+
+
 def test_a_table_of_hidden_rows_says_so(tmp_path):
     data = table()
     frame = data.frame.assign(publishable=False, flag=":u")
     said = answers_of(page(replace(data, frame=frame), tmp_path, seed=1))
-    assert said["How high is it?"] == "None of the 12 areas has a figure that may be shown."
+    assert said["How high is it?"] == "No area of 12 has a figure that may be shown."
 
 
 def test_a_map_has_the_areas_and_names_those_it_lacks(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 
 import sae
 from sae.auxiliary import write_eurostat
-from sae.publish import published
+from sae.publish import published, shown
 from sae.tables import read_table
+from sae.tables.ods import ods_rows
 
-ENDINGS = (".csv", ".parquet", ".xlsx")
+ENDINGS = (".csv", ".parquet", ".xlsx", ".ods")
 RECORDS = [
     "n",
     "n_eff",
@@ -66,12 +67,12 @@ def judged(seed=1, size=60):
 
 
 def contents(table, folder):
-    """The three files as they are, by ending; of XLSX all its parts, unpacked."""
+    """The files as they are, by ending; of workbooks all their parts, unpacked."""
     files = {}
     for ending in ENDINGS:
         path = table.write(folder / f"t{ending}")
         files[ending] = path.read_bytes()
-        if ending == ".xlsx":
+        if ending in (".xlsx", ".ods"):
             with zipfile.ZipFile(path) as book:
                 files[ending] = b"\n".join(book.read(name) for name in sorted(book.namelist()))
     return files
@@ -127,7 +128,7 @@ def test_no_hidden_direct_figure_stands_in_a_file_in_any_spelling(tmp_path):
         for value in table.frame.loc[gone, name].dropna():
             spellings = {repr(value)} | {f"{scale * value:.{d}f}" for scale in (1, 100) for d in range(4, 9)}
             spellings |= {text.replace(".", ",") for text in spellings}
-            for ending in (".csv", ".xlsx"):
+            for ending in (".csv", ".xlsx", ".ods"):
                 text = files[ending].decode()
                 assert not [spelling for spelling in spellings if spelling in text]
             assert not np.isclose(figures, value, rtol=0, atol=1e-5).any()
@@ -156,11 +157,34 @@ def test_csv_and_xlsx_have_colons_parquet_has_gaps_and_all_read_back(tmp_path):
 def test_xlsx_shows_whole_percentages_where_the_figures_are(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     out = published(judged())
-    sheet = openpyxl.load_workbook(out.write(tmp_path / "t.xlsx")).active
+    book = openpyxl.load_workbook(out.write(tmp_path / "t.xlsx"))
+    assert book.sheetnames == ["published", "notes", "columns", "flags"]
+    sheet = book["published"]
     column = [*out.frame].index("estimate") + 1
     cells = [sheet.cell(row + 2, column) for row in range(len(out))]
     assert {cell.value for cell, gone in zip(cells, out["estimate"].isna(), strict=True) if gone} == {":"}
     assert cells[0].number_format == "0%" and cells[0].value == out["estimate"][0]
+
+
+def test_the_notes_of_a_workbook_say_what_where_from_how_and_what_not(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    out = published(judged(), title="Cities", source="=EU-LFS 2025")
+    for ending in (".xlsx", ".ods"):
+        out.write(tmp_path / f"t{ending}")
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    notes = list(book["notes"].values)[1:]
+    assert dict(ods_rows(tmp_path / "t.ods"))["notes"][1:] == notes
+    by_heading = dict(reversed(notes))
+    assert by_heading["Title"] == "Cities" and by_heading["Source"] == "=EU-LFS 2025"
+    assert by_heading["Indicator"] == "Employment rate, 20–64 (employment_rate)"
+    assert by_heading["Rows"] == "60, 52 of them with a figure" and by_heading["Period"] == "2025"
+    assert "2019/2240" in by_heading["Policy"]  # the law behind it
+    assert any("records in the sample below 4 withheld as confidential" in text for _, text in notes)
+    assert any("order of areas may be chance" in text for _, text in notes)
+    flags = {flag: rows for flag, _, rows in list(book["flags"].values)[1:]}
+    assert flags[":c"] == 5 and flags[":u"] == 3 and sum(flags.values()) == 60
+    columns = dict(list(book["columns"].values)[1:])
+    assert list(columns) == list(out.frame) and "rounded down" in columns["ci_low"]
 
 
 def test_sdmx_and_tsv_hold_what_the_published_table_holds(tmp_path):
@@ -182,6 +206,17 @@ def test_a_table_that_no_policy_judged_is_refused():
     table = judged().assign(policy="")
     with pytest.raises(sae.errors.SaeInputError, match="60 of 60 rows were not judged by any policy"):
         published(table)
+
+
+def test_a_fit_is_published_as_its_table_is():
+    frame = pd.DataFrame(
+        {"domain": [f"A{k}" for k in range(9)], "y": np.linspace(0.4, 0.6, 9), "x": range(9)}
+    )
+    fit = sae.FayHerriot("y ~ x").fit(frame.assign(vardir=0.001, n=90)).flag("eurostat_lfs")
+    pd.testing.assert_frame_equal(published(fit).frame, published(fit.estimates).frame)
+    pd.testing.assert_frame_equal(shown(fit).frame, shown(fit.estimates).frame)
+    with pytest.raises(sae.errors.SaeSpecError, match="not a DataFrame"):
+        published(fit.to_frame())
 
 
 def test_what_the_policy_could_not_judge_is_hidden_with_its_reason_and_its_break():

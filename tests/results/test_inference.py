@@ -66,8 +66,21 @@ def test_cov_params_of_units_is_that_of_their_blocks():
     np.testing.assert_allclose(
         fit.cov_params().to_numpy(), np.linalg.inv(X.T @ np.linalg.inv(V) @ X), rtol=1e-6
     )
-    with pytest.raises(SaeSpecError, match="whole population at the fit"):
+    with pytest.raises(SaeInputError, match="8 of 8 areas are in the fit already"):
         fit.predict(means)
+    effects = (
+        u2
+        * (np.array(list("ABCDEFGH"))[:, None] == area)
+        @ np.linalg.solve(V, y - X @ fit.coefficients["coef"])
+    )
+    np.testing.assert_allclose(fit.random_effects["effect"], effects, atol=1e-9)
+
+
+def test_units_of_a_generalised_model_have_neither():
+    frame = pd.DataFrame({"area": list("AABBCCDD") * 3, "y": [0, 1, 1, 0, 1, 1, 0, 0] * 3})
+    fit = sae.LogitMixed("y ~ 1", domain="area").fit(frame, seed=1)
+    with pytest.raises(SaeSpecError, match="all areas at the fit here, not new ones afterwards"):
+        fit.predict(pd.DataFrame({"area": ["Z"]}))
     with pytest.raises(SaeSpecError, match="linear models with additive area effects"):
         fit.random_effects  # noqa: B018
 
@@ -230,3 +243,69 @@ def test_a_survey_is_no_frame_and_says_what_is():
         survey.head()
     with pytest.raises(SaeInputError, match=r"sae\.direct\(survey, indicator"):
         sae.FayHerriot("y ~ x").fit(survey)
+
+
+UNITS = pd.DataFrame(
+    {
+        "area": list("AAABBBCCCC"),
+        "x": [1, 2, 3, 2, 3, 4, 1, 3, 5, 4],
+        "sex": list("fmfmfmfmfm"),
+        "y": [2.1, 4.2, 6.9, 5.0, 7.1, 8.8, 1.2, 3.9, 8.1, 7.2],
+    }
+)
+MEANS = pd.DataFrame(
+    {
+        "area": list("ABCDE"),
+        "x": [2.5, 3, 2, 4, 3.5],
+        "sex[T.m]": [0.5, 0.4, 0.6, 0.5, 0.4],
+        "N": [90, 80, 70, 60, 50],
+    }
+)
+
+
+@pytest.mark.filterwarnings("ignore::sae.errors.SaeWarning")
+@pytest.mark.parametrize("options", [{}, {"method": "ml"}, {"population": "N"}, {"method": "bayes"}])
+def test_new_areas_of_a_nested_error_model_get_what_the_fit_gives_areas_without_a_unit(options):
+    spec = sae.NestedError("y ~ x + sex", domain="area", **options)
+    predicted = spec.fit(UNITS, areas=MEANS.iloc[:3], seed=2).predict(MEANS.iloc[3:])
+    expected = spec.fit(UNITS, areas=MEANS, seed=2).estimates.frame.iloc[3:].reset_index(drop=True)
+    pd.testing.assert_frame_equal(predicted.frame.drop(columns="run"), expected.drop(columns="run"))
+    with pytest.raises(SaeInputError, match=r"no column 'sex\[T\.m\]' of the population"):
+        spec.fit(UNITS, areas=MEANS, seed=2).predict(
+            MEANS.assign(area=list("VWXYZ")).drop(columns="sex[T.m]")
+        )
+
+
+@pytest.mark.filterwarnings("ignore::sae.errors.ExtrapolationWarning")
+def test_new_areas_of_a_multivariate_model_get_what_the_fit_gives_areas_without_a_sample():
+    frame = pd.DataFrame({"area": list("ABCDEFGH"), "x": range(8), "v": 0.2, "w": 0.3})
+    frame["native"] = [3.1, 6.2, 3.0, 7.3, 4.1, 9.0, 6.8, 10]
+    frame["foreign"] = [2.2, 5.9, 1.5, 6.8, 5.3, 3.6, 8.1, None]
+    new = pd.DataFrame({"area": ["Z", "Y"], "x": [2.5, 3.0]})
+    spec = sae.MultivariateFayHerriot(
+        ["native ~ x", "foreign ~ x"],
+        domain="area",
+        vardir={"native": "v", "foreign": "w", ("native", "foreign"): 0},
+        structure="diagonal",
+    )
+    fit = spec.fit(frame)
+    assert (np.diag(fit.effect_covariance) > 0).all()
+    predicted = fit.predict(new)
+    expected = spec.fit(pd.concat([frame, new], ignore_index=True)).estimates.frame.iloc[16:]
+    pd.testing.assert_frame_equal(
+        predicted.frame.drop(columns="run"), expected.reset_index(drop=True).drop(columns="run")
+    )
+    assert predicted["domain"].tolist() == ["Z", "Z", "Y", "Y"]
+
+
+@pytest.mark.filterwarnings("ignore::sae.errors.SaeWarning")
+def test_effects_of_a_nested_error_model_are_the_best_predictions_by_dense_matrices():
+    fit = sae.NestedError("y ~ x", domain="area").fit(UNITS, areas=MEANS[["area", "x"]])
+    area = (UNITS["area"].to_numpy()[:, None] == np.array(list("ABC"))).astype(float)
+    between, within = (float(fit.variance_components[name]) for name in ("sigma2_u", "sigma2_e"))
+    V = between * area @ area.T + within * np.eye(10)
+    X = np.column_stack([np.ones(10), UNITS["x"]])
+    beta = np.linalg.solve(X.T @ np.linalg.solve(V, X), X.T @ np.linalg.solve(V, UNITS["y"]))
+    effect = between * area.T @ np.linalg.solve(V, UNITS["y"] - X @ beta)
+    np.testing.assert_allclose(fit.random_effects["effect"], [*effect, 0.0, 0.0], atol=1e-6)
+    assert between > 0

@@ -25,6 +25,7 @@ def conjugate(y):
     return y.sum() / precision, precision**-0.5
 
 
+@pytest.mark.slow
 def test_new_data_are_sampled_without_compiling_again(rng):
     built, y = [], rng.normal(size=20)
 

@@ -97,6 +97,10 @@ def test_depth_terms_and_time_are_bounded(right):
 
 def test_terms():
     assert parse_terms("a*b*c").texts == ("a", "b", "c", "a:b", "a:c", "b:c", "a:b:c")
+    for power in ("x**2", "x^2", "1 + (z)**3"):  # in R and patsy it is x, in silence
+        with pytest.raises(SaeSpecError, match=r"which in a formula is . again"):
+            parse_terms(power)
+    assert parse_terms("x**1").texts == ("x",)
     assert parse_terms("(a + b + c)**2 - a:b").texts == ("a", "b", "c", "a:c", "b:c")
     assert parse_terms("(a + b)/c").texts == ("a", "b", "a:b:c")
     assert parse_terms("b:a + a:b + a + a").texts == ("a", "b:a")

@@ -378,3 +378,10 @@ def test_counts_of_one_period_on_weights_of_several_are_said():
         warnings.simplefilter("error")
         assert survey.post_stratify(["sex", "year"], by_year).weights.sum() == pytest.approx(84.0)
         survey.calibrate({"sex": {"f": 44.0, "m": 40.0}})
+
+
+def test_counts_that_are_shares_are_warned_of_where_they_are_given():
+    survey = Survey.from_frame(pd.DataFrame({"w": 50.0, "sex": ["f", "m"] * 10}), weights="w")
+    with pytest.warns(SaeWarning, match="The 20 records stand for 1 now, which is fewer") as caught:
+        made = survey.post_stratify("sex", {"f": 0.4, "m": 0.6})
+    assert caught[0].filename == __file__ and made.weights.sum() == pytest.approx(1.0)

@@ -441,3 +441,35 @@ def test_random_conditions_and_tokens(frame, rng):
 def test_ten_thousand_random_conditions_and_tokens(frame, rng):
     assert check_random_conditions(frame, rng, 10_000) > 5_000
     assert check_random_tokens(frame, rng, 40_000) > 200
+
+
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("age > 20 & age < 30", "Write a and b."),
+        ("(age > 20) | (age < 30)", "Write a or b."),
+        ("~(age > 20)", "Write not a."),
+        ("region.isin(['01'])", "Write region in ('01', '02')."),
+        ("age = 20", "cannot be read: invalid syntax.\nWrite it as in Python"),
+    ],
+)
+def test_what_pandas_writes_in_another_way_is_answered(expression, hint):
+    frame = pd.DataFrame({"age": [20, 40], "region": ["01", "02"]})
+    with pytest.raises(SaeSpecError) as caught:
+        evaluate(expression, frame)
+    assert hint in str(caught.value)
+
+
+def test_a_column_whose_name_has_blanks_is_answered_with_the_layout():
+    frame = pd.DataFrame({"w": 1.0, "Alter in Jahren": [20, 40], "works": [1, 0]})
+    survey = Survey.from_frame(frame, weights="w")
+    way = "layout, columns = {'alter': 'Alter in Jahren'}."
+    for call in (
+        lambda: survey.subset("20 <= Alter in Jahren"),
+        lambda: sae.direct(survey, sae.Indicator("works", universe="20 <= Alter in Jahren <= 64")),
+    ):
+        with pytest.raises(SaeSpecError) as caught:
+            call()
+        assert way in str(caught.value)
+    with pytest.raises(SaeSpecError, match=r"An expression is sae\.Indicator\(numerator='works == 1'\)\.$"):
+        sae.direct(survey, "works == 1")

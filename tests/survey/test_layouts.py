@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import sae
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeInputError, SaeSpecError, SaeWarning
 from sae.survey import Survey, layout_names
 from sae.survey.layouts import resolve_layout
 
@@ -35,7 +35,9 @@ def test_codes_ranges_texts_and_floats():
     layout = {
         "codes": {"status": {"column": "c", "employed": [1], "unemployed": [2], "inactive": ["10..28"]}}
     }
-    survey = Survey.from_frame(frame, weights="w", layout=layout)
+    with pytest.warns(SaeWarning, match=r"status \(from c\) '99' 1 of 6 records. Give") as caught:
+        survey = Survey.from_frame(frame, weights="w", layout=layout)
+    assert caught[0].filename == __file__
     status = survey.frame["status"]
     assert status.cat.categories.tolist() == ["employed", "unemployed", "inactive"]
     assert status.astype(object).where(status.notna(), "").tolist() == [
@@ -47,6 +49,14 @@ def test_codes_ranges_texts_and_floats():
         "inactive",
     ]
     assert "status (from c): 2 of 6 records missing: '99' 1, empty 1" in survey.notes
+
+
+@pytest.mark.filterwarnings("error::sae.errors.SaeWarning")
+def test_codes_that_are_listed_as_missing_and_those_of_a_known_layout_need_no_warning():
+    frame = pd.DataFrame({"w": 1.0, "c": ["yes", "no", "k.A.", "99"]})
+    layout = {"codes": {"works": {"column": "c", "yes": ["yes"], "no": ["no"], "missing": ["k.A.", 99]}}}
+    survey = Survey.from_frame(frame, weights="w", layout=layout)
+    assert survey.missing["works"] == 2
 
 
 def test_text_codes_match_numbers_and_numbers_match_text():

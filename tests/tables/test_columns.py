@@ -73,3 +73,9 @@ def test_what_is_no_number_is_named_with_its_row():
 def test_an_absent_column_of_numbers():
     with pytest.raises(SaeInputError, match="The areas have no column 'x'"):
         to_numbers(FRAME, "x", what="The areas have")
+
+
+def test_a_column_that_is_the_index_is_found_there():
+    frame = pd.DataFrame({"region": ["01", "02"], "x": [1.0, 2.0]}).set_index("region")
+    with pytest.raises(SaeInputError, match=r"It is the index of the frame: give frame\.reset_index\(\)\."):
+        require(frame, ["region"])

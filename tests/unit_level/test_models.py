@@ -23,6 +23,7 @@ MODELS = {
     "reml": (sae.NestedError("y ~ x", domain="area", population="N"), None),
     "bootstrap": (sae.NestedError("y ~ x", domain="area", population="N", mse="bootstrap", replicates=9), 1),
     "bayes": (sae.NestedError("y ~ x", domain="area", method="bayes", population="N"), None),
+    "m_quantile": (sae.MQuantile("y ~ x", domain="area", population="N"), None),
     "logit": (sae.LogitMixed("employed ~ x", domain="area", population="N"), None),
     "multinomial": (sae.MultinomialMixed(" + ".join(CATEGORIES) + " ~ z", domain="area", draws=4000), 1),
 }

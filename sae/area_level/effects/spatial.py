@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae.auxiliary.neighbours import Neighbours, is_square, neighbours, read_neighbours
+from sae.calls import Answering
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.results import Message
 from sae.tables import labels, pandas_frame
@@ -25,7 +26,7 @@ _POLYGONS = re.compile(r"\.(geo)?json(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpatialEffect:
+class SpatialEffect(metaclass=Answering):
     """What effects over a map share: the map, and how it stands in a model file."""
 
     map: Neighbours | pd.DataFrame | str | Path

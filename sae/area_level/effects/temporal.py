@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import pandas as pd
 
 from sae.area_level.effects.periods import TimeAxis, time_axis
+from sae.calls import Answering
 from sae.errors import SaeSpecError
 from sae.literals import TimeUnit
 from sae.specs import one_of
@@ -15,7 +16,7 @@ from sae.specs import one_of
 __all__ = ["AR1", "RW1", "RW2", "RandomWalk", "TemporalEffect"]
 
 
-class TemporalEffect:
+class TemporalEffect(metaclass=Answering):
     """What effects over time share: the column of the periods, its unit, and sampling covariances."""
 
     column: str

@@ -13,6 +13,7 @@ from sae.area_level.arrays import AreaArrays
 from sae.area_level.fay_herriot.model import FayHerriot
 from sae.area_level.reading import read_rows
 from sae.area_level.rows import AreaRows
+from sae.calls import answered
 from sae.errors import SaeSpecError
 from sae.numerics.fay_herriot.criteria import bootstrap_penalties
 from sae.numerics.fay_herriot.fit import FayHerriotFits, fit_batch
@@ -57,6 +58,7 @@ class Selection:
         return "\n".join([*steps, f"chosen by {self.criterion.upper()}: {self.spec.formula}"])
 
 
+@answered
 def select(
     spec: FayHerriot,
     data: DirectEstimates | pd.DataFrame,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,11 @@ from scipy.special import stdtrit
 
 from sae.area_level.multivariate.rows import ComponentRows
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.literals import PLAUSIBLE, BenchmarkMethod
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.multivariate.importance import BlockPosterior
 from sae.results import IntervalKind, Result, interval_name
-from sae.results.benchmarking import column_names
 from sae.results.summary import check_lines, coefficient_lines, gain_lines, size_text
-from sae.tables import EstimateTable, cv_of, joined_labels, to_numbers
+from sae.tables import EstimateTable, cv_of, to_numbers
 
 __all__ = ["IntervalRule", "MultivariateResult", "interval_ends"]
 
@@ -210,60 +208,6 @@ class MultivariateResult(Result):
             interval=self._by_area("interval") + ", log scale",
             mse_method=f"delta method on the {self.source.joint} matrix",
             unit="",
-        )
-
-    def aggregate(
-        self, by: str | Sequence[str], weights: str | Mapping[Any, float] | pd.Series | None = None
-    ) -> EstimateTable:
-        """Return estimates of larger units as `Result.aggregate` does; different indicators are kept apart.
-
-        Levels of one column, such as native and foreign-born, may be put together by leaving that column out.
-        """
-        if self.rows.split:
-            return super().aggregate(by, weights)
-        by = column_names(by, "by")
-        tagged = replace(
-            self, areas=self.areas.assign(_component=self.estimates.frame["indicator"].to_numpy())
-        )
-        table = Result.aggregate(tagged, [*by, "_component"], weights)
-        frame = table.to_frame()
-        frame["indicator"] = frame.pop("_component")
-        keep = [name for name in by if name in frame]
-        frame["domain"] = joined_labels(frame, keep)
-        return EstimateTable(frame, tuple(name for name in table.groups if name != "_component"))
-
-    def benchmark(
-        self,
-        targets: float | Mapping[Any, Any] | pd.Series,
-        *,
-        within: str | Sequence[str] | None = None,
-        weights: str | Mapping[Any, float] | pd.Series | None = None,
-        method: BenchmarkMethod = "ratio",
-        target_variance: float | Mapping[Any, Any] | pd.Series | None = None,
-        total: bool = False,
-        factor_range: tuple[float, float] = PLAUSIBLE,
-    ) -> Self:
-        """Return a result that meets known figures (see `Result.benchmark`), each indicator its own.
-
-        Raises
-        ------
-        SaeSpecError
-            If `within` would put different indicators together.
-        """
-        names = [] if within is None else column_names(within, "within")
-        if not self.rows.split and len(self.rows.components) > 1 and "indicator" not in names:
-            raise SaeSpecError(
-                f"A target over different indicators ({name_some(self.rows.components)}) has no meaning.",
-                hint='Give each its own: benchmark({"y1": ..., "y2": ...}, within="indicator", weights=...).',
-            )
-        return super().benchmark(
-            targets,
-            within=within,
-            weights=weights,
-            method=method,
-            target_variance=target_variance,
-            total=total,
-            factor_range=factor_range,
         )
 
     def summary(self) -> str:

@@ -244,7 +244,8 @@ class _Adjustment:
     def _adjust(self, made: Benchmark) -> None:
         met = made.constraints
         after = self.joint.constrained(made.scale, made.gain, met.weights, met.variance)
-        frame = benchmarked_table(self.table, made, self.joint.mse(), after.mse(), self.share).frame
+        shares = np.full(len(self.table), self.share)
+        frame = benchmarked_table(self.table, made, self.joint.mse(), after.mse(), shares).frame
         for name in _MOVED:
             values = self.done[name].to_numpy(copy=True)
             values[self.rows] = frame[name].to_numpy()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sae.batch.estimate import Step, silent
 from sae.batch.hints import collected_warnings, speaks_of_files
-from sae.batch.outputs import run_id, write_manifest
+from sae.batch.outputs import input_names, run_id, write_manifest
 from sae.batch.production.area_checks import check_areas, check_covariates
 from sae.batch.production.design import Design, understood
 from sae.batch.production.engine import Engine, Shard
@@ -277,7 +277,13 @@ def _write(outcome: ProductionOutcome, stage: Path) -> None:
     for ending in (".csv", ".parquet", ".xlsx"):
         estimation.table.write(stage / f"{name}{ending}")
     write_table(estimation.links, stage / f"{name}.links.parquet")
-    lacking = write_public(estimation.table, stage, name)
+    lacking = write_public(
+        estimation.table,
+        stage,
+        name,
+        title=outcome.design.file.title,
+        source=input_names(outcome.origin["inputs"]),
+    )
     write_table(estimation.direct, stage / f"{name}.direct.csv")
     write_table(estimation.ladder, stage / f"{name}.ladder.csv")
     plan = production_plan(

@@ -16,15 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.numerics.inference.newton import Evaluate, climb, peaks
 from sae.numerics.inference.tally import SLOW, STAGES, Tally
+from sae.numerics.inference.two_variances import two_variances
 from sae.numerics.random.streams import normals, stream_keys
 
 __all__ = ["TwoFoldFit", "TwoFoldMse", "TwoFoldProblem", "bootstrap_twofold", "fit_twofold", "mse_twofold"]
 
-_V, _U = 0, 2  # places of the two variances among the parameters of `climb`, where odd ones are correlations
 _SINGULAR = 1e14
-_SETS: tuple[tuple[int, ...], ...] = ((), (_V,), (_U,), (_V, _U))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,36 +156,15 @@ def loglik(
 
 def _maximise(problem: TwoFoldProblem, outcomes: np.ndarray, reml: bool) -> np.ndarray:
     """Variances (s_v, s_u) at the global maximum for each outcome, shape (B, n)."""
-    unit = float(np.median(problem.psi[problem.seen]))
 
     def evaluate(theta: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        slopes = np.zeros((len(theta), 4))
-        values = np.empty(len(theta))
-        for k, (at, b) in enumerate(zip(theta, member, strict=True)):
-            values[k], slopes[k, [_V, _U]] = loglik(problem, at[_V], at[_U], outcomes[b], reml)
+        values, slopes = np.empty(len(theta)), np.empty((len(theta), 2))
+        for k, ((s_v, s_u), b) in enumerate(zip(theta, member, strict=True)):
+            values[k], slopes[k] = loglik(problem, s_v, s_u, outcomes[b], reml)
         return values, slopes
 
-    axis = unit * np.geomspace(1e-2, 1e2, 9)
-    best, best_value = np.zeros((len(outcomes), 2)), np.full(len(outcomes), -np.inf)
-    for free in _SETS:
-        grid = np.zeros((9 ** len(free), 4))
-        for column, values in zip(free, np.meshgrid(*[axis] * len(free), indexing="ij"), strict=True):
-            grid[:, column] = values.ravel()
-        starts, owners = [], []
-        scanned = _scan(problem, grid[:, [_V, _U]], outcomes, reml)
-        for b in range(len(outcomes)):
-            found = peaks(scanned[:, b].reshape((9,) * len(free)))[:2] if free else np.zeros(1, np.int64)
-            starts.append(grid[found])
-            owners.append(np.full(len(found), b))
-        theta, owner = np.concatenate(starts), np.concatenate(owners)
-        if free:
-            theta, value = _climb(evaluate, theta, owner, free, unit)
-        else:
-            value = evaluate(theta, owner)[0]
-        for k in np.argsort(value, kind="stable"):
-            if value[k] > best_value[owner[k]] + 1e-10:
-                best[owner[k]], best_value[owner[k]] = theta[k][[_V, _U]], value[k]
-    return best
+    unit = float(np.median(problem.psi[problem.seen]))
+    return two_variances(evaluate, lambda grid: _scan(problem, grid, outcomes, reml), len(outcomes), unit)
 
 
 def _scan(problem: TwoFoldProblem, grid: np.ndarray, outcomes: np.ndarray, reml: bool) -> np.ndarray:
@@ -216,17 +193,6 @@ def _scan(problem: TwoFoldProblem, grid: np.ndarray, outcomes: np.ndarray, reml:
         if reml:
             row += 0.5 * p * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(inner)[1]
     return values
-
-
-def _climb(
-    evaluate: Evaluate, starts: np.ndarray, owner: np.ndarray, free: tuple[int, ...], unit: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Climb side by side from starts that belong to several outcomes."""
-
-    def of_start(theta: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return evaluate(theta, owner[member])
-
-    return climb(of_start, starts, free, unit)
 
 
 def fit_twofold(problem: TwoFoldProblem, *, method: str = "reml") -> TwoFoldFit:

@@ -12,7 +12,7 @@ from sae.numerics.nested_error.mse import AreaMeans, bootstrap_targets, predict
 from sae.numerics.nested_error.profile import AreaSums, Profile
 from sae.numerics.random.streams import generator, normals, stream_keys
 
-__all__ = ["bootstrap_mse", "simulate"]
+__all__ = ["bootstrap_mse", "simulate", "within_products"]
 
 _ELEMENTS = 4_000_000  # numbers held at a time: replicates are drawn in blocks
 
@@ -36,14 +36,13 @@ def simulate(
     Returns
     -------
     AreaSums
-        Of `count` outcomes; products within areas stand in the first area with a sample.
+        Of `count` outcomes; see `within_products`.
     ndarray, shape (count, D)
         True means: of the N_d units of each area, or x̄'β + u where N_d is infinite.
     """
     u, e = np.sqrt(fits.sigma2_u[0]), np.sqrt(fits.sigma2_e[0])
     beta = fits.coefficients[0]
-    n = sums.n.astype(float)
-    seen = sums.n > 0
+    n, seen = sums.precision, sums.n > 0
     keys = {
         what: stream_keys(seed, what, labels) for what in ("area effect", "sampling error", "error outside")
     }
@@ -52,19 +51,39 @@ def simulate(
     error[:, seen] = e / np.sqrt(n[seen]) * normals(keys["sampling error"][seen], start, count)
     y_mean = np.where(seen, sums.x_mean @ beta + effect + error, 0.0)
     truth = means.x_mean @ beta + effect
-    f = means.sampled(n)
+    f = means.sampled(sums.n)
     finite = np.isfinite(means.units)
     if finite.any():
         outside = np.sqrt((1.0 - f[finite]) / means.units[finite])
         drawn = e * normals(keys["error outside"][finite], start, count)
         truth[:, finite] += f[finite] * error[:, finite] + outside * drawn
+    xy, yy = within_products(sums, beta, float(e), start, count, seed)
+    drawn = AreaSums(sums.n, sums.x_mean, y_mean, sums.xx, xy, yy, sums.precision, sums.log_scale)
+    return drawn, truth
+
+
+def within_products(
+    sums: AreaSums, beta: np.ndarray, e: float, start: int, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw products within areas of replicates, `xy` and `yy` of `AreaSums`: all in the first with a sample.
+
+    Parameters
+    ----------
+    sums : AreaSums
+        Of the design.
+    beta : ndarray, shape (p,)
+    e : float
+        Standard deviation of errors.
+    start, count, seed : int
+    """
+    seen = sums.n > 0
     xx = sums.xx.sum(axis=0)
     values, vectors = np.linalg.eigh(xx / np.outer(_norms(xx), _norms(xx)))
     keep = values > 1e-11
     half = _norms(xx)[:, None] * vectors[:, keep] * np.sqrt(values[keep])
     freedom = int(sums.n.sum()) - int(seen.sum()) - int(keep.sum())
     first = int(np.flatnonzero(seen)[0])
-    xy, yy = np.zeros((count, *sums.x_mean.shape)), np.zeros((count, len(n)))
+    xy, yy = np.zeros((count, *sums.x_mean.shape)), np.zeros((count, len(sums.n)))
     z = np.empty((count, int(keep.sum())))
     rest = np.empty(count)
     for r in range(count):  # named by the replicate, so that more of them change none
@@ -73,7 +92,7 @@ def simulate(
     cross = e * z @ half.T
     xy[:, first] = cross + xx @ beta
     yy[:, first] = e * e * (rest + (z * z).sum(axis=1)) + 2.0 * cross @ beta + beta @ xx @ beta
-    return AreaSums(sums.n, sums.x_mean, y_mean, sums.xx, xy, yy), truth
+    return xy, yy
 
 
 def _norms(xx: np.ndarray) -> np.ndarray:
@@ -124,7 +143,7 @@ def bootstrap_mse(
         drawn, _ = simulate(fits, sums, means, labels, start, stop - start, seed)
         refit = fit_nested_error(Profile.of(drawn), method)
         predicted, best = (
-            bootstrap_targets(*at, sums.n, sums.x_mean, drawn.y_mean, means)
+            bootstrap_targets(*at, sums, drawn.y_mean, means)
             for at in ((refit.sigma2_u / refit.sigma2_e, refit.coefficients), (ratio, beta))
         )
         tally.add((predicted - best) ** 2)

@@ -1,6 +1,6 @@
 """The nested error model of units in areas: variances and coefficients by REML or ML.
 
-y = x'β + u_d + e, u_d ~ N(0, σu²), e ~ N(0, σe²); many outcomes of one design in one call.
+y = x'β + u_d + e, u_d ~ N(0, σu²), e ~ N(0, σe² k²); many outcomes of one design in one call.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def fit_nested_error(sums: AreaSums | Profile, method: str = "reml") -> NestedEr
     freedom = n - p if restricted else n
     sigma2_e = point.rss / freedom
     loglik = profile.loglik(point, restricted) - 0.5 * freedom * (1.0 + math.log(2.0 * math.pi / freedom))
+    loglik -= profile.log_scale
     if restricted:  # log|X'V^-1X| in the units of X, the profile's own being those of `root`
         loglik += float(np.log(np.abs(np.diagonal(profile.root))).sum())
     return NestedErrorFits(

@@ -39,7 +39,7 @@ def leave_area_out(posterior: NestedErrorPosterior, sums: AreaSums) -> np.ndarra
     size = max(1, _ELEMENTS // (K * 65))
     for start in range(0, len(seen), size):
         areas = seen[start : start + size]
-        n = sums.n[areas].astype(float)
+        n, units = sums.precision[areas], sums.n[areas]
         own, mean = _own_products(profile, sums, areas)
         g = n[:, None] / (1.0 + n[:, None] * ratio)
         less = full - own[:, None] - g[:, :, None, None] * (mean[:, None, :, None] * mean[:, None, None, :])
@@ -48,13 +48,16 @@ def leave_area_out(posterior: NestedErrorPosterior, sums: AreaSums) -> np.ndarra
         with np.errstate(invalid="ignore", divide="ignore"):
             log_det = np.log(left).sum(axis=2)
         part = np.full(rss.shape, np.nan)
-        for count in np.unique(n):
-            rows = n == count
+        for count in np.unique(units):
+            rows = units == count
             inside = np.maximum(rss[rows], 1e-300)
             logs = posterior.given_tau(inside, left_out=int(count))[0]
-            part[rows] = logs.reshape(-1, K) - 0.5 * (point.log_det_v - np.log1p(count * ratio))
+            part[rows] = logs.reshape(-1, K) - 0.5 * (point.log_det_v - np.log1p(n[rows, None] * ratio))
         part += (
-            n[:, None] * (math.log(posterior.unit) + 0.5 * math.log(2.0 * math.pi)) - 0.5 * log_det - whole
+            units[:, None] * (math.log(posterior.unit) + 0.5 * math.log(2.0 * math.pi))
+            - 0.5 * log_det
+            - whole
+            + sums.log_scale[areas, None]
         )
         top = part.max(axis=1)
         value = -(top + np.log(np.exp(part - top[:, None]) @ posterior.weights))

@@ -9,7 +9,15 @@ import numpy as np
 from sae.numerics.nested_error.fit import NestedErrorFits
 from sae.numerics.nested_error.profile import AreaSums
 
-__all__ = ["AreaMeans", "Predictions", "bootstrap_targets", "predict", "variance_information"]
+__all__ = [
+    "AreaMeans",
+    "Predictions",
+    "bootstrap_targets",
+    "gamma_error",
+    "ml_bias",
+    "predict",
+    "variance_information",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,7 @@ class Predictions:
         f ȳ + (1 - f) (x̄_r'β + u), with x̄_r the mean of the units outside the sample; X̄'β + u where N is
         infinite.
     gamma : ndarray, shape (D,)
-        σu² / (σu² + σe² / n).
+        σu² / (σu² + σe² / n), where n is Σ k^-2 of the units.
     effect, fitted : ndarray, shape (D,)
         Predicted area effects u; x̄'β at the sample means, 0 without a sample.
     mse, g1, g2, g3 : ndarray, shape (D,)
@@ -68,26 +76,31 @@ class Predictions:
 def bootstrap_targets(
     ratio: np.ndarray,
     beta: np.ndarray,
-    n: np.ndarray,
-    x_mean: np.ndarray,
+    sums: AreaSums,
     y_mean: np.ndarray,
     means: AreaMeans,
 ) -> np.ndarray:
     """Return the predicted area means of R outcomes, shape (R, D), at λ = `ratio` and β, shape (R, p)."""
+    n = sums.precision
     shrink = ratio[:, None] * n / (1.0 + n * ratio[:, None])
-    f = means.sampled(n)
-    return beta @ means.x_mean.T + (f + (1.0 - f) * shrink) * (y_mean - beta @ x_mean.T)
+    f = means.sampled(sums.n)
+    return beta @ means.x_mean.T + (f + (1.0 - f) * shrink) * (y_mean - beta @ sums.x_mean.T)
 
 
-def variance_information(n: np.ndarray, sigma2_u: float, sigma2_e: float) -> np.ndarray:
+def variance_information(
+    units: np.ndarray, precision: np.ndarray, sigma2_u: float, sigma2_e: float
+) -> np.ndarray:
     """Return the asymptotic covariance of (σu², σe²), shape (2, 2): inverse Fisher information.
 
     Rao and Molina (2015), section 7.2.2: I_uu = ½ Σ n² / v², I_ue = ½ Σ n / v² and
-    I_ee = ½ Σ [(n - 1) / σe⁴ + 1 / v²] with v = σe² + n σu².
+    I_ee = ½ Σ [(n - 1) / σe⁴ + 1 / v²] with v = σe² + n σu². Of each area `units` is n in n - 1, `precision`
+    Σ k^-2 everywhere else: n where errors spread alike.
     """
+    seen = units > 0
+    n, units = precision[seen].astype(float), units[seen].astype(float)
     v2 = (sigma2_e + n * sigma2_u) ** 2
     uu, ue = 0.5 * (n * n / v2).sum(), 0.5 * (n / v2).sum()
-    ee = 0.5 * ((n - 1.0) / sigma2_e**2 + 1.0 / v2).sum()
+    ee = 0.5 * ((units - 1.0) / sigma2_e**2 + 1.0 / v2).sum()
     return np.array([[ee, -ue], [-ue, uu]]) / (uu * ee - ue * ue)
 
 
@@ -116,8 +129,7 @@ def predict(
     """
     u2, e2 = float(fits.sigma2_u[outcome]), float(fits.sigma2_e[outcome])
     beta, root = fits.coefficients[outcome], fits.root[outcome]
-    n = sums.n.astype(float)
-    f = means.sampled(n)
+    n, f = sums.precision, means.sampled(sums.n)
     gamma = n * u2 / (e2 + n * u2)
     fitted = sums.x_mean @ beta
     gap = np.where(n > 0, sums.y_mean[outcome] - fitted, 0.0)
@@ -125,14 +137,14 @@ def predict(
     factor = root.T @ (means.x_mean - (f + (1.0 - f) * gamma)[:, None] * sums.x_mean).T
     g2 = (factor * factor).sum(axis=0)
     left = (1.0 - f) ** 2
-    spread = variance_information(n[n > 0], u2, e2)
+    spread = variance_information(sums.n, sums.precision, u2, e2)
     v = e2 + n * u2  # n^-2 (σu² + σe²/n)^-3 = n / v³
-    g3 = left * n / v**3 * (e2**2 * spread[0, 0] + u2**2 * spread[1, 1] - 2.0 * e2 * u2 * spread[0, 1])
+    g3 = left * n / v**3 * gamma_error(spread, u2, e2)
     outside = (1.0 - f) * e2 / means.units
     g1 = left * u2 * e2 / v + outside
     bias = np.zeros(len(n))
     if method == "ml":
-        shift = _ml_bias(n, sums, root, u2, e2, spread)
+        shift = ml_bias(sums, root, u2, e2, spread)
         bias = left * ((e2 / v) ** 2 * shift[0] + u2 * u2 * n / v**2 * shift[1])
         bias += (1.0 - f) / means.units * shift[1]
     mse = g1 + g2 + 2.0 * g3 - bias
@@ -141,10 +153,24 @@ def predict(
     return Predictions(estimate, gamma, gamma * gap, fitted, mse, g1, g2, g3, corrected | (f >= 1.0), factor)
 
 
-def _ml_bias(
-    n: np.ndarray, sums: AreaSums, root: np.ndarray, u2: float, e2: float, spread: np.ndarray
-) -> np.ndarray:
-    """Return the bias of the ML variances, (σu², σe²): -½ I^-1 tr[Q X'V^-1 (∂V) V^-1 X]."""
+def gamma_error(spread: np.ndarray, u2: float, e2: float) -> float:
+    """Return σe⁴ Vuu + σu⁴ Vee - 2 σe² σu² Vue: the variance of σu² σe² (d log σu² - d log σe²)."""
+    return float(e2**2 * spread[0, 0] + u2**2 * spread[1, 1] - 2.0 * e2 * u2 * spread[0, 1])
+
+
+def ml_bias(sums: AreaSums, root: np.ndarray, u2: float, e2: float, spread: np.ndarray) -> np.ndarray:
+    """Return the bias of the ML variances, (σu², σe²): -½ I^-1 tr[Q X'V^-1 (∂V) V^-1 X].
+
+    Parameters
+    ----------
+    sums : AreaSums
+    root : ndarray, shape (p, p)
+        Root of the covariance Q of the coefficients.
+    u2, e2 : float
+    spread : ndarray, shape (2, 2)
+        I^-1, of `variance_information`.
+    """
+    n = sums.precision
     v2 = (e2 + n * u2) ** 2
     leverage = ((sums.x_mean @ root) ** 2).sum(axis=1)
     within = float((root * (sums.xx.sum(axis=0) @ root)).sum())

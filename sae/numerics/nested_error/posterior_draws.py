@@ -305,15 +305,15 @@ def draw_nested_error(
     effects : bool
         Keep the area effects too.
     """
-    profile, n = posterior.profile, sums.n.astype(float)
+    profile, n = posterior.profile, sums.precision
     p, units = len(profile.root), len(n)
-    f = means.sampled(n)
+    f = means.sampled(sums.n)
     x = sums.x_mean @ profile.root
     start = profile.start[0]
     gap = np.where(n > 0, sums.y_mean[0] - sums.x_mean @ start, 0.0)
     X = means.x_mean @ profile.root - f[:, None] * x
     rows, columns = np.tril_indices(p + 1)
-    sizes, group = np.unique(sums.n, return_inverse=True)
+    sizes, group = np.unique(n, return_inverse=True)
     values = np.empty((units, draws))
     kept = np.empty((units if effects else 0, draws))
     sigma_u, sigma_e, deltas = np.empty(draws), np.empty(draws), np.empty((draws, p))
@@ -338,7 +338,7 @@ def draw_nested_error(
             stream_keys(seed, "area effect", labels),
             stream_keys(seed, "units outside the sample", labels),
             group.astype(np.int64),
-            sizes.astype(float),
+            sizes,
             np.ascontiguousarray(x),
             np.ascontiguousarray(X),
             means.x_mean @ start + f * gap,

@@ -114,8 +114,8 @@ def area_mixture(posterior: NestedErrorPosterior, sums: AreaSums, means: AreaMea
     means : AreaMeans
         Of the same areas.
     """
-    profile, n = posterior.profile, sums.n.astype(float)
-    f = means.sampled(n)
+    profile, n = posterior.profile, sums.precision
+    f = means.sampled(sums.n)
     ratio = posterior.tau[:, None] ** 2
     weight = f + (1.0 - f) * n * ratio / (1.0 + n * ratio)
     X, x = means.x_mean @ profile.root, sums.x_mean @ profile.root
@@ -133,13 +133,13 @@ def area_mixture(posterior: NestedErrorPosterior, sums: AreaSums, means: AreaMea
 def joint_mixture(mixture: AreaMixture, sums: AreaSums, means: AreaMeans) -> JointMixture:
     """Return the same posterior with what the areas share: given τ and σe, the coefficients."""
     posterior = mixture.posterior
-    profile, n = posterior.profile, sums.n.astype(float)
+    profile, n = posterior.profile, sums.precision
     if profile.units - len(profile.root) > _MANY_UNITS:
         weights, node, sigma = posterior.weights, np.arange(len(posterior.weights)), posterior.sigma2_e**0.5
     else:
         weights, node, sigma = mixture._components
         weights = weights / weights.sum()
-    f = means.sampled(n)
+    f = means.sampled(sums.n)
     X, x = means.x_mean @ profile.root, sums.x_mean @ profile.root
     ratio = posterior.tau**2
     loadings = np.empty((len(ratio), *X.shape))

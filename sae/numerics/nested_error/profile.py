@@ -1,14 +1,15 @@
 """What units leave to a nested error model, and the profile of its likelihood.
 
-y = x'β + u_d + e with u_d ~ N(0, σu²), e ~ N(0, σe²).
+y = x'β + u_d + e with u_d ~ N(0, σu²), e ~ N(0, σe² k²), the k known and mostly 1.
 
 One pass over the units leaves area means and products within areas; everything after it costs the same for a
 thousand units and for a million. The likelihood is profiled over β and σe²: with λ = σu²/σe² and
-g_d = n_d / (1 + n_d λ),
+g_d = n_d / (1 + n_d λ), n_d = Σ k^-2,
 
     σe² X'V^-1X = M(λ) = W + Σ_d g_d x̄_d x̄_d',
 
-a sum without cancellation. Areas of the same n_d share g_d, so their products are added up once.
+a sum without cancellation; means and products are weighted by k^-2. Areas of the same n_d share g_d, so their
+products are added up once.
 
 References
 ----------
@@ -17,7 +18,7 @@ Battese, Harter and Fuller (1988), JASA 83, 28-36 (the model).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -25,9 +26,10 @@ from scipy import sparse
 
 from sae.numerics.compile import compiled
 
-__all__ = ["AreaSums", "Point", "Profile", "area_sums", "bordered"]
+__all__ = ["AreaSums", "Point", "Profile", "area_sums", "bordered", "weighted_means"]
 
 _WITHIN = 1e-11  # share of a direction's sum of squares below which it does not vary within areas
+_ROUNDING = 1e-14  # eigenvalue of correlations within areas that is rounding
 _RANK = 1e-9  # share left of a column below which the earlier ones explain it
 
 
@@ -46,6 +48,10 @@ class AreaSums:
         Products of deviations from the area means, summed within each area.
     xy : ndarray, shape (R, D, p)
     yy : ndarray, shape (R, D)
+    precision : ndarray of float, shape (D,)
+        Σ k^-2: σe² over it is the variance of an area mean of errors. `n` by default.
+    log_scale : ndarray of float, shape (D,)
+        Σ log k; 0 by default.
     """
 
     n: np.ndarray
@@ -54,6 +60,13 @@ class AreaSums:
     xx: np.ndarray
     xy: np.ndarray
     yy: np.ndarray
+    precision: np.ndarray = field(default_factory=lambda: np.empty(0))
+    log_scale: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not len(self.precision):
+            object.__setattr__(self, "precision", self.n.astype(float))
+            object.__setattr__(self, "log_scale", np.zeros(len(self.n)))
 
 
 @compiled
@@ -78,7 +91,9 @@ def _pass(y, X, area, n, shift, sums, products, deviation):
                 row += 1
 
 
-def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> AreaSums:
+def area_sums(
+    y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int, k: np.ndarray | None = None
+) -> AreaSums:
     """Read the units once.
 
     Parameters
@@ -89,6 +104,8 @@ def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> Are
     area : ndarray of int, shape (n,)
         0 to areas - 1; areas may have no unit.
     areas : int
+    k : ndarray of float, shape (n,), optional
+        Known factors of the errors' standard deviations.
 
     Examples
     --------
@@ -96,6 +113,8 @@ def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> Are
     >>> sums.n.tolist(), sums.y_mean.tolist(), sums.yy.tolist()
     ([2, 1], [[2.0, 5.0]], [[2.0, 0.0]])
     """
+    if k is not None:
+        return _scaled_sums(y, X, area, areas, k)
     q = X.shape[1] + 1
     n, shift, sums = np.zeros(areas, dtype=np.int64), np.zeros((areas, q)), np.zeros((areas, q))
     products = np.zeros((areas, q * (q + 1) // 2))
@@ -119,6 +138,45 @@ def area_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int) -> Are
     return AreaSums(n, mean[:, :-1], mean[None, :, -1], xx, xy[None], yy[None])
 
 
+def _scaled_sums(y: np.ndarray, X: np.ndarray, area: np.ndarray, areas: int, k: np.ndarray) -> AreaSums:
+    weight = k**-2.0
+    precision, mean = weighted_means(np.column_stack([X, y]), area, areas, weight)
+    apart = np.column_stack([X, y]) - mean[area]
+    q = apart.shape[1]
+    within = np.empty((areas, q, q))
+    for i in range(q):
+        for j in range(i + 1):
+            products = np.bincount(area, weight * apart[:, i] * apart[:, j], areas)
+            within[:, i, j] = within[:, j, i] = products
+    return AreaSums(
+        np.bincount(area, minlength=areas),
+        mean[:, :-1],
+        mean[None, :, -1],
+        within[:, :-1, :-1],
+        within[None, :, -1, :-1],
+        within[None, :, -1, -1],
+        precision,
+        np.bincount(area, np.log(k), areas),
+    )
+
+
+def weighted_means(
+    values: np.ndarray, area: np.ndarray, areas: int, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of the weights of each area, shape (D,), and the weighted means of columns, (D, q).
+
+    Examples
+    --------
+    >>> weighted_means(np.array([[1.0], [4.0], [5.0]]), np.array([0, 0, 1]), 3, np.array([2.0, 1.0, 1.0]))
+    (array([3., 1., 0.]), array([[2.],
+           [5.],
+           [0.]]))
+    """
+    total = np.bincount(area, weight, areas)
+    sums = [np.bincount(area, weight * column, areas) for column in values.T]
+    return total, np.column_stack(sums) / np.where(total > 0.0, total, 1.0)[:, None]
+
+
 @dataclass(frozen=True, eq=False)
 class Profile:
     """The profile of the likelihood of R outcomes, in coordinates in which X'X is the identity.
@@ -128,7 +186,7 @@ class Profile:
     Attributes
     ----------
     n, counts : ndarray, shape (U,)
-        The different numbers of units per area, and how many areas have each.
+        The different Σ k^-2 of areas, their numbers of units as a rule, and how many areas have each.
     xx, xy, yy : ndarray, shape (p, p), (R, p), (R,)
         Products within areas, all areas together.
     bxx, bxy, byy : ndarray, shape (U, p, p), (R, U, p), (R, U)
@@ -137,6 +195,9 @@ class Profile:
         Ordinary least squares.
     root : ndarray, shape (p, p)
         (X'X)^-1 = root root'.
+    units : int
+    log_scale : float
+        Σ log k over all units.
     """
 
     n: np.ndarray
@@ -149,6 +210,8 @@ class Profile:
     byy: np.ndarray
     start: np.ndarray
     root: np.ndarray
+    units: int
+    log_scale: float
 
     @classmethod
     def of(cls, sums: AreaSums) -> Profile:
@@ -159,7 +222,7 @@ class Profile:
         ValueError
             If a column is explained by the ones before it; ``args[1]`` is its index.
         """
-        n = sums.n.astype(float)
+        n = sums.precision
         root = _root(sums.xx.sum(axis=0), sums.x_mean * np.sqrt(n)[:, None])
         x_mean = sums.x_mean @ root
         xx = root.T @ sums.xx.sum(axis=0) @ root
@@ -168,15 +231,15 @@ class Profile:
         y_mean = sums.y_mean - fit @ x_mean.T
         xy = Wxy - fit @ xx
         yy = sums.yy.sum(axis=1) - (fit * (Wxy + xy)).sum(axis=1)
-        unique, group, counts = np.unique(sums.n[sums.n > 0], return_inverse=True, return_counts=True)
-        seen = np.flatnonzero(sums.n > 0)
+        unique, group, counts = np.unique(n[n > 0.0], return_inverse=True, return_counts=True)
+        seen = np.flatnonzero(n > 0.0)
         gather = sparse.csr_array((np.ones(len(seen)), (group, seen)), shape=(len(unique), len(sums.n)))
         p = root.shape[0]
         bxx = (gather @ (x_mean[:, :, None] * x_mean[:, None, :]).reshape(-1, p * p)).reshape(-1, p, p)
         bxy = np.stack([(gather @ (y_mean * x_mean[:, j]).T).T for j in range(p)], axis=2)
         byy = (gather @ (y_mean * y_mean).T).T
         return cls(
-            unique.astype(float),
+            unique,
             counts.astype(float),
             xx,
             xy,
@@ -186,17 +249,14 @@ class Profile:
             byy,
             fit @ root.T,
             root,
+            int(sums.n.sum()),
+            float(sums.log_scale.sum()),
         )
 
     @property
     def outcomes(self) -> int:
         """How many outcomes share the design."""
         return len(self.yy)
-
-    @property
-    def units(self) -> int:
-        """Number of units."""
-        return int(self.n @ self.counts)
 
     @property
     def areas(self) -> int:
@@ -319,7 +379,8 @@ def _root(within: np.ndarray, means: np.ndarray) -> np.ndarray:
     apart = np.sqrt(np.diagonal(within))
     spread = np.where(apart > 0.0, apart, 1.0)
     values, vectors = np.linalg.eigh(within / np.outer(spread, spread))
-    rows = np.vstack([means, (vectors * np.sqrt(np.maximum(values, 0.0))).T * spread])
+    values = np.where(values > _ROUNDING, values, 0.0)  # whose root would look like a column of its own
+    rows = np.vstack([means, (vectors * np.sqrt(values)).T * spread])
     scale = np.sqrt((rows**2).sum(axis=0))
     if not np.all(scale > 0.0):
         raise ValueError("a column of the design is 0", int(np.flatnonzero(~(scale > 0.0))[0]))

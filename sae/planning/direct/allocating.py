@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.convex import ConvexAllocation
 from sae.planning.direct.constraints import constraints_of
@@ -33,6 +34,7 @@ _FEWEST = 2  # interviews of a stratum: one leaves no variance
 _ROUNDS = 40  # design effects and sizes that depend on each other
 
 
+@answered
 def allocate(
     frame: pd.DataFrame,
     targets: Target | Sequence[Target] = (),
@@ -102,7 +104,7 @@ def allocate(
     if maximum is None and strata.has("maximum"):
         maximum = "maximum"
     listed = [targets] if isinstance(targets, Target) else list(targets)
-    _check_columns(strata, listed, method, (minimum, maximum), design)
+    announce_unread(_unread(strata, listed, method, (minimum, maximum), design))
     low, high = _bounds(strata, minimum, maximum)
     if design is not None and not isinstance(design, TwoStage):
         raise SaeSpecError(f"design = {design!r} is no design.", hint="Give TwoStage(units), or nothing.")
@@ -186,14 +188,14 @@ def _bound(strata: StrataFrame, name: str, given: int | str, allowed: Range) -> 
     return np.full(len(strata), float(given))
 
 
-def _check_columns(
+def _unread(
     strata: StrataFrame,
     targets: list[Target],
     method: object,
     bounds: tuple[int | str | None, ...],
     design: TwoStage | None,
-) -> None:
-    """Refuse misspelt columns, announce those of indicators and groups that the plan is not about."""
+) -> list[str]:
+    """Refuse misspelt columns; return those of indicators and groups that the plan is not about."""
     if strata.has("n_now"):
         strata.column("n_now", INTERVIEWS)
     targets = [target for target in targets if isinstance(target, Target)]
@@ -215,7 +217,7 @@ def _check_columns(
     used = {name for target in targets for name in (*target.by, *(target.only or {}), target.rule.size)}
     used |= {getattr(method, "size", ""), *(name for name in bounds if isinstance(name, str))}
     unread = strata.refuse_misspelt(names, used)
-    announce_unread([name for name in unread if name.startswith(PREFIXES) or name in ("density",)])
+    return [name for name in unread if name.startswith(PREFIXES) or name in ("density",)]
 
 
 def _cheapest(

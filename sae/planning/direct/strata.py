@@ -344,7 +344,7 @@ def announce_unread(columns: Sequence[str]) -> None:
         warnings.warn(
             f"The plan does not read {len(columns)} columns of the frame of strata: {name_some(columns)}.",
             SaeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import SaeSpecError
 from sae.planning.reporting.allocation import headline_of_allocation, sections_of_allocation
 from sae.planning.reporting.details import ReportDetails
@@ -99,6 +100,7 @@ class Report:
         return tuple(sorted([*(folder / file for file in contents), *written]))
 
 
+@answered
 def report(
     plan: OversamplePlan | Allocation,
     about: ReportDetails | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError
 from sae.numerics.allocation.levels import Levels
 from sae.numerics.allocation.promise import simulated_errors
@@ -19,6 +20,7 @@ from sae.planning.with_model.plan import OversamplePlan
 __all__ = ["confirm", "national_check"]
 
 
+@answered
 def confirm(plan: OversamplePlan, replicates: int = 500, *, seed: int | np.random.Generator) -> pd.DataFrame:
     """Draw truths and samples of the planned sizes from the model, fit each by REML, and measure the error.
 
@@ -104,6 +106,7 @@ def _reported(plan: OversamplePlan, seed: int) -> Callable[[np.ndarray, np.ndarr
     return gap
 
 
+@answered
 def national_check(
     plan: OversamplePlan, rule: PrecisionRule, *, mean: float, size: float, other: float = 0.0
 ) -> pd.DataFrame:

@@ -211,9 +211,17 @@ def _observations(fit: Result, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     y = np.full(len(n), np.nan)
     y[fit.residuals.index.to_numpy()] = (fit.residuals["fitted"] + fit.residuals["residual"]).to_numpy(float)
     with np.errstate(divide="ignore"):
-        vardir = np.where(data.sampled, _component(fit, "sigma2_e") / n, np.nan)
+        vardir = np.where(data.sampled, _mean_error(fit, n), np.nan)
     note = f"The coefficients of {name_some(data.columns)} but for the level count as known from the units."
     return y, vardir, np.ones((1, len(n))), [note]
+
+
+def _mean_error(fit: Result, n: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean of an area's errors: σe²/n, or what scales or weights make of it."""
+    data, n_eff = fit.data, to_numbers(fit.estimates.frame, "n_eff")
+    if np.isfinite(data.vardir).any():
+        return 1.0 / np.bincount(data.row, 1.0 / data.vardir, len(n))
+    return _component(fit, "sigma2_e") / np.where(np.isfinite(n_eff), n_eff, n)
 
 
 def _component(fit: Result, name: str) -> float:

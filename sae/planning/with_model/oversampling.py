@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from sae._version import __version__
+from sae.calls import answered
 from sae.errors import SaeInputError, SaeSpecError, SaeWarning, name_some
 from sae.numerics.allocation.integer import round_feasible
 from sae.numerics.allocation.with_model import PlannedModel, needed_variance, reach_targets
@@ -47,6 +48,7 @@ _COLUMNS = frozenset(
 )
 
 
+@answered
 def oversample(
     fit: Result,
     frame: pd.DataFrame,
@@ -167,7 +169,7 @@ def _notes(
             f"{name_some(at)}. Put least numbers into the column minimum of the frame."
         )
     for note in notes:
-        warnings.warn(note, SaeWarning, stacklevel=3)
+        warnings.warn(note, SaeWarning, stacklevel=4)
     return notes
 
 

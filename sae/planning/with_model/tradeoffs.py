@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from sae.calls import answered
 from sae.errors import CollinearityWarning, SaeInputError, SaeSpecError, name_some
 from sae.numerics.allocation.with_model import best_sizes, total_and_gain
 from sae.numerics.fay_herriot.posterior import Areas, place_nodes
@@ -20,6 +21,7 @@ from sae.tables import labels, pandas_frame, require, to_numbers
 __all__ = ["best_covariates", "best_interviews", "frontier", "interview_value"]
 
 
+@answered
 def frontier(plan: OversamplePlan, budgets: int | Sequence[float] = 50) -> pd.DataFrame:
     """Return how many domains a budget makes publishable, direct only and with the model.
 
@@ -115,6 +117,7 @@ def _shared_path(
     return path.loc[path["domains"].cummax() == path["domains"]].reset_index(drop=True)
 
 
+@answered
 def interview_value(plan: OversamplePlan) -> pd.DataFrame:
     """Return what one more interview in each domain takes off the total mean squared error of today's design.
 
@@ -136,6 +139,7 @@ def interview_value(plan: OversamplePlan) -> pd.DataFrame:
     )
 
 
+@answered
 def best_interviews(plan: OversamplePlan, extra: float = 500.0) -> pd.DataFrame:
     """Return which `extra` interviews, added to today's, cut the total mean squared error most.
 
@@ -182,6 +186,7 @@ def best_interviews(plan: OversamplePlan, extra: float = 500.0) -> pd.DataFrame:
     )
 
 
+@answered
 def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFrame:
     """Return what each covariate, added to the model, would take off the total mean squared error of today.
 
@@ -236,7 +241,7 @@ def best_covariates(plan: OversamplePlan, candidates: pd.DataFrame) -> pd.DataFr
             f"{len(idle)} candidates add nothing to the covariates of the model in the sampled domains, and "
             f"are left out: {name_some(idle)}.",
             CollinearityWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     gains = pd.DataFrame(lines, columns=["covariate", "sigma_u", "total_mse"])
     gains = gains.assign(change=gains["total_mse"] / gains["total_mse"].iloc[0] - 1.0)

@@ -74,6 +74,7 @@ def _diagnostics(arrays: LogitArrays, coefficients: np.ndarray, sigma2_u: float)
     cells, sampled = arrays.cells, arrays.sampled
     fitted = cells.X @ coefficients
     explained = float(np.average((fitted - np.average(fitted, weights=cells.n)) ** 2, weights=cells.n))
+    noise = np.pi**2 / 3.0  # variance of the logistic distribution
     return pd.DataFrame(
         [
             {
@@ -82,7 +83,9 @@ def _diagnostics(arrays: LogitArrays, coefficients: np.ndarray, sigma2_u: float)
                 "units": len(arrays.y),
                 "cells": len(cells.y),
                 "coefficients": len(coefficients),
-                "r2_marginal": explained / (explained + sigma2_u + np.pi**2 / 3.0),
+                "r2_marginal": explained / (explained + sigma2_u + noise),
+                "r2_conditional": (explained + sigma2_u) / (explained + sigma2_u + noise),
+                "icc": sigma2_u / (sigma2_u + noise),
             }
         ]
     )

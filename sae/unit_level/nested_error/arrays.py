@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +12,8 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 from sae.numerics.nested_error.mse import AreaMeans
-from sae.numerics.nested_error.profile import AreaSums, area_sums
+from sae.numerics.nested_error.profile import AreaSums, area_sums, weighted_means
+from sae.numerics.nested_error.pseudo import WeightedUnits
 from sae.results import FittedData, Message, run_id
 from sae.specs import Design, Specification
 from sae.specs.design import check_rank
@@ -49,7 +50,9 @@ class UnitArrays:
         Row of the unit's area in `population`.
     design : Design
     population : PopulationTable
-        The areas, those without a sample included.
+        The areas, those without a sample included; sizes are infinite with weights or scales.
+    weight, scale : ndarray of float, shape (n,), or None
+        Survey weights; known factors k of the errors' standard deviations.
     """
 
     y: np.ndarray
@@ -57,6 +60,8 @@ class UnitArrays:
     area: np.ndarray
     design: Design
     population: PopulationTable
+    weight: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -68,6 +73,8 @@ class UnitArrays:
         covariates: str,
         domain: str,
         population: str | None,
+        weights: str | None = None,
+        error_scale: str | None = None,
     ) -> UnitArrays:
         """Check units and areas and bring them together.
 
@@ -79,6 +86,7 @@ class UnitArrays:
         units = read_units(data)
         require(units, [outcome, domain], "The units have")
         y = _outcome(units, outcome, domain)
+        weight, scale = _positive(units, weights, "weights"), _positive(units, error_scale, "error_scale")
         refuse_missing(units, domain)
         refuse_missing_covariates(units, covariates)
         design, X = Design.learn(covariates, units, RowNames(len(units)))
@@ -88,14 +96,23 @@ class UnitArrays:
             frame = units[[domain]].drop_duplicates(ignore_index=True)
         names, area, row = match_areas(units[domain], frame[domain], domain)
         table = population_table(design, frame, names, row, domain=domain, size=population)
-        arrays = cls(y, X, area, design, table)
+        if weights or error_scale:  # means of infinite populations, of a census too
+            table = replace(table, size=np.full(len(names), np.inf))
+        arrays = cls(y, X, area, design, table, weight, scale)
         _refuse_too_many(arrays)
         return arrays
 
     @cached_property
     def sums(self) -> AreaSums:
         """What the units leave, area by area."""
-        return area_sums(self.y, self.X, self.area, len(self.names))
+        return area_sums(self.y, self.X, self.area, len(self.names), self.scale)
+
+    @property
+    def weighted(self) -> WeightedUnits:
+        """The units with their weights."""
+        one = np.ones(len(self.y))
+        weight, scale = (one if given is None else given for given in (self.weight, self.scale))
+        return WeightedUnits(self.y, weight, scale, self.X, self.area)
 
     @property
     def means(self) -> AreaMeans:
@@ -124,27 +141,53 @@ class UnitArrays:
             self.names,
             self.area,
             np.zeros(len(self.names), dtype=np.int64),
+            means=self.means,
         )
+
+    def fitted(self, components: pd.Series | pd.DataFrame) -> FittedData:
+        """Return what was fitted, with the variances σe² k² of errors that have known factors."""
+        if self.scale is None:
+            return self.data
+        return replace(self.data, vardir=float(np.asarray(components["sigma2_e"])) * self.scale**2)
 
     def rows(self, outcome: str) -> UnitRows:
         """Return what the table says of the areas before the fit."""
-        n = self.sums.n.astype(float)
-        direct = np.where(n > 0, self.sums.y_mean[0], np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            se = np.where(n > 1, np.sqrt(np.maximum(self.sums.yy[0], 0.0) / (n - 1.0) / n), np.nan)
-        table = area_table(outcome, "", self.names, direct, se, n=self.sums.n)
+        direct, se, n_eff = self._direct()
+        table = area_table(outcome, "", self.names, direct, se, n=self.sums.n, n_eff=n_eff)
         return UnitRows(table, self.population.frame, {"units": len(self.y)})
+
+    def _direct(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return means of the units alone, their standard errors, and (Σ w)² / Σ w² where there are weights.
+
+        With weights the error is that of a ratio under sampling with replacement.
+        """
+        areas, y, n = len(self.names), self.y, self.sums.n.astype(float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.weight is None:
+                plain = self.sums
+                if self.scale is not None:
+                    plain = area_sums(y, np.ones((len(y), 0)), self.area, areas)
+                mean, variance = plain.y_mean[0], np.maximum(plain.yy[0], 0.0) / (n - 1.0) / n
+                n_eff = np.full(areas, np.nan)
+            else:
+                total, means = weighted_means(y[:, None], self.area, areas, self.weight)
+                mean, share = means[:, 0], self.weight / total[self.area]
+                squares = np.bincount(self.area, (share * (y - mean[self.area])) ** 2, areas)
+                variance = squares * n / (n - 1.0)
+                n_eff = np.where(n > 0, 1.0 / np.bincount(self.area, share**2, areas), np.nan)
+            return np.where(n > 0, mean, np.nan), np.where(n > 1, np.sqrt(variance), np.nan), n_eff
 
     def messages(self) -> list[Message]:
         """Return what is to be said of the covariates."""
         outside = self.design.outside(self.population.x_mean)
         return population_messages(self.X, outside, self.design.columns, self.names)
 
-    def run_id(self, spec: Specification, seed: int | None) -> str:
-        """Return the digest of a run on these units and means."""
+    def run_id(self, spec: Specification, seed: int | None, *more: np.ndarray) -> str:
+        """Return the digest of a run on these units and means, and on more that a model has read."""
         population = (self.population.x_mean, self.population.size)
         texts = (*self.design.columns, *self.names)
-        return run_id(spec, seed, texts, (self.y, self.X, self.area, *population))
+        further = [each for each in (self.weight, self.scale) if each is not None]
+        return run_id(spec, seed, texts, (self.y, self.X, self.area, *population, *further, *more))
 
     def refuse(self, error: ValueError, prior: str = "") -> NoReturn:
         """Say by name why the units cannot tell the model, as a kernel found.
@@ -210,6 +253,25 @@ def _outcome(units: pd.DataFrame, outcome: str, domain: str) -> np.ndarray:
             column=outcome,
         )
     return y
+
+
+def _positive(units: pd.DataFrame, column: str | None, option: str) -> np.ndarray | None:
+    """Read a column of positive numbers that an option names."""
+    if column is None:
+        return None
+    require(units, [column], "The units have", hint=f"{option}= names it.")
+    refuse_missing(units, column)
+    values = to_numbers(units, column)
+    bad = np.flatnonzero(~((values > 0) & np.isfinite(values)))
+    if len(bad):
+        raise SaeInputError(
+            f"{column} is not positive in {len(bad)} of {len(units)} units: row {name_some(bad + 1)}.",
+            hint=f"{option}= takes positive numbers; take units with a weight of 0 out."
+            if option == "weights"
+            else f"{option}= takes positive factors of the errors' standard deviation.",
+            column=column,
+        )
+    return values
 
 
 def _refuse_too_many(arrays: UnitArrays) -> None:

@@ -20,7 +20,7 @@ from sae.results import (
 from sae.samplers.nested_error import ExactNestedError
 from sae.specs.priors import Prior
 from sae.unit_level.nested_error.arrays import UnitArrays
-from sae.unit_level.nested_error.tables import area_residuals
+from sae.unit_level.nested_error.tables import area_residuals, shares
 from sae.unit_level.priors import hyper_prior, unit_prior
 
 __all__ = ["fit_bayes"]
@@ -42,7 +42,7 @@ def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) ->
     SaeInputError
         If the units cannot tell the model, or the posterior is improper.
     """
-    sums, n, sampled = arrays.sums, arrays.sums.n, arrays.sampled
+    sums, n, sampled = arrays.sums, arrays.sums.precision, arrays.sampled
     resolved = unit_prior(prior).scaled(data_unit(arrays.y))
     try:
         exact = ExactNestedError.of(sums, arrays.means, hyper_prior(resolved), list(arrays.names))
@@ -54,14 +54,13 @@ def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) ->
     coefficients, root = posterior.coefficients()
     ratio = posterior.tau[:, None] ** 2
     gamma = posterior.weights @ (n * ratio / (1.0 + n * ratio))
-    explained = float(np.var(arrays.X @ coefficients, ddof=1))
     sigma2_u, sigma2_e = posterior.mean(2, 2), posterior.mean(0, 2)
     diagnostics = {
         "areas": len(n),
         "sampled": int(sampled.sum()),
         "units": len(arrays.y),
         "coefficients": len(coefficients),
-        "r2_marginal": explained / (explained + sigma2_u + sigma2_e),
+        **shares(arrays, coefficients, sigma2_u, sigma2_e),
         "gamma_median": float(np.median(gamma[sampled])),
     }
     mixture = coefficient_mixture(posterior)
@@ -74,11 +73,20 @@ def fit_bayes(arrays: UnitArrays, *, prior: Prior | str | None, level: float) ->
             credible_table(*mixture.moments(), mixture.quantiles(probabilities), index),
             _variances(posterior, probabilities),
             pd.DataFrame([diagnostics]),
-            area_residuals(arrays, coefficients, root, sigma2_u, sigma2_e),
+            area_residuals(arrays, coefficients, root, sigma2_u, sigma2_e, _effects(exact)),
         ),
         np.where(sampled, gamma, np.nan),
         messages=tuple(arrays.messages()),
     )
+
+
+def _effects(exact: ExactNestedError) -> np.ndarray:
+    """Posterior means of the area effects, shape (D,)."""
+    posterior, sums = exact.posterior, exact.sums
+    ratio = posterior.tau[:, None] ** 2
+    gamma = sums.precision * ratio / (1.0 + sums.precision * ratio)
+    beta = posterior.profile.start[0] + posterior.point.delta @ posterior.profile.root.T
+    return np.asarray(posterior.weights @ (gamma * (sums.y_mean[0] - beta @ sums.x_mean.T)))
 
 
 def _joint(exact: ExactNestedError) -> JointError:
@@ -86,8 +94,7 @@ def _joint(exact: ExactNestedError) -> JointError:
     posterior, mixture = exact.posterior, exact.mixture
     sums, means, profile = exact.sums, exact.means, posterior.profile
     mean, sd = mixture.moments()
-    n = sums.n.astype(float)
-    f = means.sampled(n)
+    n, f = sums.precision, means.sampled(sums.n)
     X, x = means.x_mean @ profile.root, sums.x_mean @ profile.root
     columns = []
     for k in np.flatnonzero(posterior.weights > 1e-9):

@@ -12,7 +12,7 @@ from sae.numerics.inference.priors import FLAT_SD, FLAT_VARIANCE
 from sae.numerics.inference.transforms import TRANSFORMS
 from sae.numerics.nested_error.bootstrap import bootstrap_mse
 from sae.numerics.nested_error.fit import NestedErrorFits, fit_nested_error
-from sae.numerics.nested_error.mse import Predictions, predict, variance_information
+from sae.numerics.nested_error.mse import predict, variance_information
 from sae.numerics.nested_error.posterior import HyperPrior, nested_error_posterior
 from sae.numerics.nested_error.posterior_means import area_mixture, joint_mixture
 from sae.results import (
@@ -26,15 +26,14 @@ from sae.results import (
     boundary,
     coefficient_index,
     coefficient_table,
-    explained_share,
     no_interval,
     same_source,
     t_interval,
 )
 from sae.unit_level.nested_error.arrays import UnitArrays
-from sae.unit_level.nested_error.tables import area_residuals
+from sae.unit_level.nested_error.tables import area_residuals, shares
 
-__all__ = ["fit_eblup"]
+__all__ = ["area_interval", "diagnostics", "fit_eblup", "messages", "posterior_interval", "variances"]
 
 
 def fit_eblup(
@@ -61,6 +60,8 @@ def fit_eblup(
     """
     sums, means = arrays.sums, arrays.means
     try:
+        if arrays.y.min() == arrays.y.max():  # with errors of unequal spread rounding alone would be left
+            raise ValueError("the outcome does not vary within areas", -2)
         fits = fit_nested_error(sums, method)
     except ValueError as reason:
         arrays.refuse(reason)
@@ -72,7 +73,7 @@ def fit_eblup(
             fits, sums, means, list(arrays.names), method=method, replicates=replicates, seed=seed
         )
         error, mse_method[:] = boot.mean, f"parametric bootstrap, {boot.text}"
-    ends = _interval(arrays, fits, part.estimate, error, level)
+    ends = area_interval(arrays, fits, part.estimate, error, level)
     streams = tuple(arrays.names)
     joint = JointError.of_fits(error, [part.factor])
     normal = NormalDraws(part.estimate, joint, TRANSFORMS["identity"], streams, arrays.design.columns)
@@ -91,30 +92,33 @@ def fit_eblup(
                 np.sqrt((fits.root[0] ** 2).sum(axis=1)),
                 coefficient_index(arrays.design.columns),
             ),
-            _variances(arrays, fits),
-            _diagnostics(arrays, fits, part, method),
+            variances(arrays, fits),
+            diagnostics(arrays, fits, fits.coefficients[0], part.gamma, method),
             area_residuals(
                 arrays,
                 fits.coefficients[0],
                 fits.root[0],
                 float(fits.sigma2_u[0]),
                 float(fits.sigma2_e[0]),
+                part.effect,
             ),
         ),
-        _messages(arrays, fits, ends),
+        messages(arrays, fits, ends),
     )
 
 
-def _interval(
+def area_interval(
     arrays: UnitArrays, fits: NestedErrorFits, estimate: np.ndarray, mse: np.ndarray, level: float
 ) -> Interval:
-    """Student's t on the MSE with many areas and a positive variance, else quantiles of a posterior.
-
-    Its flat prior of σu², or of σu where that is improper, stands in the table.
-    """
+    """Student's t on the MSE with many areas and a positive variance, else quantiles of the posterior."""
     m, p = int(arrays.sampled.sum()), len(arrays.design.columns)
     if m >= FEW_AREAS and m > p and fits.sigma2_u[0] > 0.0:
         return t_interval(estimate, mse, m - p, level)
+    return posterior_interval(arrays, level)
+
+
+def posterior_interval(arrays: UnitArrays, level: float) -> Interval:
+    """Quantiles of the exact posterior; its flat prior of σu², or of σu where that is improper, is told."""
     tail = 0.5 * (1.0 - level)
     for code, prior in ((FLAT_VARIANCE, "flat-variance"), (FLAT_SD, "flat-sd")):
         try:
@@ -125,11 +129,12 @@ def _interval(
         low, high = mixture.quantiles(np.array([tail, 1.0 - tail]))
         joint = partial(joint_mixture, mixture, arrays.sums, arrays.means)
         return Interval(low, high, IntervalKind.POSTERIOR, prior, posterior=joint)
-    missing = np.full(len(mse), np.nan)
+    missing = np.full(len(arrays.names), np.nan)
     return Interval(missing, missing, IntervalKind.NONE)
 
 
-def _messages(arrays: UnitArrays, fits: NestedErrorFits, ends: Interval) -> list[Message]:
+def messages(arrays: UnitArrays, fits: NestedErrorFits, ends: Interval) -> list[Message]:
+    """Return what is to be said of a fit."""
     none = ends.kind is IntervalKind.NONE
     rest = "There are too few areas for intervals." if none else ""
     at_zero = [boundary(rest=rest)] if fits.sigma2_u[0] == 0.0 else []
@@ -137,9 +142,10 @@ def _messages(arrays: UnitArrays, fits: NestedErrorFits, ends: Interval) -> list
     return [*at_zero, *arrays.messages(), *no_interval(missing, arrays.names, "so few areas")]
 
 
-def _variances(arrays: UnitArrays, fits: NestedErrorFits) -> pd.Series:
-    u2, e2, n = float(fits.sigma2_u[0]), float(fits.sigma2_e[0]), arrays.sums.n
-    se = np.sqrt(np.diagonal(variance_information(n[n > 0].astype(float), u2, e2)))
+def variances(arrays: UnitArrays, fits: NestedErrorFits) -> pd.Series:
+    """Return both variances with their asymptotic standard errors."""
+    u2, e2 = float(fits.sigma2_u[0]), float(fits.sigma2_e[0])
+    se = np.sqrt(np.diagonal(variance_information(arrays.sums.n, arrays.sums.precision, u2, e2)))
     return pd.Series(
         {
             "sigma2_u": u2,
@@ -150,10 +156,12 @@ def _variances(arrays: UnitArrays, fits: NestedErrorFits) -> pd.Series:
     )
 
 
-def _diagnostics(arrays: UnitArrays, fits: NestedErrorFits, part: Predictions, method: str) -> pd.DataFrame:
+def diagnostics(
+    arrays: UnitArrays, fits: NestedErrorFits, coefficients: np.ndarray, gamma: np.ndarray, method: str
+) -> pd.DataFrame:
+    """Return sizes, likelihood, and what shares of the variance the covariates and the areas explain."""
     p, n, sampled = len(arrays.design.columns), len(arrays.y), arrays.sampled
     loglik = float(fits.loglik[0])
-    explained = float(np.var(arrays.X @ fits.coefficients[0], ddof=1))
     return pd.DataFrame(
         [
             {
@@ -165,8 +173,8 @@ def _diagnostics(arrays: UnitArrays, fits: NestedErrorFits, part: Predictions, m
                 "loglik": loglik,
                 "aic": 2.0 * (p + 2) - 2.0 * loglik,
                 "bic": np.log(n) * (p + 2) - 2.0 * loglik,
-                "r2_marginal": explained_share(explained, float(fits.sigma2_u[0] + fits.sigma2_e[0])),
-                "gamma_median": float(np.median(part.gamma[sampled])),
+                **shares(arrays, coefficients, float(fits.sigma2_u[0]), float(fits.sigma2_e[0])),
+                "gamma_median": float(np.median(gamma[sampled])),
                 "maxima": int(fits.maxima[0]),
             }
         ]

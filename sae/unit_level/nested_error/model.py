@@ -18,6 +18,7 @@ from sae.survey import Survey
 from sae.unit_level.nested_error.arrays import UnitArrays
 from sae.unit_level.nested_error.bayes import fit_bayes
 from sae.unit_level.nested_error.eblup import fit_eblup
+from sae.unit_level.nested_error.pseudo import fit_pseudo
 from sae.unit_level.priors import unit_prior
 
 __all__ = ["NestedError"]
@@ -27,7 +28,7 @@ __all__ = ["NestedError"]
 class NestedError(UnitModel[Result]):
     """Nested error model of units, after Battese, Harter and Fuller.
 
-    y_di = x_di'β + u_d + e_di, u_d ~ N(0, σu²), e_di ~ N(0, σe²).
+    y_di = x_di'β + u_d + e_di, u_d ~ N(0, σu²), e_di ~ N(0, σe²); with `error_scale` e_di ~ N(0, σe² k_di²).
 
     Parameters
     ----------
@@ -47,7 +48,16 @@ class NestedError(UnitModel[Result]):
         Column of the areas with population sizes N_d: the predictions are then means of these N_d units,
         f ȳ + (1 - f) (prediction of the others) with f = n_d / N_d. Without sizes they are x̄'β + u, as if
         the populations were infinite. A census of units brings its own sizes; in a census of cells the
-        column says how many units each stands for.
+        column says how many units each stands for. Not with `weights` or `error_scale`, whose predictions
+        are always those x̄'β + u.
+    weights : str, optional
+        Column of the units with survey weights: the pseudo-EBLUP of You and Rao, which leans on the weighted
+        mean of an area as it has more units, with coefficients from weighted equations; its MSE is that of
+        Torabi and Rao. Where the design favours some outcomes beyond what the covariates tell, the EBLUP is
+        biased and it is hardly. Predictions added up with the sums of the weights meet the survey regression
+        estimator. Likelihood and analytical MSE only.
+    error_scale : str, optional
+        Column of the units with known factors k of the errors' standard deviation.
     level : float
         Of the intervals.
     replicates : int, optional
@@ -63,7 +73,8 @@ class NestedError(UnitModel[Result]):
 
     References
     ----------
-    Battese, Harter and Fuller (1988), JASA 83, 28–36; Prasad and Rao (1990), JASA 85, 163–171.
+    Battese, Harter and Fuller (1988), JASA 83, 28–36; Prasad and Rao (1990), JASA 85, 163–171; You and Rao
+    (2002), Canadian Journal of Statistics 30, 431–439; Torabi and Rao (2010), the same 38, 598–608.
 
     Examples
     --------
@@ -84,6 +95,8 @@ class NestedError(UnitModel[Result]):
     prior: Prior | str | None = None
     population: str | None = None
     replicates: int | None = None
+    weights: str | None = None
+    error_scale: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,6 +109,7 @@ class NestedError(UnitModel[Result]):
                 f'mse={self.mse!r} has no meaning with method="bayes".',
                 hint="The posterior variance takes its place.",
             )
+        self._check_columns()
         if self.prior is not None:
             if self.method != "bayes":
                 raise SaeSpecError(
@@ -104,10 +118,27 @@ class NestedError(UnitModel[Result]):
                 )
             object.__setattr__(self, "prior", unit_prior(self.prior))
 
+    def _check_columns(self) -> None:
+        named = {"weights": self.weights, "error_scale": self.error_scale}
+        for name in [name for name, column in named.items() if column is not None and self.population]:
+            raise SaeSpecError(
+                f"population={self.population!r} has no meaning with {name}={named[name]!r}: its predictions "
+                "are those of infinite populations.",
+                hint="Leave population= out; sizes of areas still serve aggregate(weights=...).",
+            )
+        if self.weights is not None and (self.method == "bayes" or self.mse == "bootstrap"):
+            option = 'method="bayes"' if self.method == "bayes" else 'mse="bootstrap"'
+            raise SaeSpecError(
+                f"{option} has no meaning with weights={self.weights!r}.",
+                hint='The pseudo-EBLUP takes method="reml" or "ml" and its analytical MSE.',
+            )
+
     @property
     def label(self) -> str:
         """The model in a few words, as it stands in the estimate table."""
         method = "Bayes" if self.method == "bayes" else self.method.upper()
+        if self.weights is not None:
+            return f"nested error, pseudo-EBLUP, {method}: {self.formula}"
         return f"nested error, {method}: {self.formula}"
 
     def _description(self) -> str:
@@ -115,6 +146,8 @@ class NestedError(UnitModel[Result]):
         what = f"models {outcome} of units by {covariates} and an effect of {self.domain}"
         if self.method == "bayes":
             return f"{what}; exact posterior, prior of σu {unit_prior(self.prior)}"
+        if self.weights is not None:
+            return f"{what}; {self.method.upper()}; pseudo-EBLUP with the weights {self.weights}"
         mse = f"parametric bootstrap, {replicates_text(self.replicates)}"
         return f"{what}; {self.method.upper()}; MSE: {mse if self.mse == 'bootstrap' else 'analytical'}"
 
@@ -133,21 +166,24 @@ class NestedError(UnitModel[Result]):
             covariates=covariates,
             domain=self.domain,
             population=self.population,
+            weights=self.weights,
+            error_scale=self.error_scale,
         )
-        rows = arrays.rows(outcome)
+        method, level = self.method.upper(), self.level
         if self.method == "bayes":
-            posterior = fit_bayes(arrays, prior=self.prior, level=self.level)
+            posterior = fit_bayes(arrays, prior=self.prior, level=level)
             title = f"Nested error (Bayes, prior of σu {posterior.prior})"
             record = RunRecord(title, "posterior mean", arrays.run_id(self, None))
-            return posterior_result(self, rows, arrays.data, posterior, record)
-        eblup = fit_eblup(
-            arrays,
-            method=self.method,
-            mse=self.mse,
-            level=self.level,
-            replicates=self.replicates,
-            seed=seed,
-        )
-        method = self.method.upper()
-        record = RunRecord(f"Nested error ({method})", f"EBLUP, {method}", arrays.run_id(self, seed), seed)
-        return eblup_result(self, rows, arrays.data, eblup, record)
+            fitted = arrays.fitted(posterior.tables.variance_components)
+            return posterior_result(self, arrays.rows(outcome), fitted, posterior, record)
+        predictor, title = "EBLUP", f"Nested error ({method})"
+        if self.weights is not None:
+            predictor, title, seed = "pseudo-EBLUP", f"Nested error, pseudo-EBLUP ({method})", None
+            eblup = fit_pseudo(arrays, method=self.method, level=level)
+        else:
+            eblup = fit_eblup(
+                arrays, method=self.method, mse=self.mse, level=level, replicates=self.replicates, seed=seed
+            )
+        record = RunRecord(title, f"{predictor}, {method}", arrays.run_id(self, seed), seed)
+        fitted = arrays.fitted(eblup.tables.variance_components)
+        return eblup_result(self, arrays.rows(outcome), fitted, eblup, record)

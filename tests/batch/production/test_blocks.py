@@ -51,7 +51,9 @@ def produced(folder, text, names, out):
     ).estimation
 
 
-@pytest.mark.parametrize("names", [["p2025.parquet"], ["p2025.csv", "p2026.parquet"]])
+@pytest.mark.parametrize(
+    "names", [pytest.param(["p2025.parquet"], marks=pytest.mark.slow), ["p2025.csv", "p2026.parquet"]]
+)
 def test_blocks_give_the_table_of_memory(files, text, names, large):
     theirs = produced(files, text, names, "b")
     large(*names)
@@ -79,8 +81,15 @@ def test_a_large_file_beside_a_small_one(files, text, large):
     np.testing.assert_allclose(mine.direct["variance"], theirs.direct["variance"], rtol=SUMS)
 
 
-@pytest.mark.parametrize("lacks", [0, 1])
-@pytest.mark.parametrize("how", ["memory", "blocks"])
+@pytest.mark.parametrize(
+    ("how", "lacks"),
+    [
+        ("memory", 0),
+        ("blocks", 1),
+        pytest.param("memory", 1, marks=pytest.mark.slow),
+        pytest.param("blocks", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_without_a_column_that_another_has(files, text, large, lacks, how):
     """Areas of a level are then told by the file of the areas; rows by a group are empty, and it is said."""
     names = ["p2025.csv", "p2026.csv"]

@@ -237,7 +237,7 @@ def test_sae_audit_judges_a_published_table_and_no_published_byte_is_of_a_hidden
     outcome = produced(texts, folder, records, POLICIES["own"][0], "")
     path = folder / "out" / "table.published.csv"
     record = json.loads((folder / "out" / "manifest.json").read_text(encoding="utf-8"))["models"]["table"]
-    endings = ["csv", "parquet", "sdmx.csv", "tsv", "xlsx"]
+    endings = ["csv", "md", "parquet", "sdmx.csv", "tsv", "xlsx"]
     assert record["public"] == [f"table.published.{ending}" for ending in endings]
     public = int((pd.read_csv(path)["estimate"] != ":").sum())
     assert f"for the office: table.csv; to publish: table.published.csv, with {public} " in outcome.text

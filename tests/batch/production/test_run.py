@@ -113,6 +113,7 @@ def test_a_second_run_has_the_same_bytes_and_the_record_names_them(texts, folder
         "links.parquet",
         "parquet",
         "published.csv",
+        "published.md",
         "published.parquet",
     ]
     ends += ["published.sdmx.csv", "published.tsv", "published.xlsx", "xlsx"]

@@ -110,8 +110,9 @@ def test_information_is_the_dense_one(rng):
     W = dense(y, X, area, 1.3, 0.6)[0]
     parts = [(area[:, None] == area).astype(float), np.eye(len(y))]
     information = [[0.5 * np.trace(W @ a @ W @ b) for b in parts] for a in parts]
-    n = np.bincount(area).astype(float)
-    np.testing.assert_allclose(variance_information(n, 1.3, 0.6), np.linalg.inv(information), rtol=EXACT)
+    sums = area_sums(y, X, area, 7)
+    ours = variance_information(sums.n, sums.precision, 1.3, 0.6)
+    np.testing.assert_allclose(ours, np.linalg.inv(information), rtol=EXACT)
 
 
 def test_g3_is_the_variance_that_the_shrinkage_adds(rng):
@@ -121,7 +122,7 @@ def test_g3_is_the_variance_that_the_shrinkage_adds(rng):
     fits = fit_nested_error(sums)
     u2, e2 = fits.sigma2_u[0], fits.sigma2_e[0]
     part = predict(fits, sums, AreaMeans(sums.x_mean, np.full(7, np.inf)))
-    cov = variance_information(sums.n.astype(float), u2, e2)
+    cov = variance_information(sums.n, sums.precision, u2, e2)
     V = u2 * (area[:, None] == area) + e2 * np.eye(len(y))
 
     def weights(u, e, d):

@@ -347,8 +347,9 @@ def test_a_misspelt_column_is_refused_with_the_one_that_is_meant(column, meant):
 
 def test_columns_of_another_indicator_are_named_and_carried_ones_kept():
     frame = SMALL.assign(share_rates=0.4, deff_rates=1.2, mayor="z")
-    with pytest.warns(SaeWarning, match="does not read 2 columns .*: share_rates, deff_rates"):
+    with pytest.warns(SaeWarning, match="does not read 2 columns .*: share_rates, deff_rates") as caught:
         plan = allocate(frame, Target("rate", CV(0.2), by="region"))
+    assert caught[0].filename == __file__
     assert (plan["mayor"] == "z").all() and "deff_rates" not in plan.frame
 
 

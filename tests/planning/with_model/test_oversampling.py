@@ -250,6 +250,57 @@ def test_a_nested_error_fit_is_planned_by_its_own_variances():
         assert plan.domains["met"].all() and plan.with_model.n.sum() < plan.direct.n.sum()
 
 
+def test_weights_and_scales_of_units_count_in_the_plan():
+    rng = np.random.default_rng(3)
+    area = np.repeat(np.arange(30), 20)
+    units = pd.DataFrame({"domain": [f"C{d}" for d in area], "w": rng.uniform(1, 9, 600), "k": 2.0})
+    units["y"] = 10 + 0.8 * rng.normal(size=30)[area] + 2.0 * rng.normal(size=600)
+    cells = pd.DataFrame({"domain": units["domain"].unique(), "population": 1e5})
+    weighted = sae.NestedError("y ~ 1", weights="w").fit(units)
+    plan = oversample(weighted, cells, targets=0.04, assurance=None)
+    sigma2_e = float(weighted.variance_components["sigma2_e"])
+    kish = units.groupby("domain", sort=False)["w"].agg(lambda w: len(w) * (w**2).sum() / w.sum() ** 2)
+    np.testing.assert_allclose(plan.unit, sigma2_e * kish, rtol=EXACT)
+    scaled = oversample(
+        sae.NestedError("y ~ 1", error_scale="k").fit(units), cells, targets=0.04, assurance=None
+    )
+    plain = oversample(sae.NestedError("y ~ 1").fit(units), cells, targets=0.04, assurance=None)
+    np.testing.assert_allclose(scaled.unit, plain.unit, rtol=1e-7)
+    np.testing.assert_array_equal(scaled.with_model.n, plain.with_model.n)
+
+
+def test_refits_of_the_planned_sizes_meet_the_target():
+    """Units drawn at the sizes of the plan and fitted again: the CVs of the refits are those asked."""
+    rng = np.random.default_rng(7)
+    area = np.repeat(np.arange(40), np.resize([3, 8, 15], 40))
+    names = np.array([f"C{d:02}" for d in range(40)])
+    units = pd.DataFrame({"domain": names[area], "x": rng.normal(size=len(area))})
+    units["y"] = 10 + units["x"] + 0.8 * rng.normal(size=40)[area] + 2.0 * rng.normal(size=len(area))
+    means = pd.DataFrame({"domain": names, "x": 0.0})
+    spec = sae.NestedError("y ~ x")
+    fit = spec.fit(units, areas=means)
+    now = fit.estimates["cv"].to_numpy(dtype=float)
+    cells = pd.DataFrame({"domain": names, "population": 1e6})
+    target = 0.045
+    plan = oversample(fit, cells, targets=target, assurance=None)
+    assert plan.domains["met"].all() and (now > target).mean() > 0.5
+    n, u2, e2 = plan.with_model.n, *(float(fit.variance_components[f"sigma2_{name}"]) for name in "ue")
+    # what γ σe²/n alone asks, σu being known: the plan counts what is not known of it and of the coefficients
+    bound = (target * fit.estimates["estimate"].to_numpy(dtype=float)) ** 2
+    assert (n >= np.floor(np.maximum(e2 * (1.0 / bound - 1.0 / u2), 0.0))).all()
+    assert n.sum() < 1.5 * np.maximum(e2 * (1.0 / bound - 1.0 / u2), 0.0).sum()
+    beta, cvs, errors = fit.coefficients["coef"].to_numpy(), [], []
+    for _ in range(10):
+        where, x = np.repeat(np.arange(40), n), rng.normal(size=n.sum())
+        u = np.sqrt(u2) * rng.normal(size=40)
+        y = beta[0] + beta[1] * x + u[where] + np.sqrt(e2) * rng.normal(size=len(x))
+        again = spec.fit(pd.DataFrame({"domain": names[where], "x": x, "y": y}), areas=means)
+        cvs.append(np.sqrt(again.estimates["mse"]) / fit.estimates["estimate"])
+        errors.append((again.estimates["estimate"] - beta[0] - u) ** 2 / bound)
+    assert np.mean(cvs) == pytest.approx(target, rel=0.05)
+    assert np.mean(errors) < 1.05 + 4.5 * np.std(errors) / np.sqrt(400)
+
+
 def test_the_tables_hold_together(plan, table):
     allocation = plan.allocation
     assert allocation.total == plan.with_model.n.sum() and allocation.cost == pytest.approx(plan.cost)
@@ -374,8 +425,11 @@ def test_a_misspelt_column_is_refused_with_the_one_that_is_meant(bayes, table, c
 
 
 def test_a_column_that_no_plan_reads_is_named(bayes, table):
-    with pytest.warns(SaeWarning, match="does not read 2 columns of the frame of strata: remark, mayor"):
+    with pytest.warns(
+        SaeWarning, match="does not read 2 columns of the frame of strata: remark, m"
+    ) as caught:
         oversample(bayes, frame_of(table, remark="x", mayor="y"), targets=0.08)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sae
 LME4 = 1e-7  # lme4's optimiser stops where the deviance no longer moves: variances to about 2e-7
 LME4_VARIANCE = 3e-7
 NLME = 1e-6  # nlme, inside sae and emdi, stops earlier; estimates depend little on the variances
+RANEF_NLME = 2e-4  # its effects lean on the variances where it stopped
 HBSAE = 5e-6  # what hbsae's quadrature promises
 MONTE_CARLO = 0.45  # 200 replicates: relative error 0.1, four and a half of them
 
@@ -39,13 +40,17 @@ def fitted(counties, y, drop, **options):
 @pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize(("y", "drop"), CASES)
 def test_lme4(counties, reference, y, drop, method):
-    lme4 = reference(f"lme4_nlme_cornsoybean_{y}_{method}{drop}")["outputs"]["lme4"]
+    outputs = reference(f"lme4_nlme_cornsoybean_{y}_{method}{drop}")["outputs"]
+    lme4, nlme = outputs["lme4"], outputs["nlme"]
     fit = fitted(counties, y, drop, method=method)
     np.testing.assert_allclose(fit.coefficients["coef"], list(lme4["fixed"].values()), rtol=LME4)
     np.testing.assert_allclose(fit.coefficients["se"], list(lme4["fixed_se"].values()), rtol=LME4)
     assert fit.variance_components["sigma2_u"] == pytest.approx(lme4["sigma_u2"], rel=LME4_VARIANCE)
     assert fit.variance_components["sigma2_e"] == pytest.approx(lme4["sigma_e2"], rel=LME4)
+    np.testing.assert_allclose(fit.random_effects["effect"], lme4["ranef"], rtol=1e-6)
+    np.testing.assert_allclose(fit.random_effects["effect"], nlme["ranef"], rtol=RANEF_NLME)
     diagnostics = fit.diagnostics.iloc[0]
+    assert diagnostics["loglik"] >= nlme["logLik"] - 1e-9
     assert diagnostics["loglik"] == pytest.approx(lme4["logLik"], rel=1e-11)
     assert diagnostics["aic"] == pytest.approx(lme4["AIC"], rel=1e-11)
     assert diagnostics["bic"] == pytest.approx(lme4["BIC"], rel=1e-11)
@@ -94,6 +99,10 @@ def test_hbsae(counties, reference, y, drop):
         np.testing.assert_allclose(fit.estimates["estimate"], outputs[key]["est"], rtol=HBSAE)
         np.testing.assert_allclose(fit.estimates["se"], outputs[key]["se"], rtol=HBSAE)
     assert set(fit.estimates["prior"]) == {"flat-ratio"}
+    # hbsae's effects are those at the posterior means of the variances; these are means over their posterior
+    x_mean = np.column_stack([np.ones(12), counties[1][["CornPix", "SoyBeansPix"]]])
+    effects = fit.estimates["estimate"] - x_mean @ fit.coefficients["coef"]
+    np.testing.assert_allclose(fit.random_effects["effect"], effects, rtol=1e-9)
 
 
 def test_emdi_census_of_units(shared_data, reference):

@@ -1,0 +1,1 @@
+"""Kernels of M-quantile models: regression, mean squared errors, distributions of areas."""

@@ -1,0 +1,1 @@
+"""The empirical best predictor of indicators of a distribution."""

@@ -1,0 +1,1 @@
+"""The M-quantile model."""

@@ -1,0 +1,1 @@
+"""The robust nested error model."""

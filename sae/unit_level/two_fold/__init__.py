@@ -1,0 +1,1 @@
+"""The two-fold nested error model."""
