@@ -19,19 +19,31 @@ __all__ = [
     "SaeTypeError",
     "SaeWarning",
     "SmallSampleWarning",
+    "counted",
     "name_some",
 ]
 
 
-def name_some(names: Iterable[object], limit: int = 5) -> str:
-    """Return the first `limit` names joined by commas, and how many more there are.
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with the words that go with it.
 
     Examples
     --------
-    >>> sae.errors.name_some(["BE10", "ES63", "ES64"], limit=2)
+    >>> sae.errors.counted(1, "stratum has", "strata have"), sae.errors.counted(1200, "unit", "units")
+    ('1 stratum has', '1,200 units')
+    """
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def name_some(names: Iterable[object], limit: int = 5) -> str:
+    """Return the first `limit` different names joined by commas, and how many more there are.
+
+    Examples
+    --------
+    >>> sae.errors.name_some(["BE10", "ES63", "BE10", "ES64"], limit=2)
     'BE10, ES63 and 1 more'
     """
-    listed = [str(name) for name in names]
+    listed = list(dict.fromkeys(map(str, names)))
     shown = ", ".join(listed[:limit])
     rest = len(listed) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown

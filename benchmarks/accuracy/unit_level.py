@@ -1,6 +1,6 @@
 """Unit-level models beside the area-level forms of the same samples: poverty and mean incomes, known truth.
 
-    python benchmarks/accuracy/unit_level.py              # all worlds, 100 samples, writes results
+    python benchmarks/accuracy/unit_level.py              # all worlds, 100 samples (two models 25), writes
     python benchmarks/accuracy/unit_level.py --samples 20 --world eusilc --world ny_nj
     python benchmarks/accuracy/unit_level.py --quick      # 2 samples, prints only
 
@@ -17,6 +17,11 @@ The design of the study:
   second row. Unit-level models are fitted to these, the census being all units with their numbers of persons.
 * The truth is that of persons. Direct: sae.direct with the design, variances smoothed for the area-level
   models (smoothing="deff"); Fay-Herriot with means of the census as covariates, natural and arcsine scale.
+* "linked": the study knows which units of the census the sample has, and they keep their welfare.
+  "benchmarked": to the direct head count of all areas, with its variance. "as it stands": mse="bootstrap",
+  the error without what the units show the fit to miss. "clusters": an effect of each PSU, in "big_city"
+  alone. "h.": errors="heteroscedastic". "share of persons": beside the posterior of the
+  expected proportion the variance of the N persons there, a household as one.
 * Figures by band of the number of units in the sample: RMSE, bias, coverage of the 95 % intervals with its
   standard error (areas are the clusters), mean length. "sampled" are the areas with a unit.
 
@@ -38,6 +43,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, ndtri
+from scipy.special import logit as logit_of
 
 import sae
 from sae.errors import SaeError, SaeWarning
@@ -46,6 +53,7 @@ from sae.numerics.random.streams import generator
 SEED = 20261129
 BANDS = ((0, 0), (1, 4), (5, 9), (10, 19), (20, 49), (50, 10**9))
 REPLICATES = 50  # of the bootstraps inside a sample
+SHARE_OF_SLOW = 4  # models that are there for comparison see a fourth of the samples
 SHARED = Path(os.environ.get("SAE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -57,7 +65,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 class World:
     """A finite population of units, and how it is sampled and modelled.
 
-    `units` has area, y, persons (how many the unit stands for), household, stratum, psu and the covariates.
+    `units` has area, y, persons (how many the unit stands for), unit (its name), household, stratum, psu and
+    the covariates.
     """
 
     name: str
@@ -67,6 +76,7 @@ class World:
     area_formula: str  # of the area-level models: names of columns of `areas`
     areas: pd.DataFrame  # one row per area
     draw: Callable[[World, np.random.Generator], pd.DataFrame]
+    clusters: str | None = None  # column of units that are alike: of a two-stage sample
 
     @property
     def truth(self) -> pd.DataFrame:
@@ -85,7 +95,8 @@ def collapse(persons: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
     keys = ["household", "area", "y"]
     grouped = persons.groupby(keys, sort=False, observed=True)
     units = grouped[[*covariates, "stratum", "psu"]].first()
-    return units.assign(persons=grouped.size()).reset_index()
+    units = units.assign(persons=grouped.size()).reset_index()
+    return units.assign(unit=units.index)
 
 
 def area_means(units: pd.DataFrame, columns: dict[str, pd.Series]) -> pd.DataFrame:
@@ -189,9 +200,12 @@ def ny_nj() -> World:
     # the household's covariates are those of its member with the best schooling
     persons = persons.sort_values(["household", "SCHL"], ascending=[True, False], kind="stable")
     units = collapse(persons, ["age_class", "school", "work", "citizen", "english", "renter"])
+    units["size"] = units["persons"].clip(upper=3).astype(str)  # foreign-born of the household
     means = area_means(
         units,
         {
+            "alone": units["size"] == "1",
+            "pairs": units["size"] == "2",
             "no_work": units["work"] == 0,
             "low_school": units["school"] == "low",
             "no_english": units["english"] == 1,
@@ -199,8 +213,8 @@ def ny_nj() -> World:
             "no_citizen": units["citizen"] == 0,
         },
     )
-    formula = "age_class + school + work + citizen + english + renter"
-    right = "no_work + low_school + no_english + renters + no_citizen"
+    formula = "age_class + school + work + citizen + english + renter + size"
+    right = "no_work + low_school + no_english + renters + no_citizen + alone + pairs"
     return World("ny_nj", units, 100.0, formula, right, means, simple(0.10))
 
 
@@ -228,7 +242,7 @@ def big_city() -> World:
     )
     line = 0.6 * float(persons["y"].median())
     formula = "zone + size + employed + age_class"
-    return World("big_city", units, line, formula, "rural + work + large + old", means, two_stage)
+    return World("big_city", units, line, formula, "rural + work + large + old", means, two_stage, "psu")
 
 
 WORLDS = {"eusilc": eusilc, "ny_nj": ny_nj, "big_city": big_city}
@@ -253,7 +267,12 @@ class Sample:
     @property
     def census(self) -> pd.DataFrame:
         """All units without their outcome."""
-        return self.world.units.drop(columns=["y", "household", "stratum", "psu"])
+        return self.world.units.drop(columns=["y", "household", "stratum"])
+
+    @property
+    def persons(self) -> dict[str, int]:
+        """Persons of each area."""
+        return self.world.units.groupby("area")["persons"].sum().to_dict()
 
 
 def take(world: World, replication: int) -> Sample:
@@ -318,8 +337,10 @@ def nested_error(sample: Sample) -> Estimates:
     return {"mean": ends(spec.fit(sample.units, areas=sample.census))}
 
 
-@lru_cache(maxsize=4)
-def ebp_fit(sample: Sample, method: str, errors: str) -> sae.results.Result:
+@lru_cache(maxsize=8)
+def ebp_fit(
+    sample: Sample, method: str, errors: str, mse: str, linked: bool, clusters: bool
+) -> sae.results.Result:
     """Return the EBP on the Box-Cox scale."""
     spec = sae.EBP(
         f"y ~ {sample.world.formula}",
@@ -329,53 +350,67 @@ def ebp_fit(sample: Sample, method: str, errors: str) -> sae.results.Result:
         threshold=sample.world.threshold,
         method=method,
         errors=errors,
+        mse=mse,
+        linked="unit" if linked else None,
+        clusters=sample.world.clusters if clusters else None,
         **({} if method == "bayes" else {"replicates": REPLICATES}),
     )
     return spec.fit(sample.units, areas=sample.census, seed=sample.seed)
 
 
 def ebp(
-    method: str = "reml", errors: str = "normal", national: bool = False
+    method: str = "reml",
+    errors: str = "normal",
+    *,
+    mse: str = "auto",
+    linked: bool = False,
+    clusters: bool = False,
+    national: bool = False,
 ) -> Callable[[Sample], Estimates]:
-    """Return figures of the EBP or ELL; or head counts that meet the direct one of all areas."""
+    """Return figures of the EBP; or head counts that meet the direct one of all areas."""
 
     def estimate(sample: Sample) -> Estimates:
-        fit = ebp_fit(sample, method, errors)
+        if clusters and sample.world.clusters is None:
+            return {}
+        fit = ebp_fit(sample, method, errors, mse, linked, clusters)
         if national:
             target, variance = sample.national
-            persons = sample.world.units.groupby("area")["persons"].sum().to_dict()
             fit = fit.benchmark(
                 {"head_count": target},
                 within="indicator",
-                weights=persons,
+                weights=sample.persons,
                 method="logit",
                 target_variance={"head_count": variance},
             )
-        table = fit.to_frame()
-        made = {name: columns(part) for name, part in table.groupby("indicator")}
+        made = {name: columns(part) for name, part in fit.to_frame().groupby("indicator")}
         return {"head_count": made["head_count"]} if national else made
 
     return estimate
 
 
-def m_quantile(estimator: str, log: bool = False) -> Callable[[Sample], Estimates]:
-    """Return means and head counts by M-quantiles; of the logarithm head counts alone."""
+@lru_cache(maxsize=2)
+def logit_table(sample: Sample) -> pd.DataFrame:
+    """Return the table of the logit model of poor and not poor."""
+    units = sample.units.assign(poor=(sample.units["y"] < sample.world.threshold).astype(int))
+    spec = sae.LogitMixed(f"poor ~ {sample.world.formula}", domain="area", population="persons")
+    return spec.fit(units, areas=sample.census).to_frame()
+
+
+def logit(*, finite: bool) -> Callable[[Sample], Estimates]:
+    """Return head counts by the logit model, as expected proportions or as those of the persons there."""
 
     def estimate(sample: Sample) -> Estimates:
-        units, line = sample.units, sample.world.threshold
-        if log:  # a head count is the same on any scale that rises; some incomes are 0
-            units, line = units.assign(y=np.log(units["y"] + 0.1 * line)), np.log(1.1 * line)
-        spec = sae.MQuantile(
-            f"y ~ {sample.world.formula}",
-            domain="area",
-            population="persons",
-            estimator=estimator,
-            indicators=("head_count",) if log else ("head_count", "mean"),
-            threshold=line,
-            replicates=REPLICATES,
-        )
-        table = spec.fit(units, areas=sample.census, seed=sample.seed).to_frame()
-        return {name: columns(part) for name, part in table.groupby("indicator")}
+        table = logit_table(sample)
+        made = columns(table)
+        if finite:
+            size = sample.census.groupby("area")["persons"]
+            alike = (size.agg(lambda n: (n**2).sum()) / size.sum() ** 2).reindex(made.index)
+            share = made["estimate"]
+            within = share * (1.0 - share)
+            mse = table["mse"].astype(float).to_numpy() + alike * within
+            half = ndtri(0.975) * np.sqrt(mse) / within
+            made = made.assign(ci_low=expit(logit_of(share) - half), ci_high=expit(logit_of(share) + half))
+        return {"head_count": made}
 
     return estimate
 
@@ -396,18 +431,25 @@ MODELS: dict[str, Callable[[Sample], Estimates]] = {
     "FH": fay_herriot(),
     "FH arcsine": fay_herriot("arcsin"),
     "nested error": nested_error,
+    "EBP as it stands": ebp(mse="bootstrap"),
     "EBP": ebp(),
     "EBP benchmarked": ebp(national=True),
-    "EBP empirical": ebp(errors="empirical"),
-    "EBP heteroscedastic": ebp(errors="heteroscedastic"),
+    "EBP linked": ebp(linked=True),
+    "EBP linked benchmarked": ebp(linked=True, national=True),
+    "EBP clusters": ebp(clusters=True),
+    "EBP clusters linked": ebp(clusters=True, linked=True),
+    "EBP clusters linked benchmarked": ebp(clusters=True, linked=True, national=True),
+    "EBP h.": ebp(errors="heteroscedastic"),
     "EBP h. benchmarked": ebp(errors="heteroscedastic", national=True),
+    "EBP h. linked": ebp(errors="heteroscedastic", linked=True),
+    "EBP h. linked benchmarked": ebp(errors="heteroscedastic", linked=True, national=True),
     "EBP Bayes": ebp("bayes"),
-    "ELL": ebp("ell"),
-    "M-quantile": m_quantile("bias_adjusted"),
-    "M-quantile of logs": m_quantile("bias_adjusted", log=True),
-    "M-quantile naive": m_quantile("naive"),
+    "logit": logit(finite=False),
+    "logit, share of persons": logit(finite=True),
 }
 
+
+SLOW = ("EBP as it stands", "EBP Bayes")
 
 # ---------------------------------------------------------------- figures
 
@@ -464,6 +506,7 @@ def figures(errors: pd.DataFrame) -> pd.DataFrame:
                     "indicator": indicator,
                     "band": band,
                     "model": model,
+                    "samples": cell["replication"].nunique(),
                     "cells": len(cell),
                     "rmse": float(np.sqrt((error**2).mean())),
                     "bias": float(error.mean()),
@@ -503,17 +546,25 @@ def main() -> None:
     for name in asked.world or WORLDS:
         world = WORLDS[name]()
         models = asked.model or list(MODELS)
-        errors = pd.concat(replicate(world, r, models) for r in range(samples))
+        few = -(-samples // SHARE_OF_SLOW)
+        errors = pd.concat(
+            replicate(world, r, [one for one in models if r < few or one not in SLOW]) for r in range(samples)
+        )
         table = figures(errors)
         show(world, table, errors)
         if not asked.quick:
-            RESULTS.mkdir(exist_ok=True)
-            rows = json.loads(table.round(4).to_json(orient="records"))
-            lines = ",\n".join(json.dumps(list(row.values())) for row in rows)
-            head = {"seed": SEED, "samples": samples, "world": name, "replicates": REPLICATES}
-            names = json.dumps(list(rows[0]))
-            text = f'{json.dumps(head)[:-1]},\n"columns": {names},\n"figures": [\n{lines}\n]}}\n'
-            (RESULTS / f"unit_level_{name}.json").write_text(text, encoding="utf-8", newline="\n")
+            write(world, table, samples)
+
+
+def write(world: World, table: pd.DataFrame, samples: int) -> None:
+    """Write the figures of a world."""
+    RESULTS.mkdir(exist_ok=True)
+    rows = json.loads(table.round(4).to_json(orient="records"))
+    lines = ",\n".join(json.dumps(list(row.values())) for row in rows)
+    head = {"seed": SEED, "samples": samples, "world": world.name, "replicates": REPLICATES}
+    names = json.dumps(list(rows[0]))
+    text = f'{json.dumps(head)[:-1]},\n"columns": {names},\n"figures": [\n{lines}\n]}}\n'
+    (RESULTS / f"unit_level_{world.name}.json").write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

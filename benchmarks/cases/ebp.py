@@ -7,6 +7,7 @@ from harness import Case
 
 N, AREAS, DRAWS = 1_000_000, 500, 100
 LINE = 11_000.0
+HOUSEHOLDS = ("mean", "head_count", "gini")
 BASIC, ALL = ("head_count", "gap"), ("head_count", "gap", "gini", "quintile_share")
 
 
@@ -119,7 +120,80 @@ def predictive(data, names=BASIC):
     from sae.numerics.ebp.indicators import Indicators
 
     drawn = data.model().draw(list(map(str, range(data.level.size))), data.draws, 1)
-    return simulate_draws(data.people, drawn, Indicators(names, LINE), data.level, data.keys)
+    return simulate_draws(data.people, drawn, Indicators(names, LINE), [data.level], data.keys)
+
+
+def households(units=50_000, areas=40, sample=28):
+    """Make a population of households: how many persons each has, and two groups of them."""
+    from dataclasses import replace
+
+    data = population(units, areas, sample=sample)
+    np, rng = data.np, data.np.random.default_rng(3)
+    size, group = rng.integers(1, 7, size=units).astype(float), (rng.random(units) < 0.15).astype(np.int64)
+    data.people = replace(data.people, weight=size, group=group, groups=2)
+    return data
+
+
+def line_of(values, weights):
+    from sae.numerics.design.quantiles import weighted_quantile
+
+    return 0.6 * weighted_quantile(values, weights, [0.5])[0]
+
+
+def bootstrap_of_households(data, replicates=20, draws=50):
+    from sae.numerics.ebp.bootstrap import Bootstrap
+    from sae.numerics.ebp.indicators import Indicators
+
+    labels, wanted = list(map(str, range(data.level.size))), Indicators(HOUSEHOLDS, LINE)
+    boot = Bootstrap(
+        data.units,
+        data.people,
+        data.at,
+        wanted,
+        [data.level],
+        labels,
+        draws,
+        line=line_of,
+        line_weights=data.np.random.default_rng(4).uniform(50.0, 100.0, size=len(data.units.X)),
+    )
+    return boot.errors(replicates, 1)
+
+
+def one_population(data):
+    from sae.numerics.ebp.simulation import welfare
+
+    every = data.np.arange(data.level.size)
+    return welfare(data.people, data.at, data.people.scores(data.at), every, data.keys, 0, 1)[0]
+
+
+def numpy_figures(data):
+    """Threshold of one population, and figures of areas and groups by numpy alone."""
+    np, people, y = data.np, data.people, one_population(data)
+    order = np.argsort(y)
+    reached = np.cumsum(people.weight[order])
+    line = 0.6 * y[order][np.searchsorted(reached, 0.5 * reached[-1], side="right")]
+    out = np.full((data.level.size, 3, 3), np.nan)
+    for d in range(data.level.size):
+        part = slice(people.offsets[d], people.offsets[d + 1])
+        for k, own in enumerate([slice(None), people.group[part] == 0, people.group[part] == 1]):
+            w, income = people.weight[part][own], y[part][own]
+            order = np.argsort(income)
+            w, income = w[order], income[order]
+            below = 2.0 * np.cumsum(w) - w
+            gini = w @ (income * below) / (w.sum() * (w @ income)) - 1.0
+            out[d, k] = w @ income / w.sum(), w @ (income < line) / w.sum(), gini
+    return line, out
+
+
+def same_figures(data, errors, theirs):
+    from sae.numerics.ebp.indicators import Indicators
+    from sae.numerics.ebp.simulation import evaluate
+
+    y, (line, figures) = one_population(data), theirs
+    assert abs(line_of(y, data.people.weight) / line - 1.0) < 1e-12
+    ours = evaluate(data.people, y, Indicators(HOUSEHOLDS, line), data.level)
+    data.np.testing.assert_allclose(ours, figures, rtol=1e-10)
+    assert errors.shape[1] == figures.size and data.np.isfinite(errors).all()
 
 
 LARGE = population
@@ -202,6 +276,19 @@ CASES = [
         repeat=2,
         unit="bootstrap",
         target="1.5 s; emdi takes 243 s",
+    ),
+    Case(
+        name="ebp_bootstrap_households",
+        setup=households,
+        run=bootstrap_of_households,
+        peer=numpy_figures,
+        peer_name="figures of one population in numpy",
+        check=same_figures,
+        repeat=3,
+        unit="population",
+        units=20 * 51,
+        peer_units=1,
+        target="1.2 s: persons of households, two groups, the threshold of each sample; 20 replicates",
     ),
     Case(
         name="ebp_posterior_1000000x1000",

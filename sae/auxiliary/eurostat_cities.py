@@ -125,7 +125,7 @@ def _homes(tables: Sequence[EurostatTable], names: Sequence[str] | None) -> dict
         held = [table for table, own in zip(tables, codes, strict=True) if CITY_VARIABLES[name] in own]
         if len(held) > 1:
             raise SaeInputError(
-                f"{name} ({CITY_VARIABLES[name]}) stands in {name_some(table.name for table in held)}.",
+                f"{name} ({CITY_VARIABLES[name]}) stands in {', '.join(table.name for table in held)}.",
                 hint="Give one of them, or select() the variables of each.",
             )
         if held:

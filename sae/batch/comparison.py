@@ -327,6 +327,9 @@ def _cell_columns(frame: pd.DataFrame) -> list[str]:
 def _names(rows: pd.DataFrame, frame: pd.DataFrame) -> list[str]:
     """Return the names of cells: the domain, and what else tells the cells of `frame` apart."""
     columns = [name for name in ("indicator", "time") if frame[name].nunique() > 1]
+    cells = frame[_cell_columns(frame)].drop_duplicates()
+    if cells.duplicated([*columns, "domain"]).any():  # a region and its groups bear its name
+        columns += [str(name) for name in cells if name not in ("indicator", "time", "geo", "domain")]
     return [" / ".join(row) for row in rows[[*columns, "domain"]].itertuples(index=False)]
 
 

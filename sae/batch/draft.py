@@ -20,7 +20,7 @@ from sae.survey.levels import coded_column
 from sae.survey.variables import PLACES
 from sae.tables import require
 
-__all__ = ["Draft", "draft_file"]
+__all__ = ["Draft", "add_meaning", "add_survey", "draft_file", "toml_text"]
 
 _MOST_SHOWN = 4  # columns whose codes are listed for one variable
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
@@ -68,32 +68,17 @@ def draft_file(
     draft = Draft()
     label = REGISTRY[indicator].label if indicator in REGISTRY else indicator
     title = f"{label}{f' by {name_some(groups)}' if groups else ''}: {file.name}"
-    draft.add(f"title = {_text(title)}")
+    draft.add(f"title = {toml_text(title)}")
     draft.add()
-    draft.add("# Written by sae new. Behind each line stands why; sae check says whether the file can run.")
-    draft.add("# Editors complete the keys after: sae schema > model.schema.json")
-    draft.add("# with #:schema ./model.schema.json as the first line here.")
-    draft.add("[survey]")
-    if file.layout is not None:
-        draft.add(f"layout = {_text(file.layout)}", "; ".join(file.remarks))
-    for remark in file.remarks if file.layout is None else ():
-        draft.add(f"# {remark}")
-    for name, value in file.options.items():
-        reason = "a stratum with a single unit takes the mean variance" if name == "lonely_psu" else _WRITTEN
-        draft.add(f"{name} = {_text(value)}", reason)
-    if file.unclear:
-        draft.ask(
-            'decimal = ","', f"are numbers such as {file.unclear} decimals (take the # away) or thousands?"
-        )
-    time = _survey_part(draft, file, needed, keys)
+    time = add_survey(draft, file, needed, keys)
     if areas is not None and areas[1]:
         draft.add()
         draft.add("[areas]")
         for name, value in areas[1].items():
-            draft.add(f"{name} = {_text(value)}", _WRITTEN)
+            draft.add(f"{name} = {toml_text(value)}", _WRITTEN)
     draft.add()
     draft.add("[estimate]")
-    draft.add(f"indicator = {_text(indicator)}", _meaning(indicator))
+    add_meaning(draft, indicator)
     if groups:
         draft.add(f"by = {json.dumps(groups, ensure_ascii=False)}", reason)
     else:
@@ -101,7 +86,7 @@ def draft_file(
             '# by = ["..."]', "no column of places: one figure for all; name the columns that make the rows"
         )
     if time is not None and time not in groups:
-        draft.add(f"time = {_text(time)}", "the file holds several periods: one row for each")
+        draft.add(f"time = {toml_text(time)}", "the file holds several periods: one row for each")
     draft.add('smoothing = "deff"', "the variance of a small domain is noise: smooth it over the domains")
     if keys is not None and areas is not None:
         _model_part(draft, areas[0], keys, indicator, groups, time)
@@ -111,16 +96,48 @@ def draft_file(
     return draft
 
 
-def _text(value: str) -> str:
+def add_survey(draft: Draft, file: SurveyFile, needed: Sequence[str], keys: Keys | None) -> str | None:
+    """Add ``[survey]`` with its columns and codes; return the column of the periods where there are several.
+
+    Parameters
+    ----------
+    draft : Draft
+    file : SurveyFile
+    needed : sequence of str
+        Variables that the file does not have as they are.
+    keys : Keys or None
+        Of a file of areas.
+    """
+    draft.add("# Written by sae new. Behind each line stands why; sae check says whether the file can run.")
+    draft.add("# Editors complete the keys after: sae schema > model.schema.json")
+    draft.add("# with #:schema ./model.schema.json as the first line here.")
+    draft.add("[survey]")
+    if file.layout is not None:
+        draft.add(f"layout = {toml_text(file.layout)}", "; ".join(file.remarks))
+    for remark in file.remarks if file.layout is None else ():
+        draft.add(f"# {remark}")
+    for name, value in file.options.items():
+        reason = "a stratum with a single unit takes the mean variance" if name == "lonely_psu" else _WRITTEN
+        draft.add(f"{name} = {toml_text(value)}", reason)
+    if file.unclear:
+        draft.ask(
+            'decimal = ","', f"are numbers such as {file.unclear} decimals (take the # away) or thousands?"
+        )
+    return _survey_part(draft, file, needed, keys)
+
+
+def toml_text(value: str) -> str:
     """Return a text as TOML writes it."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _meaning(indicator: str) -> str:
-    if indicator not in REGISTRY:
-        return "a column of the file"
-    one = REGISTRY[indicator]
-    return f"{one.label}: {one.numerator}" + (f", where {one.universe}" if one.universe else "")
+def add_meaning(draft: Draft, indicator: str) -> None:
+    """Add the indicator of ``[estimate]`` with what it is."""
+    what = "a column of the file"
+    if indicator in REGISTRY:
+        one = REGISTRY[indicator]
+        what = f"{one.label}: {one.numerator}" + (f", where {one.universe}" if one.universe else "")
+    draft.add(f"indicator = {toml_text(indicator)}", what)
 
 
 def _groups(file: SurveyFile, by: Sequence[str], keys: Keys | None) -> tuple[list[str], str]:
@@ -162,7 +179,8 @@ def _survey_part(draft: Draft, file: SurveyFile, needed: Sequence[str], keys: Ke
         time = _roles(draft, file.frame)
     for here, there in renamed.items():
         draft.add(
-            f"{_key(here)} = {_text(there)}", f"its values are those of {here} in {keys.file if keys else ''}"
+            f"{_key(here)} = {toml_text(there)}",
+            f"its values are those of {here} in {keys.file if keys else ''}",
         )
     for name in plain:
         _number(draft, file.frame, name)
@@ -193,9 +211,9 @@ def _roles(draft: Draft, frame: pd.DataFrame) -> str | None:
     draft.add("[survey.columns]")
     for role in ("weights", "strata", "psu", "household", "person", "time"):
         if role in guesses:
-            draft.add(f"{role} = {_text(guesses[role].column)}", guesses[role].reason)
+            draft.add(f"{role} = {toml_text(guesses[role].column)}", guesses[role].reason)
         elif role in refused:
-            draft.add(f"# {role} = {_text(refused[role].column)}", f"not used: {refused[role].reason}")
+            draft.add(f"# {role} = {toml_text(refused[role].column)}", f"not used: {refused[role].reason}")
         elif role == "weights":
             numbers = [str(name) for name in frame if numeric(frame[name]) and (frame[name] > 0).all()]
             draft.ask('weights = "..."', f"numbers above 0 are in {name_some(numbers, 12) or 'no column'}")
@@ -234,17 +252,19 @@ def _number(draft: Draft, frame: pd.DataFrame, name: str) -> None:
     likely = likely_columns(frame, name)
     label = VARIABLES[name].label if name in VARIABLES else "the places"
     if name in PLACES and likely:
-        draft.add(f"{_key(name)} = {_text(likely[0])}", f"by its name; {frame[likely[0]].nunique():,} places")
+        draft.add(
+            f"{_key(name)} = {toml_text(likely[0])}", f"by its name; {frame[likely[0]].nunique():,} places"
+        )
         return
     good = [one for one in likely if numeric(frame[one]) and frame[one].nunique() > _AGES]
     if good and name == "income":  # a name does not say of what income
         draft.ask(
-            f"income = {_text(good[0])}", "is it the equivalised disposable income? Then take the # away"
+            f"income = {toml_text(good[0])}", "is it the equivalised disposable income? Then take the # away"
         )
         return
     if good and name != "poor":
         low, high = frame[good[0]].min(), frame[good[0]].max()
-        draft.add(f"{_key(name)} = {_text(good[0])}", f"by its name; numbers from {low:g} to {high:g}")
+        draft.add(f"{_key(name)} = {toml_text(good[0])}", f"by its name; numbers from {low:g} to {high:g}")
         return
     shown = [f"{one}: {codes_of(frame[one], 6)}" for one in likely[:_MOST_SHOWN]]
     draft.ask(
@@ -260,7 +280,7 @@ def _codes(draft: Draft, frame: pd.DataFrame, name: str) -> None:
         levels = known_levels(name, coded_column(frame[column]).texts)
         if levels:
             draft.add(f"[survey.codes.{name}]", "as the texts of the file say")
-            draft.add(f"column = {_text(column)}", codes_of(frame[column]))
+            draft.add(f"column = {toml_text(column)}", codes_of(frame[column]))
             for level, texts in levels.items():
                 draft.add(f"{_key(level)} = {json.dumps(texts, ensure_ascii=False)}")
             return
@@ -268,14 +288,14 @@ def _codes(draft: Draft, frame: pd.DataFrame, name: str) -> None:
     for column in likely[:_MOST_SHOWN] or [str(one) for one in frame if 1 < frame[one].nunique() <= 12][:8]:
         draft.add(f"# {column}: {codes_of(frame[column])}")
     draft.ask(f"[survey.codes.{name}]", "which codes mean what")
-    draft.add(f"# column = {_text(likely[0]) if likely else _text('...')}")
+    draft.add(f"# column = {toml_text(likely[0]) if likely else toml_text('...')}")
     for level in variable.levels:
         draft.add(f"# {_key(level)} = []")
 
 
 def _key(name: str) -> str:
     """Return a name as a key of TOML."""
-    return name if name.isascii() and name.replace("_", "").replace("-", "").isalnum() else _text(name)
+    return name if name.isascii() and name.replace("_", "").replace("-", "").isalnum() else toml_text(name)
 
 
 def _model_part(
@@ -294,7 +314,7 @@ def _model_part(
     reason = (
         "proposed: complete, between 0 and 1" if taken else "no covariate is proposed: the mean of all areas"
     )
-    draft.add(f"formula = {_text(f'{indicator} ~ {terms}')}", reason)
+    draft.add(f"formula = {toml_text(f'{indicator} ~ {terms}')}", reason)
     if others:
         draft.add(f"# other numbers of {areas.name}: {name_some(others, 20)}")
     per = [name for name in groups if name in VARIABLES] + ([time] if time and time not in groups else [])

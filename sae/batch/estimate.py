@@ -44,10 +44,12 @@ __all__ = [
     "indicator_of",
     "named_files",
     "numbered",
+    "protect_from_benchmarks",
     "refuse_unanswered",
     "refuse_without_areas",
     "silent",
     "with_breaks",
+    "without_model",
 ]
 
 Step = Callable[[str], None]
@@ -263,9 +265,7 @@ def estimate(
             step("flags")
             lost = _refused_rows(refused, table, frame_of(areas), spec)
             result, failed = _table(fit, table, lost, spec)
-            if fit is not None and fit.benchmarks:
-                result, told = protected_by_benchmarks(result, fit.benchmarks)
-                _warn_of_told(told)
+            result = protect_from_benchmarks(result, fit)
     result = with_breaks(result, breaks_of(table))
     result = result.assign(model=spec.id, run=run or result["run"])
     contrasts = _contrasts(fit, result)
@@ -273,7 +273,32 @@ def estimate(
     return Outcome(spec, table, result, fit, failed, tuple(messages), contrasts, design=design)
 
 
-def _warn_of_told(domains: Sequence[str]) -> None:
+def without_model(
+    spec: ModelFile, direct: DirectEstimates, error: SaeError, areas: pd.DataFrame | None
+) -> tuple[EstimateTable, tuple[str, ...]]:
+    """Return the direct estimates, judged, of a model of units without a usable answer, and what failed.
+
+    Parameters
+    ----------
+    spec : ModelFile
+    direct : DirectEstimates
+    error : SaeError
+        Why there is no answer.
+    areas : DataFrame, optional
+        The areas, those without a sample included.
+    """
+    names = {"domain": "domain", "vardir": "vardir", "n_eff": "n_eff"}
+    figures = direct.frame["indicator"].unique()
+    rows = [read_rows(direct, areas, outcome=one, **names, per=()).table for one in figures]
+    every = pd.concat(rows, ignore_index=True)
+    return _table(None, direct, [(spec.id, file_error(error), every)], spec)
+
+
+def protect_from_benchmarks(table: EstimateTable, fit: Result | None) -> EstimateTable:
+    """Return the table without what its benchmarks would tell of a confidential row, and warn of the rest."""
+    if fit is None or not fit.benchmarks:
+        return table
+    table, domains = protected_by_benchmarks(table, fit.benchmarks)
     if domains:
         warnings.warn(
             f"Whoever knows the benchmark's figures can tell {len(domains)} confidential estimates, whatever "
@@ -281,6 +306,7 @@ def _warn_of_told(domains: Sequence[str]) -> None:
             SaeWarning,
             stacklevel=2,
         )
+    return table
 
 
 def _direct(spec: ModelFile, records: Records, model: AreaModel[Any] | None) -> DirectEstimates:

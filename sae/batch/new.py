@@ -12,7 +12,8 @@ from sae.batch.checks import check
 from sae.batch.draft import Draft, draft_file
 from sae.batch.hints import collected_warnings
 from sae.batch.spec import parse_spec
-from sae.batch.unknown_files import SurveyFile, open_areas_file, open_survey_file
+from sae.batch.unit_draft import draft_units, income_of
+from sae.batch.unknown_files import SurveyFile, open_areas_file, open_population_file, open_survey_file
 from sae.errors import SaeError, SaeInputError, SaeSpecError, name_some
 from sae.indicators import REGISTRY, arrays, resolve
 from sae.survey.layouts import known_layout
@@ -68,6 +69,8 @@ def new(
     indicator: str | None = None,
     by: Sequence[str] = (),
     areas: str | Path | None = None,
+    population: str | Path | None = None,
+    kind: str | None = None,
     out: str | Path | None = None,
 ) -> NewFile:
     """Write a model file for a survey file; what cannot be known of it stands there as a line to complete.
@@ -87,6 +90,10 @@ def new(
         Grouping columns; without them the key of the areas, else a column of places.
     areas : path, optional
         Covariates, one row per area: the file then has a model.
+    population : path, optional
+        Persons, households or cells: the file then has a model of units, of the columns that both have.
+    kind : str, optional
+        Of that model, one of `UNIT_KINDS`; "ebp" without it.
     out : path, optional
         The file to write, which must not exist; ``NAME.toml`` of the survey file in the current folder
         without it.
@@ -102,17 +109,47 @@ def new(
     _refuse_existing(path)
     if layout is not None:
         known_layout(layout)
+    _check_kind(kind, population, areas)
     with collected_warnings():  # the file that is written is checked, and its checks warn
         file = open_survey_file(Path(survey), layout)
-        table = None if areas is None else open_areas_file(Path(areas))
-        draft = draft_file(file, _indicator(indicator, file), tuple(by), table)
-    design, complaint = _checked(draft, path, survey, areas)
+        if population is not None:
+            kind = kind or "ebp"
+            income = indicator is None and kind != "logit_mixed"
+            rates = [name for name in _FIRST if REGISTRY[name].kind == "ratio"]
+            outcome = income_of(file) if income else _indicator(indicator, file, rates)
+            draft = draft_units(file, kind, outcome, tuple(by), open_population_file(Path(population)))
+        else:
+            table = None if areas is None else open_areas_file(Path(areas))
+            draft = draft_file(file, _indicator(indicator, file, _FIRST), tuple(by), table)
+    design, complaint = _checked(draft, path, survey, areas, population)
     _write(path, draft.text)
     options = [
         f"--survey {quote(str(survey))}",
         *([f"--areas {quote(str(areas))}"] if areas is not None else []),
+        *([f"--population {quote(str(population))}"] if population is not None else []),
     ]
     return NewFile(path, tuple(draft.open_lines), design, complaint, " ".join(options))
+
+
+def _check_kind(kind: str | None, population: str | Path | None, areas: str | Path | None) -> None:
+    from sae.batch.kinds import KINDS, UNIT_KINDS  # loads the libraries
+
+    if kind is not None and kind not in UNIT_KINDS:
+        near = get_close_matches(kind, UNIT_KINDS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"It takes {name_some(UNIT_KINDS, 9)}."
+        if kind in KINDS:
+            hint = "Give covariates of the areas with --areas: the file then has a model of areas."
+        raise SaeSpecError(f"--kind {kind} is no kind of a model of units.", hint=hint)
+    if kind is not None and population is None:
+        raise SaeSpecError(
+            f"--kind {kind} is a model of units, and no population is given.",
+            hint="Give persons, households or cells with --population.",
+        )
+    if population is not None and areas is not None:
+        raise SaeSpecError(
+            "A new model file takes covariates of areas or a population, not both.",
+            hint="Columns of areas may stand in the population too.",
+        )
 
 
 def _refuse_existing(path: Path) -> None:
@@ -139,11 +176,11 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def _indicator(given: str | None, file: SurveyFile) -> str:
+def _indicator(given: str | None, file: SurveyFile, common: Sequence[str]) -> str:
     """Return the indicator: as given, else the first common one whose variables the file has or may have."""
     if given is None:
-        ready = [name for name in _FIRST if _carries(file, name)]
-        mappable = [name for name in _FIRST if file.mappable(REGISTRY[name].variables(file.columns))]
+        ready = [name for name in common if _carries(file, name)]
+        mappable = [name for name in common if file.mappable(REGISTRY[name].variables(file.columns))]
         if not ready and not mappable:
             raise SaeInputError(
                 f"No column of {file.name} looks like what a common indicator needs.",
@@ -171,13 +208,19 @@ def _carries(file: SurveyFile, name: str) -> bool:
         return False
 
 
-def _checked(draft: Draft, path: Path, survey: str | Path, areas: str | Path | None) -> tuple[str, str]:
+def _checked(
+    draft: Draft,
+    path: Path,
+    survey: str | Path,
+    areas: str | Path | None,
+    population: str | Path | None,
+) -> tuple[str, str]:
     """Return the design and what a check says against the file; what is left open is not checked."""
     spec = parse_spec(draft.text, path.stem, path.parent)
     if draft.open_lines:
         return "", ""
     try:
         with collected_warnings():
-            return check(spec, survey=survey, areas=areas), ""
+            return check(spec, survey=survey, areas=areas, population=population), ""
     except SaeError as error:
         return "", str(error)

@@ -39,6 +39,7 @@ from sae.batch.sections import EurostatSection, LongSection, PoolSection, Survey
 from sae.batch.spec import ModelFile
 from sae.batch.staging import staged
 from sae.batch.units import estimate_units, is_of_units, unit_estimator
+from sae.batch.universe import inside_universe, universe_columns
 from sae.design_based.domains import place_of
 from sae.design_based.published_checks import chosen_rows
 from sae.errors import SaeInputError, SaeSpecError, name_some
@@ -283,7 +284,8 @@ def produce(
         people = None
         if population is not None and isinstance(records, Survey):
             step(f"reading {population.name}")
-            people = read_population(spec, population, records)
+            people = read_population(spec, population, records, universe_columns(spec, records))
+            people = inside_universe(spec, records, people)
     inputs = {
         **_read_from(source, records),
         **({"areas": {"file": file.name, "sha256": file.sha256}} if file is not None else {}),
@@ -362,7 +364,12 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "release": dict(outcome.direct.provenance.get("release", {})),
         **({"covariates": covariates} if covariates else {}),
         **({"national": national} if (national := national_figures(outcome)) else {}),
-        "log": [f"design: {outcome.design}", *outcome.direct.log, *_origin_lines(outcome)],
+        "log": [
+            f"design: {outcome.design}",
+            *outcome.direct.log,
+            *_origin_lines(outcome),
+            *_note_lines(outcome),
+        ],
     }
 
 
@@ -373,3 +380,10 @@ def _origin_lines(outcome: Outcome) -> list[str]:
     names = outcome.fit.provenance.get("covariates", {})
     texts = [message.text for message in outcome.fit.messages]
     return [f"covariate {text}" for text in texts if text.partition(": ")[0] in names]
+
+
+def _note_lines(outcome: Outcome) -> list[str]:
+    """Return what a model of units says without a warning: a shift, areas left out, its residuals."""
+    if outcome.fit is None or not is_of_units(outcome.spec):
+        return []
+    return [f"model: {message.text}" for message in outcome.fit.messages if message.category is None]

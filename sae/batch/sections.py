@@ -146,8 +146,9 @@ class IndicatorSection(Section):
 class EstimateSection(Section):
     """``[estimate]``: what is estimated, for whom, and how its variance is smoothed.
 
-    `universe` narrows the indicator's own: both must hold. `accept` names what runs by name only: a
-    remembered definition or code, a level that the file never holds, a break.
+    `universe` narrows the indicator's own: both must hold, of the population of a model of units too, as far
+    as it has the columns. `accept` names what runs by name only: a remembered definition or code, a level
+    that the file never holds, a break.
     """
 
     indicator: Annotated[
@@ -303,11 +304,16 @@ class PopulationSection(FileSection):
     """``[population]``: the persons, households or cells whose figures a model of units predicts.
 
     `file` is taken from the folder of the model file and may be given with ``--population`` instead: a text
-    file, a Parquet file, or a folder of these, larger than the memory if need be. Its columns bear the names,
-    and their values the spelling, of the survey's. How a text file is read says nothing of Parquet.
+    file, a Parquet file, or a folder of Parquet files, larger than the memory if need be. Its columns bear
+    the names, and their values the spelling, of the survey's, unless `columns` and `codes` say otherwise, as
+    those of ``[survey]`` do: ``columns = {sex = "GENDER"}``, ``codes.sex = {column = "GENDER", female = [2,
+    3]}``. Where `columns` names its weights (and strata, psu, ...), the file is a large survey in the place
+    of the population: off-census EB. How a text file is read says nothing of Parquet.
     """
 
     file: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    codes: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class BenchmarkSection(Section):

@@ -44,6 +44,13 @@ def check_units(contents: Contents, file: str) -> None:
             hint="Name one column, of the areas; [model] groups and levels name others where the kind has "
             "them.",
         )
+    again = [name for name in ("groups", "levels") if model.options.get(name)]
+    if benchmark is not None and model.kind == "ebp" and again:
+        raise SaeSpecError(
+            f"{where} with {again[0]}, and [benchmark] would move some of its rows and not those that count "
+            "the same persons again.",
+            hint=f"Leave [benchmark] out, or {again[0]}.",
+        )
     figures = model.options.get("indicators", [] if model.kind == "ebp" else "mean")
     if benchmark is not None and figures not in ("mean", ["mean"]):
         raise SaeSpecError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +11,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.batch.estimate import Outcome, Step, breaks_of, evaluated, silent, with_breaks
+from sae.batch.estimate import (
+    Outcome,
+    Step,
+    breaks_of,
+    evaluated,
+    protect_from_benchmarks,
+    silent,
+    with_breaks,
+    without_model,
+)
 from sae.batch.hints import collected_warnings
 from sae.batch.kinds import UNIT_KINDS, unit_class
+from sae.batch.population import area_columns, wanted_columns
 from sae.batch.spec import ModelFile
 from sae.batch.targets import Records, benchmarked
 from sae.design_based.direct_estimation import direct_estimates
 from sae.design_based.domains import cross_domains
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError, SaeWarning, counted, name_some
 from sae.indicators import Indicator, IndicatorArrays, arrays
+from sae.numerics.ebp.indicators import quantile_share
+from sae.publish.showing import table_of
 from sae.results import Result, UnitModel
 from sae.specs import parse_terms, split_formula
 from sae.survey import Survey
-from sae.tables import Covariates, DirectEstimates, labels, require
-from sae.unit_level.ebp.rows import TOTAL
+from sae.tables import Covariates, DirectEstimates, EstimateTable, labels, require
+from sae.tables.covariates import frame_of
+from sae.tables.parquet_blocks import ParquetRecords
+from sae.tables.text_cells import looks_missing
+from sae.unit_level.ebp.rows import TOTAL, UNITS
 from sae.unit_level.ebp.sample import poverty_line, share_of_median
 
 __all__ = ["check_units", "estimate_units", "is_of_units", "unit_estimator"]
@@ -59,7 +75,7 @@ def unit_estimator(spec: ModelFile) -> UnitModel[Any]:
 def estimate_units(
     spec: ModelFile,
     survey: Survey,
-    population: pd.DataFrame | Covariates | Path | None,
+    population: pd.DataFrame | Covariates | Path | ParquetRecords | Survey | None,
     *,
     run: str = "",
     step: Step = silent,
@@ -70,37 +86,70 @@ def estimate_units(
     ----------
     spec : ModelFile
     survey : Survey
-    population : DataFrame, Covariates, Path or None
+    population : DataFrame, Covariates, Path, ParquetRecords, Survey or None
         Persons or cells, or means of the areas.
     run, step
         As there.
+
+    Returns
+    -------
+    Outcome
+        A model without a usable answer gives the direct estimates and its reason in `failed`.
 
     Raises
     ------
     SaeInputError, SaeSpecError
         If the outcome is none of units, the records are of several periods, or the data cannot be used.
-    SaeConvergenceError
-        If the fit has no answer that can be trusted.
     """
     model = unit_estimator(spec)
     with collected_warnings() as messages:
         data, units = check_units(spec, survey)
+        known = None if isinstance(population, Covariates) else area_columns(spec, population)
         step("direct estimates")
         figures = _figures(spec, survey, data)
         direct = _direct(spec, survey, figures, spec.estimate.by)
         step("model")
-        fit: Result = model.fit(units, areas=population, seed=spec.publish.seed)
-        fit = _with_direct(fit, spec, survey, figures, direct)
+        areas: Any = population
+        try:
+            fit: Result = model.fit(units, areas=areas, seed=spec.publish.seed)
+        except SaeConvergenceError as error:
+            step("flags")
+            table, failed = without_model(spec, direct, error, _areas_of(population, spec.estimate.by))
+            return _outcome(spec, survey, direct, None, table, failed, messages, run)
+        _warn_of_areas(fit, spec, survey, data)
+        fit = _with_direct(fit, spec, survey, data, figures, direct)
         if spec.benchmark is not None:
             step("benchmark")
-            fit = _benchmarked(fit, spec, Records(survey, data, cross_domains(survey, spec.estimate.by)))
+            fit = _benchmarked(fit, spec, survey, data, known)
         step("flags")
         fit = fit.flag(spec.publish.policy)
+        judged = table_of(fit) if fit.spec.overlapping else protect_from_benchmarks(fit.estimates, fit)
     lost = fit.estimates.frame.loc[fit.estimates["estimate"].isna(), ["domain", "indicator", "reason"]]
     failed = tuple(f"{domain}: {name}: {reason}" for domain, name, reason in lost.itertuples(index=False))
-    table = with_breaks(fit.estimates, breaks_of(direct))
+    return _outcome(spec, survey, direct, fit, judged, failed, messages, run)
+
+
+def _outcome(
+    spec: ModelFile,
+    survey: Survey,
+    direct: DirectEstimates,
+    fit: Result | None,
+    table: EstimateTable,
+    failed: tuple[str, ...],
+    messages: Sequence[str],
+    run: str,
+) -> Outcome:
+    table = with_breaks(table, breaks_of(direct))
     table = table.assign(model=spec.id, run=run or table["run"])
     return Outcome(spec, direct, table, fit, failed, tuple(messages), design=survey.design)
+
+
+def _areas_of(
+    population: pd.DataFrame | Covariates | ParquetRecords | Path | Survey | None, by: Sequence[str]
+) -> pd.DataFrame | None:
+    """Return the names of the areas of a population in memory."""
+    frame = population.frame if isinstance(population, Survey) else frame_of(population)
+    return frame[[*by]].drop_duplicates() if isinstance(frame, pd.DataFrame) else None
 
 
 def check_units(spec: ModelFile, survey: Survey) -> tuple[IndicatorArrays, Survey]:
@@ -116,11 +165,43 @@ def check_units(spec: ModelFile, survey: Survey) -> tuple[IndicatorArrays, Surve
     return data, _units(spec, survey, data)
 
 
-def _benchmarked(fit: Result, spec: ModelFile, records: Records) -> Result:
-    by = spec.estimate.by[0]
-    if by not in fit.areas:
-        fit = replace(fit, areas=fit.areas.assign(**{by: fit.estimates["domain"].to_numpy()}))
-    return benchmarked(fit, spec, records)
+def _warn_of_areas(fit: Result, spec: ModelFile, survey: Survey, data: IndicatorArrays) -> None:
+    """Name areas of the records that have no row, and labels that look like a missing value."""
+    table = fit.estimates.frame
+    records = labels(survey.frame.loc[data.inside, spec.estimate.by[0]]).unique()
+    lost = [name for name in records if name not in set(labels(table["domain"]))]
+    if lost:
+        warnings.warn(
+            f"Areas with records but no row in the population have no estimate: {len(lost)} of "
+            f"{len(records)} ({name_some(lost)}).",
+            SaeWarning,
+            stacklevel=2,
+        )
+    for column in ("domain", *fit.estimates.groups):
+        odd = [text for text in labels(table[column]).unique() if looks_missing(text)]
+        if odd:
+            what = spec.estimate.by[0] if column == "domain" else column
+            warnings.warn(
+                f"Texts that look like missing values are kept as values of {what}: {name_some(odd)}.",
+                SaeWarning,
+                stacklevel=2,
+            )
+
+
+def _benchmarked(
+    fit: Result, spec: ModelFile, survey: Survey, data: IndicatorArrays, known: pd.DataFrame | None
+) -> Result:
+    """Return the fit benchmarked; `known` are columns that the benchmark names, by the label of the area."""
+    assert spec.model is not None
+    by, groups = spec.estimate.by[0], spec.model.options.get("groups")
+    areas = fit.areas
+    if by not in areas:
+        areas = areas.assign(**{by: fit.estimates["domain"].to_numpy()})
+    if known is not None:
+        rows = known.loc[labels(areas[by])]
+        areas = areas.assign(**{str(name): rows[name].to_numpy() for name in rows})
+    domains = cross_domains(survey, [by, *([groups] if groups else [])])
+    return benchmarked(replace(fit, areas=areas), spec, Records(survey, data, domains))
 
 
 def _refuse_figures(spec: ModelFile, indicator: Indicator) -> None:
@@ -139,6 +220,9 @@ def _units(spec: ModelFile, survey: Survey, data: IndicatorArrays) -> Survey:
     assert spec.model is not None
     wanted = [*spec.estimate.by, *parse_terms(split_formula(spec.model.formula)[1]).variables]
     require(survey.frame, wanted, "The survey has", error=SaeSpecError)
+    section = spec.benchmark
+    if section is not None and section.within is not None and section.targets is None:
+        require(survey.frame, [section.within], "The survey has", "to benchmark by", error=SaeSpecError)
     if survey.time is not None:
         periods = labels(survey.frame[survey.time][data.inside]).unique()
         if len(periods) > 1:
@@ -149,6 +233,12 @@ def _units(spec: ModelFile, survey: Survey, data: IndicatorArrays) -> Survey:
             )
     name, frame = spec.estimate.indicator_id, survey.frame
     if name != data.indicator.numerator:
+        if name in (*wanted, *wanted_columns(spec)[1], spec.model.options.get("weights")):
+            raise SaeSpecError(
+                f"{spec.id}.toml: the indicator bears the name of a column that the model uses too: {name}.",
+                hint="Give it an id of its own.",
+                column=name,
+            )
         frame = frame.assign(**{name: np.where(data.inside, data.numerator.astype(float), np.nan)})
     return replace(survey, frame=frame, mask=data.inside)
 
@@ -172,25 +262,28 @@ def _figures(spec: ModelFile, survey: Survey, data: IndicatorArrays) -> list[Ind
         if name == "mean":
             figures.append(replace(data, indicator=replace(outcome, id="mean")))
         elif kind:
-            own = replace(outcome, id=name, kind=kind, version="", label="", threshold_share=share or 0.6)
+            own = replace(
+                outcome,
+                id=name,
+                kind=kind,
+                version="",
+                label="",
+                unit=UNITS.get(name, outcome.unit),
+                threshold_share=share or 0.6,
+            )
             figures.append(arrays(own, survey, spec.estimate.accept))
         elif name in _BELOW:
             figures.append(_below(data, name, y, line))
-    return figures
+    return figures or [replace(data, indicator=replace(outcome, id="mean"))]
 
 
 def _below(data: IndicatorArrays, name: str, y: np.ndarray, line: float) -> IndicatorArrays:
     power, text = _BELOW.index(name), f"{data.indicator.numerator} < {line:g}"
     poor = data.inside & (y < line)
     values = poor if power == 0 else np.where(poor, np.abs(1.0 - y / line) ** power, 0.0)
-    definition = text if power == 0 else f"({text}) (1 - {data.indicator.numerator} / {line:g})"
-    own = replace(
-        data.indicator,
-        id=name,
-        numerator=definition + (" squared" if power == 2 else ""),
-        version="",
-        label="",
-    )
+    short = f" * (1 - {data.indicator.numerator} / {line:g})"  # expressions are read, and know no powers
+    definition = f"({text}){short * power}" if power else text
+    own = replace(data.indicator, id=name, numerator=definition, version="", label="")
     return replace(
         data, indicator=own, numerator=values, denominator=data.inside, share=power == 0, unit="share"
     )
@@ -211,10 +304,32 @@ def _direct(
     )
 
 
+def _with_levels(survey: Survey, areas: pd.DataFrame, own: str, levels: Sequence[str]) -> Survey:
+    """Return the survey with the levels in which the population has its areas."""
+    if not levels:
+        return survey
+    homes = areas[areas["level"] == own].drop_duplicates("part").set_index("part")
+    place = labels(survey.frame[own], keep_missing=True)
+    columns = {level: place.map(homes[level]) for level in levels}
+    for level in levels:
+        if level in survey.frame:
+            said, home = labels(survey.frame[level], keep_missing=True), columns[level]
+            apart = place[said.notna() & home.notna() & (said != home)].unique()
+            if len(apart):
+                warnings.warn(
+                    f"{level} of {counted(len(apart), 'area', 'areas')} differs between survey and "
+                    f"population, whose goes: {name_some(apart)}.",
+                    SaeWarning,
+                    stacklevel=3,
+                )
+    return replace(survey, frame=survey.frame.assign(**columns))
+
+
 def _with_direct(
     fit: Result,
     spec: ModelFile,
     survey: Survey,
+    data: IndicatorArrays,
     figures: Sequence[IndicatorArrays],
     direct: DirectEstimates,
 ) -> Result:
@@ -227,15 +342,16 @@ def _with_direct(
     levels, group = options.get("levels", []), options.get("groups")
     table = fit.estimates.frame
     sets: dict[tuple[str, ...], DirectEstimates] = {(own,): direct}
-    for level in (own, *([levels] if isinstance(levels, str) else levels)):
+    levels = [levels] if isinstance(levels, str) else levels
+    survey = _with_levels(survey, fit.areas, own, levels)
+    for level in (own, *levels):
         for by in ((level,), *([(level, group)] if group else [])):
             if by not in sets and {*by} <= {*map(str, survey.frame)}:
                 sets[by] = _direct(spec, survey, figures, by)
     known: dict[tuple[str, ...], Mapping[str, Any]] = {}
-    for by, table_of in sets.items():
-        for row in table_of.frame.to_dict("records"):
-            places = " / ".join(str(text) for text in labels(pd.Series([row[name] for name in by])))
-            known[by[0], row["indicator"], places] = {str(name): value for name, value in row.items()}
+    for by, figures_by in sets.items():
+        for row in figures_by.frame.to_dict("records"):
+            known[by[0], row["indicator"], row["domain"]] = {str(name): value for name, value in row.items()}
     level_of = labels(table["level"]) if "level" in table else pd.Series(own, index=table.index)
     place_of = labels(table["domain"])
     if group:
@@ -249,16 +365,18 @@ def _with_direct(
         return [row.get(name, lack) for row in rows]
 
     definitions = {row["indicator"]: row["definition"] for row in direct.frame.to_dict("records")}
+    units = dict(direct.units)
+    for name in table["indicator"].unique():
+        if quantile_share(name) is not None and name not in units:
+            definitions[name] = f"{name.replace('_', ' ')} of {data.indicator.definition}"
+            units[name] = data.unit
     estimates = fit.estimates.assign(
         direct=column("estimate"),
         direct_se=column("se"),
         direct_cv=column("cv"),
         n_eff=column("n_eff"),
         definition=[definitions.get(name, "") for name in table["indicator"]],
-        unit=[
-            dict(direct.units).get(name, unit)
-            for name, unit in zip(table["indicator"], table["unit"], strict=True)
-        ],
+        unit=[units.get(name, unit) for name, unit in zip(table["indicator"], table["unit"], strict=True)],
         time=one["time"],
         geo_version=str(direct.provenance.get("release", {}).get("geo_version", "")),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +20,10 @@ from sae.survey.files import read_frame
 from sae.survey.layout_fit import fitting_layouts
 from sae.survey.layouts import Layout
 from sae.survey.silc_files import silc_kind
+from sae.tables.block_files import open_records
+from sae.tables.blocks import Records
 
-__all__ = ["SurveyFile", "open_areas_file", "open_survey_file"]
+__all__ = ["PopulationFile", "SurveyFile", "open_areas_file", "open_population_file", "open_survey_file"]
 
 T = TypeVar("T")
 _COMMA = r"-?\d+,\d+"  # a number with a decimal comma
@@ -122,6 +125,53 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str], str]:
         options["decimal"] = ","
         frame, _ = read_frame(path, **options)
     return frame, options, unclear
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationFile:
+    """A file or folder of persons, households or cells, of which one block was read.
+
+    Attributes
+    ----------
+    name : str
+    head : DataFrame
+        Its first block.
+    records : Records
+    options : dict of str to str
+        How it is read, where that is not the usual way.
+    """
+
+    name: str
+    head: pd.DataFrame
+    records: Records
+    options: dict[str, str]
+
+    def levels(self, column: str) -> frozenset[str]:
+        """Return the texts of a column in the whole file: one pass over it."""
+        (block,) = islice(self.records.with_levels([column]).blocks([column], 0, 1), 1)
+        return frozenset(map(str, block[column].cat.categories))
+
+
+def open_population_file(path: Path) -> PopulationFile:
+    """Read a block of a population: a text file, a Parquet file or a folder of either.
+
+    Raises
+    ------
+    SaeInputError
+        If it cannot be read in blocks.
+    """
+
+    def block(**how: str) -> tuple[Records, pd.DataFrame]:
+        records = open_records(path, **how)
+        records = records.prepared(records.columns)
+        return records, next(iter(records.blocks(records.columns)))
+
+    (records, head), options = _any_encoding(block)
+    decimal, _ = _commas(head)
+    if decimal:
+        options["decimal"] = ","
+        records, head = block(**options)
+    return PopulationFile(path.name, head, records, options)
 
 
 def open_areas_file(path: Path) -> tuple[AreaFile, dict[str, str]]:

@@ -21,6 +21,10 @@ def new(
     indicator: Annotated[str | None, typer.Option(help="Of `sae indicators`, or a column.")] = None,
     by: Annotated[str, typer.Option(help="Grouping columns, with commas between them.")] = "",
     areas: Areas = None,
+    population: Population = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Of a model of units, with --population: ebp, nested_error, ...")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The model file; it must not exist.")] = None,
     debug: Debug = False,
 ) -> int:
@@ -30,7 +34,16 @@ def new(
     groups = [name.strip() for name in by.split(",") if name.strip()]
     with progress() as step:
         step(f"reading {survey.name}")
-        written = new(survey, layout=layout, indicator=indicator, by=groups, areas=areas, out=out)
+        written = new(
+            survey,
+            layout=layout,
+            indicator=indicator,
+            by=groups,
+            areas=areas,
+            population=population,
+            kind=kind,
+            out=out,
+        )
     print(written.text)
     return PARTLY if written.complaint else DONE
 

@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from sae.progress import shown_by
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,12 +36,22 @@ def progress() -> Iterator[Show]:
     columns = (SpinnerColumn("line"), TimeElapsedColumn(), bar, TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
+        at = ""
+
+        def update(text: str, share: float | None = None) -> None:
+            total = None if share is None else 1.0
+            progress.update(task, description=text, total=total, completed=share or 0.0)
 
         def show(step: str, share: float | None = None) -> None:
-            total = None if share is None else 1.0
-            progress.update(task, description=step, total=total, completed=share or 0.0)
+            nonlocal at
+            at = step
+            update(step, share)
 
-        yield show
+        def count(text: str, share: float | None = None) -> None:
+            update(f"{at}: {text}" if text else at, share)
+
+        with shown_by(count):
+            yield show
 
 
 def print_table(heads: list[str], rows: list[list[str]]) -> None:

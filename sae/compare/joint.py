@@ -20,6 +20,8 @@ from sae.tables import DirectEstimates, EstimateTable, labels, to_numbers
 
 __all__ = ["Figures", "figures_of"]
 
+_TOTAL = "total"  # of a group column, in a row over all of its groups
+
 
 @dataclass(frozen=True, eq=False)
 class Figures:
@@ -132,7 +134,8 @@ def figures_of(
     if isinstance(data, DirectEstimates):
         return _of_direct(data)
     if isinstance(data, EstimateTable):
-        return _of_table(data.frame, data.groups)
+        made = _of_table(data.frame, data.groups)
+        return replace(made, apart=("indicator", "time", *_overlapping(data)))
     if isinstance(data, Segregation):
         return _of_segregation(data)
     if not isinstance(data, pd.DataFrame):
@@ -150,6 +153,12 @@ def figures_of(
     frame = data.assign(**{name: data[column] for name, column in names.items()})
     more = [name for name in ("indicator", "time") if name in frame]
     return _of_table(frame, ("domain", *also) if also else (), more)
+
+
+def _overlapping(table: EstimateTable) -> list[str]:
+    """Return the group columns whose rows count the same persons again: levels, and groups with a total."""
+    again = {name: name == "level" or _TOTAL in set(labels(table[name])) for name in table.groups}
+    return [name for name, one in again.items() if one and table[name].nunique() > 1]
 
 
 def _of_fit(fit: Result) -> Figures:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from sae.design_based.block_facts import Facts
 from sae.design_based.block_task import Task
-from sae.errors import SaeInputError, SaeWarning, name_some
+from sae.errors import SaeInputError, SaeWarning, counted, name_some
 from sae.survey import Release, Survey
 from sae.survey.build import HarmonisedRecords
-from sae.survey.checks import counted
 from sae.survey.expressions import evaluate
 from sae.survey.layouts import resolve_layout
 from sae.survey.levels import CodedColumn, refuse_unknown, strays_text

@@ -21,6 +21,7 @@ from sae.design_based.block_task import Task, with_joined, with_named_levels
 from sae.errors import SaeError, SaeInputError
 from sae.indicators import REGISTRY, BlockReading, IndicatorArrays, block_arrays, resolve
 from sae.numerics.design.keyed_sums import KeyedSums
+from sae.progress import counting
 from sae.survey import Survey
 from sae.survey.build import harmonised_records
 from sae.survey.checks import column_of, read_weights
@@ -120,8 +121,16 @@ class BlockSums:
 
 def subtree(task: Task, first: int, last: int) -> BlockSums:
     """Sum the runs `first` up to, but not with, `last`, which are those of one node of the tree."""
-    blocks = task.records.blocks(task.columns, first * RUN, last * RUN)
+    blocks = _counted(task, first * RUN, last * RUN)
     return merged((statistics(task, run, islice(blocks, RUN)) for run in range(first, last)), task.memory)
+
+
+def _counted(task: Task, first: int, last: int) -> Iterator[pd.DataFrame]:
+    """Yield blocks, showing how many of their records were read."""
+    step = counting("Survey", min(last * BLOCK, task.records.n_records) - first * BLOCK, "records")
+    for block in task.records.blocks(task.columns, first, last):
+        yield block
+        step(len(block))
 
 
 def merged(parts: Iterable[BlockSums], memory: float) -> BlockSums:

@@ -16,6 +16,7 @@ from sae.design_based.direct_estimation import check_level
 from sae.errors import SaeInputError, SaeSpecError
 from sae.indicators import Indicator, check_accept
 from sae.literals import LonelyPolicy, Smoothing
+from sae.progress import counting, shown
 from sae.specs import one_of
 from sae.survey.build import HarmonisedRecords
 from sae.survey.layouts import resolve_layout
@@ -128,7 +129,8 @@ def direct_from_blocks(
     )
     while True:
         try:
-            sums = _summed(task, workers)
+            with shown():
+                sums = _summed(task, workers)
             break
         except OtherNumbersError as error:  # no shares after all: their sums are other sums
             task = task.with_numbers(error.places)
@@ -218,9 +220,11 @@ def _in_order(
     """Yield the parts in their order, a few of them under way at a time."""
     ahead = 2 * workers
     waiting = [pool.submit(subtree, task, *part) for part in parts[:ahead]]
+    step = counting("Survey", len(parts), "parts")
     try:
         for number in range(len(parts)):
             yield waiting.pop(0).result()
+            step(1)
             if number + ahead < len(parts):
                 waiting.append(pool.submit(subtree, task, *parts[number + ahead]))
     finally:

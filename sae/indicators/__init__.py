@@ -4,16 +4,16 @@ from sae.indicators.admission import check_accept, check_admitted, check_domains
 from sae.indicators.breaks import BREAKS, Break, break_marks
 from sae.indicators.definition import Indicator
 from sae.indicators.evaluate import (
-    BlockReading,
     IndicatorArrays,
     arrays,
     block_arrays,
     item_nonresponse,
-    resolve,
     unchecked_arrays,
 )
+from sae.indicators.parts import BlockReading
 from sae.indicators.registers import register_rate
 from sae.indicators.registry import REGISTRY, catalogue
+from sae.indicators.resolving import resolve
 from sae.indicators.segregation import segregation
 
 __all__ = [

@@ -108,7 +108,7 @@ def caterpillar(
     """
     frame = rows_of(table, "ci_low", "ci_high")
     frame["_code"] = codes_of(frame["domain"])
-    frame["_label"] = _labels(frame, names_of(frame, frame["_code"], labels))
+    frame["_label"] = _labels(frame, names_of(frame, frame["_code"], labels), groups)
     whole = len(frame)
     frame = _ordered(frame, order, top)
     named = len(frame) <= _NAMED
@@ -230,13 +230,14 @@ def _legend(figure: Figure, axes: Axes, inches: float) -> None:
     )
 
 
-def _labels(frame: pd.DataFrame, names: pd.Series) -> list[str]:
-    if names.duplicated().any() and "time" in frame:
-        names = names + ", " + codes_of(frame["time"])
+def _labels(frame: pd.DataFrame, names: pd.Series, groups: str | None) -> list[str]:
+    for column in ("time", groups):  # what tells rows of an area apart, where anything does
+        if column in frame and names.duplicated().any() and (codes_of(frame[column]) != "").all():
+            names = names + ", " + codes_of(frame[column])
     if names.duplicated().any():
         raise SaeInputError(
             f"{names[names.duplicated()].iloc[0]} stands more than once in the table.",
-            hint="Draw one row per area.",
+            hint="Draw one row per area, or name the column that tells its rows apart: groups=.",
         )
     short = names.map(_cut)
     same = short.duplicated(keep=False)

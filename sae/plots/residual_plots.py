@@ -36,7 +36,7 @@ def residuals(
     title: str = "",
     source: str = "",
 ) -> Chart:
-    """Draw standardised residuals against fitted values and against leverage.
+    """Draw standardised residuals against fitted values and, where known, against leverage.
 
     The areas with the largest residuals, and those that pull most at the coefficients, bear their names.
     Dashed lines in the second panel show where Cook's distance is 0.5 and 1.
@@ -45,7 +45,7 @@ def residuals(
     ----------
     frame : DataFrame
         One row per area with a sample: ``domain``, ``fitted``, ``standardised`` and ``leverage``, such as
-        ``result.residuals``.
+        ``result.residuals``; leverages may all be missing.
     labels : str or mapping, optional
         Column of names, or names by ``domain``; those not named keep their code.
     title, source : str
@@ -68,11 +68,16 @@ def residuals(
     >>> len(sae.plots.residuals(frame).axes)
     2
     """
-    rows = _complete(pandas_frame(frame, "The residuals"), labels, "fitted", "standardised", "leverage")
-    figure = new_chart(11, 4.8, title or f"Residuals of {len(rows)} areas")
-    left, right = figure.subplots(1, 2, sharey=True)
-    _against_fitted(left, rows)
-    _against_leverage(right, rows)
+    frame = pandas_frame(frame, "The residuals")
+    require(frame, ["leverage"], "The table has", "(that the chart needs)")
+    known = frame["leverage"].notna().any()
+    rows = _complete(frame, labels, "fitted", "standardised", *(["leverage"] if known else []))
+    panels = 2 if known else 1
+    figure = new_chart(5.5 * panels, 4.8, title or f"Residuals of {len(rows)} areas")
+    axes = np.atleast_1d(figure.subplots(1, panels, sharey=True))
+    _against_fitted(axes[0], rows)
+    if known:
+        _against_leverage(axes[1], rows)
     _finish(figure, source)
     return figure
 
@@ -154,13 +159,13 @@ def influence(
     title: str = "",
     source: str = "",
 ) -> Chart:
-    """Draw what each area moves when it is left out: the coefficients, and the estimate of another area.
+    """Draw what each area moves when it is left out: coefficients, and the estimate of another area.
 
     Parameters
     ----------
     frame : DataFrame
-        One row per area with a sample: ``domain``, ``cook``, ``deleted_standardised`` and ``largest_move``,
-        as `sae.unit_level.area_influence` returns them.
+        One row per area with a sample: ``domain``, ``cook``, ``deleted_standardised`` and, where estimates
+        are means, ``largest_move``, as `sae.unit_level.area_influence` returns them.
     labels : str or mapping, optional
         Column of names, or names by ``domain``; those not named keep their code.
     title, source : str
@@ -183,15 +188,16 @@ def influence(
     >>> len(sae.plots.influence(frame).axes)
     2
     """
-    columns = ("cook", "deleted_standardised", "largest_move")
-    rows = _complete(pandas_frame(frame, "The influence"), labels, *columns)
-    figure = new_chart(11, 4.8, title or f"What {len(rows)} areas move when each is left out")
+    frame = pandas_frame(frame, "The influence")
     words = {
         "cook": "Cook's distance of the coefficients",
-        "largest_move": "Largest move of another area's estimate, in its standard errors",
+        "largest_move": "Largest move of another area's estimate,\nin its standard errors",
     }
+    drawn = ["cook", *(["largest_move"] if "largest_move" in frame else [])]
+    rows = _complete(frame, labels, *drawn, "deleted_standardised")
+    figure = new_chart(5.5 * len(drawn), 4.8, title or f"What {len(rows)} areas move when each is left out")
     x = rows["deleted_standardised"].to_numpy()
-    for axes, column in zip(figure.subplots(1, 2), words, strict=True):
+    for axes, column in zip(np.atleast_1d(figure.subplots(1, len(drawn))), drawn, strict=True):
         y = rows[column].to_numpy()
         for level in (-2, 0, 2):
             axes.axvline(level, color=QUIET, linewidth=1, linestyle="-" if level == 0 else (0, (4, 3)))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sae.publish.methods import method_note as method_note
     from sae.publish.report_city import city_page as city_page
     from sae.publish.report_page import report as report
-    from sae.publish.rows import shown as shown
+    from sae.publish.showing import shown as shown
     from sae.publish.table import PublishedTable as PublishedTable
     from sae.publish.table import published as published
 else:
@@ -24,7 +24,7 @@ else:
             "methods": ["method_note"],
             "report_city": ["city_page"],
             "report_page": ["report"],
-            "rows": ["shown"],
+            "showing": ["shown"],
             "table": ["PublishedTable", "published"],
         },
     )

@@ -12,9 +12,10 @@ import numpy as np
 
 from sae._version import __version__
 from sae.calls import answered
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeInputError
 from sae.publish.notes import CONFIDENTIAL, NOT_TO_CONCLUDE, ROUNDING, indicator_labels
 from sae.publish.rows import shown_rows
+from sae.publish.showing import table_of
 from sae.publish.table import published
 from sae.quality.policy_text import policy_notes
 from sae.results import Result
@@ -73,12 +74,7 @@ def method_note(data: Result | EstimateTable, path: str | Path, *, title: str = 
     path = file_path(path)
     if path.suffix.lower() not in _ENDINGS:
         raise SaeInputError(f"{path.name} does not end in .md.", hint="A method note is one Markdown file.")
-    table = data.estimates if isinstance(data, Result) else data
-    if not isinstance(table, EstimateTable):
-        raise SaeSpecError(
-            f"A method note is made of a fit or a table of estimates, not of {type(data).__name__}.",
-            hint="Give what fit(...).flag(policy) returned, or EstimateTable.read(path).",
-        )
+    table = table_of(data)
     fit = data if isinstance(data, Result) else None
     shown = shown_rows(table)
     sections = {

@@ -41,7 +41,7 @@ def quality_rows(rows: ReportRows, about: Mapping[str, Any], words: Catalogue) -
     secret = sum(int(frame["flag"].str.startswith(":c").sum()) for frame in every)
     breaks = sum(int(frame["flag"].str.endswith("b").sum()) for frame in every)
     indicators = list(dict.fromkeys(indicator_text(one.indicator, words) for one in rows.slices))
-    units = [words.term(unit) for unit in dict.fromkeys(one.unit for one in rows.slices) if unit != "<NA>"]
+    units = _units(rows, words)
     definitions = [
         text.rstrip(".")
         for text in dict.fromkeys(one.definition for one in rows.slices)
@@ -59,7 +59,7 @@ def quality_rows(rows: ReportRows, about: Mapping[str, Any], words: Catalogue) -
         "contact": missing,
         "update": missing,
         "presentation": f"{subject}. {defined}",
-        "unit": words.names(filter(None, units)) + "." if any(units) else missing,
+        "unit": words.names(units) + "." if units else missing,
         "reference_period": words.names(about["times"], 12) + "." if about["times"] else missing,
         "mandate": law or missing,
         "confidentiality": words("says_secret", secret=words.number(secret), total=words.number(total)),
@@ -79,3 +79,14 @@ def quality_rows(rows: ReportRows, about: Mapping[str, Any], words: Catalogue) -
         "comment": words("says_nothing"),
     }
     return [(f"S.{number}", words(key), text) for number, (key, text) in enumerate(texts.items(), 1)]
+
+
+def _units(rows: ReportRows, words: Catalogue) -> list[str]:
+    """Return the units; with their indicators where these differ, for one may have none."""
+    units_of: dict[str, dict[str, None]] = {}
+    for one in rows.slices:
+        unit = "" if one.unit == "<NA>" else words.term(one.unit)
+        units_of.setdefault(unit, {})[indicator_text(one.indicator, words)] = None
+    if len(units_of) == 1:
+        return list(filter(None, units_of))
+    return [f"{unit} ({words.names(names)})" for unit, names in units_of.items() if unit]

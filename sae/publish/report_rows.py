@@ -12,10 +12,12 @@ import pandas as pd
 
 from sae.compare import ranks
 from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.publish.linked import TOTAL
 from sae.publish.report_compared import apart, changed, met_means
 from sae.publish.report_lacking import interviews_lacking
 from sae.publish.rounding import decimals_of, rounded
-from sae.publish.rows import shown_rows, table_of
+from sae.publish.rows import shown_rows
+from sae.publish.showing import table_of
 from sae.publish.table import published
 from sae.quality import assess, load_policy, policy_names
 from sae.results import Result
@@ -184,7 +186,10 @@ def report_rows(
         else:
             figure = means.get(tuple(at.tolist()))
         slices.append(_slice(rows.iloc[at], at, picks, known if few_shown else None, figure, kind))
-    order = sorted(slices, key=lambda one: _order(one, picks))
+    as_written: dict[str, list[Any]] = {
+        name: [*map(str, rows[name].unique())] for name in ("indicator", "level") if name in picks
+    }
+    order = sorted(slices, key=lambda one: _order(one, picks, as_written))
     policies = tuple(dict.fromkeys(table.frame["policy"].tolist()))
     return ReportRows(picks, place, tuple(order), ranked, judged, policies)
 
@@ -209,11 +214,17 @@ def _names(names: Mapping[Any, str], codes: pd.Series, place: str) -> dict[str, 
     return called
 
 
-def _order(one: Slice, picks: tuple[str, ...]) -> tuple[Any, ...]:
-    """Return what sorts the slices: the newest period first, the rest by name, single areas last."""
+def _order(one: Slice, picks: tuple[str, ...], as_written: Mapping[str, list[Any]]) -> tuple[Any, ...]:
+    """Return what sorts the slices.
+
+    Indicators and levels as the table has them, the newest period first, the rest by name after all persons,
+    single areas last.
+    """
     newest = tuple(-ord(letter) for letter in one.time) if "time" in picks else ()
-    others = tuple(value for name, value in zip(picks, one.key, strict=True) if name != "time")
-    return (len(one.frame) == 1, others, newest)
+    key = dict(zip(picks, one.key, strict=True))
+    rest = [value for name, value in key.items() if name not in ("time", *as_written)]
+    written = tuple(values.index(key[name]) for name, values in as_written.items())
+    return (len(one.frame) == 1, written, [(value != TOTAL, value) for value in rest], newest)
 
 
 def _place(rows: pd.DataFrame, groups: list[str], area: str | None) -> str:

@@ -12,7 +12,8 @@ from sae.auxiliary import EurostatTable, estimates_as_eurostat
 from sae.calls import answered
 from sae.publish.notes import COLUMN_TEXTS, published_notes
 from sae.publish.rounding import decimals_of, rounded, rounded_outwards
-from sae.publish.rows import shown_rows, table_of
+from sae.publish.rows import shown_rows
+from sae.publish.showing import table_of
 from sae.quality.appearance import PROTECTING, confidential_rows
 from sae.results import Result
 from sae.tables import EstimateTable, joined_labels, write_table

@@ -234,7 +234,8 @@ def _load(policy: Any, folder: Path, bases: tuple[str, ...]) -> Policy:
         key = str(path.resolve())
         if key in bases:
             raise SaeSpecError(
-                f"The policy {path} is its own base: {name_some([*bases[bases.index(key) :], key], 10)}.",
+                f"The policy {path} is its own base: "
+                f"{', '.join(map(str, [*bases[bases.index(key) :], key]))}.",
                 hint="Base it on another policy, or give it rules.",
             )
         return _changed(_from_mapping(_parse(_bytes_of(path), path.name), path.stem, path.parent, bases, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ class Plots:
 
     table: EstimateTable
     fit_residuals: pd.DataFrame
+    transformation: Mapping[str, Any]
 
     def compare(self, **options: Any) -> Figure:
         """Direct against model estimates: see `sae.plots.compare`."""
@@ -53,9 +55,16 @@ class Plots:
 
         return qq(self.fit_residuals, **options)
 
+    def profile(self, **options: Any) -> Figure:
+        """Likelihood of an EBP over the parameter of its transformation: see `sae.plots.profile`."""
+        from sae.plots import profile
+
+        return profile(self.transformation, **options)
+
     def __call__(self, *args: Any, **options: Any) -> Figure:
         """Say which charts there are: a result has several."""
         raise SaeSpecError(f"A result has several charts: {self!r}.", hint="Name one: fit.plot.compare().")
 
     def __repr__(self) -> str:
-        return "plot.compare(), caterpillar(), map(geometry), residuals(), qq()"
+        own = ", profile()" if "profile" in self.transformation else ""
+        return f"plot.compare(), caterpillar(), map(geometry), residuals(), qq(){own}"

@@ -85,7 +85,8 @@ class Drawing(Fitted):
         DataFrame
             One row per domain with a sample: the columns that tell the rows apart, `elpd` (log predictive
             density of its figure given all others) and `k` (Pareto k, NaN where elpd is exact; above 0.7 it
-            is not to be trusted). Models of the same figures are compared by the sum of `elpd`.
+            is not to be trusted). Models of the same figures are compared by the sum of `elpd`. Of an EBP it
+            is the density of all units of an area, in its first row alone.
 
         Raises
         ------
@@ -157,8 +158,12 @@ class Drawing(Fitted):
     def _unbenchmarked(self, verb: str) -> Posterior:
         """Return the posterior of the model, for a verb that is about nothing else."""
         if self.posterior is None:
+            name = type(self.spec).__name__
             raise SaeSpecError(
-                f"{verb}() needs a posterior; this fit has none.", hint='Fit with method="bayes".'
+                f"{verb}() needs a posterior; this fit has none.",
+                hint='Fit with method="bayes".'
+                if hasattr(self.spec, "prior")
+                else f"{name} has no Bayesian form; draws(1000, seed=1) draws its predictions.",
             )
         if self.benchmarks:
             raise SaeSpecError(

@@ -148,6 +148,8 @@ class Inference(Fitted):
     def random_effects(self) -> pd.DataFrame:
         """Predicted area effects on the scale of the model: what is added to the regression, by row.
 
+        Of an EBP with several figures of an area, the areas with a sample, once each.
+
         Raises
         ------
         SaeSpecError
@@ -162,8 +164,11 @@ class Inference(Fitted):
         """
         data, table = self.data, self.coefficients
         if "effect" in self.residuals and not self.benchmarks:  # a unit-level model keeps them
+            rows = self.residuals.index.to_numpy()
+            if self.estimates.frame["indicator"].nunique() > 1 or self.spec.overlapping:
+                return self.row_names().loc[rows, ["domain"]].assign(effect=self.residuals["effect"])
             effect = np.zeros(len(self.estimates))
-            effect[self.residuals.index.to_numpy()] = self.residuals["effect"]
+            effect[rows] = self.residuals["effect"]
             return self.row_names().assign(effect=effect)
         regression = None
         if len(data.X) == len(self.estimates) and len(table) % len(data.columns) == 0:

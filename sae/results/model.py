@@ -12,6 +12,7 @@ import numpy as np
 from sae.calls import answered
 from sae.errors import SaeConvergenceError, SaeError, SaeSpecError
 from sae.numerics.random.streams import seed_of
+from sae.progress import shown
 from sae.results.messages import few_cases, origin_messages, variance_messages
 from sae.results.result import Result
 from sae.specs import Specification
@@ -68,7 +69,8 @@ class _Model(Specification, Generic[ResultT]):
         if seed is None and self._random_step:
             raise no_seed(self._random_step)
         try:
-            result = fit(None if seed is None else seed_of(seed))
+            with shown():
+                result = fit(None if seed is None else seed_of(seed))
         except SaeError:
             raise
         except _FAULTS as error:

@@ -68,7 +68,8 @@ def arviz_of(
 def loo_table(posterior: Posterior, frame: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the leave-one-out predictive densities: see `Result.loo`."""
     elpd, k = posterior.loo()
-    return rows[_sampled(frame)].assign(elpd=elpd, k=k)
+    table = rows[_sampled(frame)].assign(elpd=elpd, k=k)
+    return table[table["elpd"].notna() | ~table.duplicated("domain")]  # units of an area are left out once
 
 
 def predictive_table(

@@ -42,6 +42,12 @@ def predicted(result: Any, areas: Any) -> tuple[EstimateTable, list[Message]]:
             f"{type(spec).__name__} takes all areas at the fit here, not new ones afterwards.",
             hint="Give them with the others: fit(data, areas=population).",
         )
+    named = [name for name in ("weights", "error_scale") if units and getattr(spec, name) is not None]
+    if named:
+        raise SaeSpecError(
+            f"A fit with {named[0]}= takes all areas at the fit, not new ones afterwards.",
+            hint="Give them with the others: fit(data, areas=population).",
+        )
     if result.benchmarks:
         raise SaeSpecError(
             "The result was benchmarked; new areas would not meet its targets.",

@@ -54,8 +54,12 @@ class Result(Inference, Drawing, Publishing, NoTable):
 
     @property
     def plot(self) -> Plots:
-        """Charts: ``plot.compare()``, ``caterpillar()``, ``map(geometry)``, ``residuals()``, ``qq()``."""
-        return Plots(self.estimates, self.residuals)
+        """Charts: ``plot.compare()``, ``caterpillar()``, ``map(geometry)``, ``residuals()``, ``qq()``.
+
+        An EBP has ``profile()`` too. Both levels of a model of units are drawn by `sae.plots.qq`, and what
+        single areas move by `sae.plots.influence`.
+        """
+        return Plots(self.estimates, self.residuals, self.provenance.get("transformation", {}))
 
     def summary(self) -> str:
         """Return the fit on one screen: coefficients, variance, gain over the direct estimates, checks."""

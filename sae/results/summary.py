@@ -88,9 +88,14 @@ def _variance(tables: FitTables) -> list[str]:
     return [
         f"model variance {_with_se(components, 'sigma2_u')}   "
         f"marginal R² {fit['r2_marginal']:.2f}   shrinkage γ median {fit['gamma_median']:.2f}",
-        *([f"conditional R² {fit['r2_conditional']:.2f}   ICC {fit['icc']:.2f}"] if "icc" in fit else []),
+        *([f"conditional R² {fit['r2_conditional']:.2f}   ICC {_correlations(fit)}"] if "icc" in fit else []),
         *(["   ".join(shown)] if shown else []),
     ]
+
+
+def _correlations(fit: Any) -> str:
+    """Write the correlation of units that share all effects, and of those that share the area's alone."""
+    return f"{fit['icc']:.2f}" + (f", of the area {fit['icc_area']:.2f}" if "icc_area" in fit else "")
 
 
 def _with_se(components: Any, name: str) -> str:
@@ -112,8 +117,9 @@ def size_text(frame: pd.DataFrame) -> str:
         return f"{len(each)} areas"
     if each.min() < each.max():
         return f"{len(each)} areas in {len(frame)} rows"
-    repeated = "periods" if frame["time"].nunique() == each.max() else "rows"
-    return f"{len(each)} areas × {each.max()} {repeated}"
+    names = {"time": "periods", "indicator": "indicators"}
+    repeated = [names[one] for one in names if one in frame and frame[one].nunique() == each.max()]
+    return f"{len(each)} areas × {each.max()} {(*repeated, 'rows')[0]}"
 
 
 def coefficient_lines(table: pd.DataFrame, per: int = 0) -> list[str]:

@@ -288,6 +288,8 @@ def _refuse_numbers_as_text(column: pd.Series) -> None:
 
 
 def _refuse_new_levels(column: pd.Series, known: Sequence[str], names: Sequence[object]) -> None:
+    if isinstance(column.dtype, pd.CategoricalDtype) and set(labels(column.cat.categories)) <= set(known):
+        return
     values = labels(column).astype("object")
     strange = ~values.isin(known).to_numpy()
     if strange.any():
@@ -307,9 +309,13 @@ def _check_variables(variables: Sequence[str], frame: pd.DataFrame, names: Seque
         empty = frame[name].isna().to_numpy()
         if empty.any():
             areas = np.asarray(names, dtype=object)[empty]
+            rows = str(names[0]) == "row 1" or len(set(names)) < len(names)
+            where = f"{len(areas)} of {len(frame)} {'rows' if rows else 'areas'}"
             raise SaeInputError(
-                f"The covariate {name} is missing in {len(areas)} of {len(frame)} areas: {name_some(areas)}.",
-                hint="Every area needs its covariates, those without a sample too. Fill them in, or take the "
+                f"The covariate {name} is missing in {where}: {name_some(areas)}.",
+                hint="Fill it in, or take these rows out."
+                if rows
+                else "Every area needs its covariates, those without a sample too. Fill them in, or take the "
                 "areas out.",
                 areas=areas,
                 column=name,
@@ -330,11 +336,19 @@ def _parts(
     parts: dict[str, Any] = {}
     for factor in terms.factors:
         if factor.text in coded:
-            text = labels(frame[factor.variables[0]]).astype("object")
-            parts[factor.text] = pd.Categorical(text, categories=list(coded[factor.text]))
+            parts[factor.text] = _category(frame[factor.variables[0]], coded[factor.text])
         else:
             parts[factor.text] = calculate(factor.of, numbers, moments)
     return parts
+
+
+def _category(column: pd.Series, levels: Sequence[str]) -> pd.Categorical:
+    """Return a column of labels as a category of these levels; of a category only its values are spelt."""
+    kind = pd.CategoricalDtype(list(levels))
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return pd.Categorical(labels(column).astype("object"), dtype=kind)
+    place = pd.Index(levels).get_indexer(pd.Index(labels(column.cat.categories)))
+    return pd.Categorical.from_codes(np.append(place, -1)[column.cat.codes], dtype=kind)
 
 
 def _first(

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.literals import CalibrationMethod
 from sae.numerics.design.calibration import CalibrationSolution
 from sae.numerics.design.calibration import calibrate as solve
 from sae.specs import one_of
-from sae.survey.checks import counted
 from sae.survey.counts import (
     CellCounts,
     Collapse,

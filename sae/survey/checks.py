@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.survey.codes import as_text, combine, encode
 
 __all__ = [
@@ -16,22 +16,10 @@ __all__ = [
     "check_persons",
     "check_population",
     "column_of",
-    "counted",
     "numbers",
     "read_weights",
     "rows_text",
 ]
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """Return a number with the words that go with it.
-
-    Examples
-    --------
-    >>> counted(1, "stratum has", "strata have"), counted(1200, "stratum has", "strata have")
-    ('1 stratum has', '1,200 strata have')
-    """
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def rows_text(positions: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.survey.checks import column_of, counted, rows_text
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
+from sae.survey.checks import column_of, rows_text
 from sae.survey.codes import as_text, encode
 from sae.tables import Covariates, pandas_frame
 from sae.tables.covariates import frame_of

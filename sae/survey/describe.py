@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from sae.errors import name_some
+from sae.errors import counted, name_some
 from sae.survey.calibration import Calibration
-from sae.survey.checks import counted
 from sae.survey.codes import as_text, encode
 from sae.survey.design import Stage
 from sae.survey.records import Records

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.literals import LonelyPolicy
-from sae.survey.checks import column_of, counted, numbers, rows_text
+from sae.survey.checks import column_of, numbers, rows_text
 from sae.survey.codes import as_text, combine, encode
 
 __all__ = ["LONELY_POLICIES", "Stage", "make_stages", "treat_lonely"]

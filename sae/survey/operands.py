@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError
-from sae.survey.checks import counted, rows_text
+from sae.errors import SaeInputError, SaeSpecError, counted
+from sae.survey.checks import rows_text
 
 __all__ = ["Operand", "Text", "Values", "any_of", "both", "either", "fetch", "known_truth", "sortable"]
 

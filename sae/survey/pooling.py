@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sae.calls import answered
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.survey.checks import counted
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.survey.codes import as_text, combine, encode
 from sae.survey.design import Stage, treat_lonely
 from sae.survey.survey import Survey

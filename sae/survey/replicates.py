@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.literals import ReplicateCentre
-from sae.survey.checks import column_of, counted, numbers, rows_text
+from sae.survey.checks import column_of, numbers, rows_text
 
 __all__ = [
     "METHODS",

@@ -8,11 +8,10 @@ from typing import get_args
 
 import numpy as np
 
-from sae.errors import SaeSpecError, name_some
+from sae.errors import SaeSpecError, counted, name_some
 from sae.literals import LonelyPolicy, ReplicateCentre, ReplicateMethod
 from sae.numerics.random.streams import seed_of
 from sae.survey.calibration import Calibration, recalibrate
-from sae.survey.checks import counted
 from sae.survey.codes import as_text
 from sae.survey.design import Stage
 from sae.survey.replicates import Replicates, check_centre, check_method, check_rho, default_scale

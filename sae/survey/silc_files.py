@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.survey.checks import counted, numbers, rows_text
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
+from sae.survey.checks import numbers, rows_text
 from sae.survey.files import read_frame
 from sae.tables import file_path, joined_labels, labels
 

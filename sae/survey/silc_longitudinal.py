@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sae.calls import answered
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.literals import LonelyPolicy
-from sae.survey.checks import counted, numbers
+from sae.survey.checks import numbers
 from sae.survey.silc import named_layout, survey_of, words_for_missing
 from sae.survey.silc_files import SilcFiles, find_parts, join_parts, members_only, read_parts
 from sae.survey.silc_records import holds, with_columns

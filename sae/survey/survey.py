@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sae.calls import Answering, NoTable, answered
-from sae.errors import SaeInputError, SaeSpecError, name_some
+from sae.errors import SaeInputError, SaeSpecError, counted, name_some
 from sae.literals import LonelyPolicy
 from sae.survey.age_bands import check_age_limits
 from sae.survey.build import check_records
-from sae.survey.checks import counted
 from sae.survey.describe import design_text, summary_lines, survey_lines
 from sae.survey.expressions import evaluate
 from sae.survey.reweighting import Reweighting

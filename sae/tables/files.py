@@ -228,7 +228,7 @@ def read_columns(path: str | Path, chosen: Callable[[Sequence[str]], list[str]])
     Parameters
     ----------
     path : str or Path
-        In a folder, sub-folders named such as ``year=2024`` are columns too.
+        In a folder, sub-folders named such as ``region=01`` are columns too, of text.
     chosen : callable
         From the names of all columns to those that are read.
 
@@ -254,6 +254,12 @@ def read_columns(path: str | Path, chosen: Callable[[Sequence[str]], list[str]])
         raise SaeInputError(f"There is no file {path}.", hint="Check the path.")
     try:
         source = dataset.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
+        first = next(source.get_fragments(), None)
+        folders = [] if first is None else [*{*source.schema.names} - {*first.physical_schema.names}]
+        if folders:  # what they tell is text: "01" is no 1
+            texts = pa.schema([(name, pa.string()) for name in folders])
+            by_name = dataset.partitioning(texts, flavor="hive")
+            source = dataset.dataset(path, format="parquet", partitioning=by_name)
         return source.to_table(columns=chosen(source.schema.names)).to_pandas()
     except SaeError:
         raise

@@ -93,6 +93,13 @@ class ParquetRecords:
         levels = {name: self.levels[name] for name in columns if name in self.levels}
         yield from frames_of(map(plain_kinds, rechunked(self.tables(columns, start, stop))), levels)
 
+    def frame(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Return all records."""
+        import pyarrow as pa
+
+        table = pa.concat_tables(self.tables(columns, 0, self.n_records)).unify_dictionaries()
+        return plain_kinds(table).to_pandas(strings_to_categorical=True, split_blocks=True)
+
     def tables(self, columns: Sequence[str], start: int, stop: int) -> Iterator[pa.Table]:
         """Yield the records from `start` to `stop` as they come from the files."""
         import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeSpecError
+from sae.errors import SaeInputError, SaeSpecError, counted
 from sae.numerics.nested_error.influence import area_influence as left_out
 from sae.numerics.nested_error.profile import AreaSums, area_sums
 from sae.results import Result
@@ -29,7 +29,7 @@ def unit_residuals(fit: Result) -> pd.DataFrame:
     DataFrame
         One row per unit as the fit read them, of an EBP those of areas of the population: ``domain``,
         ``fitted`` (x'β and the predicted effects), ``residual``, and ``standardised``: over σe, or σe k where
-        errors have known factors.
+        errors have known factors; with the clusters of an EBP over √(σv² + σe²), their effects being in it.
 
     Raises
     ------
@@ -45,13 +45,8 @@ def unit_residuals(fit: Result) -> pd.DataFrame:
     """
     data, rows = fit.data, fit.residuals.index.to_numpy()
     effects = np.zeros(len(data.sampled))
-    if fit.spec.kind == "ebp":
-        beta = fit.coefficients["coef"].to_numpy(dtype=float)
-        gamma = fit.estimates.frame["gamma"].to_numpy(dtype=float)
-        effects[rows] = gamma[rows] * fit.residuals["residual"]
-    else:
-        beta = _coefficients(fit)
-        effects[rows] = fit.residuals["effect"]
+    beta = _coefficients(fit)
+    effects[rows] = fit.residuals["effect"]
     fitted = data.X @ beta + effects[data.row]
     residual = data.outcome - fitted
     table = pd.DataFrame(
@@ -73,7 +68,8 @@ def area_influence(fit: Result) -> pd.DataFrame:
     Parameters
     ----------
     fit : Result
-        Of `NestedError` without weights.
+        Of `NestedError` or `EBP` without weights and clusters; of an EBP the model of the transformed
+        outcome, its transformation held.
 
     Returns
     -------
@@ -81,15 +77,17 @@ def area_influence(fit: Result) -> pd.DataFrame:
         One row per area with a sample, by row of the table: ``domain``; ``cook``, Cook's distance, the
         squared move of the coefficients in units of their covariance, over their number; ``deleted``, the
         mean of its units less x̄'β without the area, and ``deleted_standardised``, over its standard
-        deviation; ``synthetic``, the estimate that the area would have without its units; ``largest_move`` of
-        the estimate of another area, in standard errors of that, and ``of``, its name; and a column per
-        coefficient: the coefficient less that without the area. NaN where the others do not tell all
-        coefficients.
+        deviation; of means ``synthetic``, the estimate that the area would have without its units,
+        ``largest_move`` of the estimate of another area, in standard errors of that, and ``of``, its name;
+        and a column per coefficient: the coefficient less that without the area. NaN where the others do not
+        tell all coefficients.
 
     Raises
     ------
     SaeSpecError
         If the coefficients are no generalised least squares with one area effect.
+    SaeInputError
+        If units of the fit are of areas that the population of an EBP has not.
 
     References
     ----------
@@ -103,10 +101,18 @@ def area_influence(fit: Result) -> pd.DataFrame:
     [-1.0, 1.17, -0.17]
     """
     beta = _coefficients(fit)
-    if fit.spec.kind != "nested_error" or getattr(fit.spec, "weights", None) is not None:
+    others = any(getattr(fit.spec, name, None) is not None for name in ("weights", "clusters"))
+    if fit.spec.kind not in ("nested_error", "ebp") or others:
         raise SaeSpecError(
             "area_influence() is of coefficients by generalised least squares with one area effect.",
-            hint="Fit sae.NestedError without weights.",
+            hint="Fit sae.NestedError or sae.EBP without weights and clusters.",
+        )
+    outside = int((fit.data.row < 0).sum())
+    if outside:
+        raise SaeInputError(
+            f"{counted(outside, 'unit of the fit is', 'units of the fit are')} of areas that the population "
+            "has not, which cannot be told apart.",
+            hint="Fit with a population of all areas that the sample has.",
         )
     data, sigma2_u, sigma2_e = fit.data, _component(fit, "sigma2_u"), _component(fit, "sigma2_e")
     k = np.sqrt(_variances(fit) / sigma2_e)
@@ -119,7 +125,7 @@ def area_influence(fit: Result) -> pd.DataFrame:
             "cook": found.cook,
             "deleted": found.deleted,
             "deleted_standardised": found.deleted / found.spread,
-            **_moves(fit, sums, rows, found.move),
+            **({} if data.means is None else _moves(fit, sums, rows, found.move)),
         },
         index=pd.Index(rows, name="row"),
     )
@@ -152,7 +158,7 @@ def _coefficients(fit: Result) -> np.ndarray:
     if "effect" not in fit.residuals:
         raise SaeSpecError(
             f"{type(fit.spec).__name__} has no effects added to a regression of units.",
-            hint="Fit sae.NestedError, sae.TwoFoldNestedError or sae.RobustNestedError.",
+            hint="Residuals of areas stand in fit.residuals; a posterior has fit.predictive_check(seed=1).",
         )
     return fit.coefficients["coef"].to_numpy(dtype=float)
 
@@ -164,4 +170,7 @@ def _component(fit: Result, name: str) -> float:
 def _variances(fit: Result) -> np.ndarray:
     """Variances of the errors of units."""
     known = fit.data.vardir
-    return np.where(np.isfinite(known), known, _component(fit, "sigma2_e"))
+    own = _component(fit, "sigma2_e")
+    if fit.spec.kind == "ebp" and "sigma2_v" in fit.variance_components:  # clusters: their effects are in it
+        own += _component(fit, "sigma2_v")
+    return np.where(np.isfinite(known), known, own)

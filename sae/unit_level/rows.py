@@ -219,7 +219,11 @@ def refuse_missing(frame: pd.DataFrame, column: str, what: str = "units") -> Non
     if pd.api.types.is_numeric_dtype(values.dtype):
         empty = values.isna().to_numpy()
     else:
-        codes, levels = pd.factorize(values)
+        try:
+            codes, levels = pd.factorize(values)
+        except TypeError:
+            labels(values, keep_missing=True)  # names what is no label, such as a list
+            raise
         blank = [isinstance(level, str) and not level.strip() for level in levels]
         empty = np.array([*blank, True])[codes]  # the code -1, missing, takes the last
     rows = np.flatnonzero(empty)

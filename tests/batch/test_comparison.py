@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sae import cli
-from sae.batch.comparison import compare_results
+from sae.batch.comparison import _names, compare_results
 from sae.batch.demo import MODEL, run_demo
 from sae.batch.models import find_spec
 from sae.batch.outputs import hash_file, write_json
@@ -266,3 +266,10 @@ def test_a_place_of_no_known_format_is_refused(results, monkeypatch, capsys, tmp
 def test_the_help_names_the_exit_codes(monkeypatch, capsys):
     code, text, _ = command(monkeypatch, capsys, "--help")
     assert code == 0 and "0 nothing differs; 1 something does; 2 a result cannot be used" in text
+
+
+def test_cells_that_share_a_domain_are_named_with_their_groups():
+    frame = pd.DataFrame({"indicator": "mean", "geo": "01", "time": "", "birth": ["total", "foreign"]})
+    frame = frame.assign(domain="01", what="estimate")
+    assert _names(frame, frame) == ["total / 01", "foreign / 01"]
+    assert _names(frame, frame.assign(domain=["01 / total", "01 / foreign"])) == ["01", "01"]

@@ -7,7 +7,7 @@ import pytest
 
 import sae.batch.estimate
 import sae.batch.targets
-import sae.indicators.evaluate
+import sae.indicators.parts
 from sae.batch.runner import run
 from sae.batch.spec import read_spec
 from sae.errors import SaeSpecError
@@ -35,7 +35,7 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     expressions, crossings = Counter(), Counter()
-    count(sae.indicators.evaluate, "evaluate", lambda expression, *_: expression, expressions)
+    count(sae.indicators.parts, "evaluate", lambda expression, *_: expression, expressions)
     for module in (sae.batch.estimate, sae.batch.targets):
         count(module, "cross_domains", lambda survey, by: tuple(by), crossings)
     return expressions, crossings

@@ -8,7 +8,9 @@ import pytest
 
 from sae import cli
 from sae.batch.demo import country_areas
+from sae.batch.kinds import UNIT_KINDS
 from sae.batch.new import new
+from sae.batch.runner import run
 from sae.batch.spec import read_spec
 from sae.datasets import country
 from sae.errors import SaeInputError, SaeSpecError
@@ -206,3 +208,67 @@ def test_layouts_of_real_files_are_recognised(shared_data, tmp_path, monkeypatch
     assert spec.survey.layout == layout and not done.open_lines and not done.complaint
     assert done.design and re.search(r"sampling unit", done.design)
     assert spec.estimate.by == options.get("by", spec.estimate.by) and spec.estimate.by
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Persons of a survey and of a register, both with semicolons and decimal commas."""
+    folder, rng = tmp_path_factory.mktemp("people"), np.random.default_rng(6)
+    register = pd.DataFrame({"gebiet": np.repeat([f"{k:02d}" for k in range(1, 13)], 60)})
+    register["bezirk"] = np.where(register["gebiet"] < "07", "Nord", "Sued")
+    register["size"] = rng.integers(1, 5, 720)
+    register["skill"] = rng.uniform(0, 1, 720).round(3)
+    register["sex"] = rng.choice(["Mann", "Frau"], 720)
+    register["status"] = rng.choice(["a", "b", "c"], 720)
+    survey = register[register.groupby("gebiet").cumcount() < 12].assign(
+        weight=lambda frame: rng.uniform(5, 9, len(frame)).round(2), number=range(144)
+    )
+    survey["income"] = np.exp(9 + survey["skill"] + 0.3 * rng.normal(size=144)).round(2)
+    survey["poor"] = (survey["income"] < 11_000).astype(int)
+    survey.loc[survey["status"] == "c", "status"] = "a"  # a level that the register has alone
+    survey.to_csv(folder / "survey.csv", sep=";", decimal=",", index=False)
+    register.assign(number=range(720)).to_csv(folder / "register.csv", sep=";", decimal=",", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", [None, *UNIT_KINDS])
+def test_a_survey_and_a_register_make_a_model_of_units(people, tmp_path, kind):
+    files = {"survey": people / "survey.csv", "population": people / "register.csv"}
+    indicator = "poor" if kind == "logit_mixed" else None
+    written = new(**files, kind=kind, indicator=indicator, out=tmp_path / "my.toml")
+    assert not written.open_lines and not written.complaint and "--population" in written.command
+    spec, text = read_spec(tmp_path / "my.toml"), (tmp_path / "my.toml").read_text(encoding="utf-8")
+    assert spec.model.kind == (kind or "ebp") and spec.estimate.by == ["gebiet"]
+    size = "" if spec.model.kind == "ebp" else "size + "  # of an EBP the persons of a household
+    assert spec.model.formula.split(" ~ ")[1] == f"{size}skill + sex"
+    assert "# not proposed: status, the population has levels that the survey lacks: c" in text
+    assert "# not proposed: bezirk, it is the same for all units of a gebiet" in text
+    assert "# not proposed: number, it looks like a number of the record" in text
+    if spec.model.kind == "two_fold_nested_error":
+        assert spec.model.area == "bezirk"
+
+
+def test_the_new_model_of_units_runs(people, tmp_path):
+    files = {"survey": people / "survey.csv", "population": people / "register.csv"}
+    new(**files, kind="nested_error", out=tmp_path / "my.toml")
+    table = run(read_spec(tmp_path / "my.toml"), **files, out=tmp_path / "out").table.frame
+    assert len(table) == 12 and table["estimate"].notna().all()
+
+
+def test_a_new_model_of_units_without_what_it_needs_is_refused(people, tmp_path):
+    survey, register, out = people / "survey.csv", people / "register.csv", tmp_path / "my.toml"
+    with pytest.raises(SaeSpecError, match=r"no population is given.\nGive persons"):
+        new(survey, kind="ebp", out=out)
+    with pytest.raises(SaeSpecError, match=r"ebb is no kind of a model of units.\nDid you mean ebp"):
+        new(survey, population=register, kind="ebb", out=out)
+    with pytest.raises(SaeSpecError, match=r"fay_herriot is no kind.*\n.*--areas"):
+        new(survey, population=register, kind="fay_herriot", out=out)
+    with pytest.raises(SaeSpecError, match="or a population, not both"):
+        new(survey, population=register, areas=register, out=out)
+    with pytest.raises(SaeSpecError, match="one column of areas; --by names 2"):
+        new(survey, population=register, by=["gebiet", "bezirk"], out=out)
+    other = tmp_path / "other.csv"
+    pd.read_csv(register, sep=";", dtype=str).assign(gebiet="X").to_csv(other, index=False)
+    with pytest.raises(SaeInputError, match=r"No column of places is in both survey.csv and other.csv"):
+        new(survey, population=other, out=out)
+    assert not out.exists()

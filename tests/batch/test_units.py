@@ -18,7 +18,7 @@ from sae.batch.runner import read_records, run
 from sae.batch.spec import parse_spec, read_spec
 from sae.cli import app
 from sae.datasets import country, households
-from sae.errors import SaeInputError, SaeSpecError
+from sae.errors import SaeConvergenceError, SaeInputError, SaeSpecError
 from sae.results import UnitModel
 from sae.tables import write_table
 
@@ -197,6 +197,36 @@ def test_csv_parquet_a_folder_of_it_and_means_are_one_population(files):
     assert hash_population(files / "parts") != hash_population(files / "people.parquet")
 
 
+def test_an_area_without_a_population_and_a_label_that_looks_missing_are_named(files):
+    people = pd.read_parquet(files / "people.parquet")
+    people["region"] = people["region"].replace({"08": "NA"})
+    people[people["region"] != "02"].to_parquet(files / "people.parquet")
+    more = 'indicators = "mean"\ntransform = "none"\nmse = "none"'
+    text = SPEC.replace("nested_error", "ebp").replace("[publish]", f"{more}\n[publish]")
+    done = run_in(files, text, population=files / "people.parquet")
+    told = "\n".join(done.warnings)
+    assert "no row in the population have no estimate: 1 of 7 (02)" in told
+    assert "look like missing values are kept as values of region: NA" in told
+    record = json.loads((files / "out" / "manifest.json").read_text(encoding="utf-8"))["models"]["units"]
+    assert any("Residuals: units skewness" in line for line in record["log"])
+    with pytest.raises(SaeInputError, match=r"is of text files, and people\.parquet is"):
+        run_in(files, text + "[population]\nmissing = [-9]\n", population=files / "people.parquet")
+
+
+def test_levels_are_those_of_the_population_and_other_columns_may_hold_anything(files):
+    people = pd.read_csv(files / "people.csv", dtype={"region": str})
+    people["note"] = np.where(people.index % 3 == 0, "moved", people.index.astype(str))
+    people.to_csv(files / "people.csv", index=False)
+    units = pd.read_csv(files / "units.csv", dtype={"region": str})
+    moved = units.assign(half=units["half"].where(units["region"] != "02", "east"))
+    moved.to_csv(files / "units.csv", index=False)
+    more = 'indicators = "mean"\ntransform = "none"\nmse = "none"\nlevels = "half"'
+    done = run_in(files, SPEC.replace("nested_error", "ebp").replace("[publish]", f"{more}\n[publish]"))
+    west = done.table.frame.query("domain == 'west'").iloc[0]
+    assert west["direct"] == pytest.approx(units.loc[units["half"] == "west", "pay"].mean())
+    assert west["n"] == 48 and "half of 1 area differs between survey and population" in done.warnings[0]
+
+
 def test_the_file_may_name_its_population_and_numbers_match_numbers(files):
     for name in ("units.csv", "people.csv"):
         frame = pd.read_csv(files / name, dtype={"region": int})
@@ -218,6 +248,26 @@ def test_a_universe_narrows_the_records_and_what_is_missing_is_counted(files):
     assert done.table["definition"].str.contains("skill >= 1").all()
 
 
+@pytest.mark.parametrize("name", ["people.csv", "people.parquet"])
+def test_a_universe_narrows_the_population_too(files, name):
+    text = SPEC.replace("[publish]", 'mse = "analytical"\n[publish]')
+    where = "[model]", "universe = \"skill >= 1 and half == 'west' and year == 2024\"\n[model]"
+    people, units = (
+        pd.read_parquet(files / "people.parquet"),
+        pd.read_csv(files / "units.csv", dtype={"region": str}),
+    )
+    done = run_in(files, text.replace(*where), population=files / name)
+    inside = people.query("skill >= 1 and half == 'west'")
+    fit = sae.NestedError("pay ~ skill", domain="region").fit(
+        units.query("skill >= 1 and half == 'west'"), areas=inside
+    )
+    np.testing.assert_allclose(done.table["estimate"], fit.estimates["estimate"], rtol=ROUND)
+    assert "has no column year: all of its rows are taken to be in the universe" in done.warnings[0]
+    people.assign(half="west", skill=0).to_parquet(files / "nobody.parquet")
+    with pytest.raises(SaeInputError, match=r"0 of 1,200 rows of the population are in the universe"):
+        run_in(files, text.replace(*where), population=files / "nobody.parquet")
+
+
 def test_the_mean_can_be_benchmarked_to_the_survey(files):
     done = run_in(files, SPEC + '[benchmark]\nmethod = "difference"\n')
     units = pd.read_csv(files / "units.csv")
@@ -226,15 +276,79 @@ def test_the_mean_can_be_benchmarked_to_the_survey(files):
     assert rows["estimate"].mean() == pytest.approx(units["pay"].mean(), rel=1e-8)
 
 
+def test_a_benchmark_does_not_tell_a_confidential_area(files):
+    units = pd.read_csv(files / "units.csv", dtype={"region": str})
+    units.drop(index=units[units["region"] == "02"].index[2:]).to_csv(files / "units.csv", index=False)
+    rule = '{ measure = "n", applies_to = "direct", purpose = "confidentiality", suppress_below = 4 }'
+    text = SPEC + f'[publish.policy]\nname = "few"\nrules = [{rule}]\n'
+    rows = run_in(files, text + "[benchmark]\n").table.frame
+    hidden = rows[rows["flag"] == ":c"]
+    assert len(hidden) and "02" not in set(hidden["domain"])  # 02 itself is known by its direct one alone
+    assert not run_in(files, text).table.frame["flag"].eq(":c").any()
+
+
+def test_a_benchmark_over_groups_counts_the_records_of_each_group(files):
+    people = pd.read_parquet(files / "people.parquet")
+    people["sex"] = np.where(np.arange(len(people)) % 3 == 0, "f", "m")
+    people.to_csv(files / "people.csv", index=False)
+    units = pd.read_csv(files / "units.csv", dtype={"region": str})
+    units["sex"] = np.where(np.arange(len(units)) % 4 == 0, "f", "m")
+    units.to_csv(files / "units.csv", index=False)
+    text = SPEC.replace('"nested_error"', '"two_fold_nested_error"').replace(
+        "[publish]", 'groups = "sex"\n[publish]'
+    )
+    rows = run_in(files, text + "[benchmark]\n").table.frame.set_index(["domain", "sex"])["estimate"]
+    counts = units.groupby(["region", "sex"]).size()
+    assert np.average(rows[counts.index], weights=counts) == pytest.approx(units["pay"].mean(), rel=1e-8)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ebp", "people.csv"), ("nested_error", "people.parquet")])
+def test_a_benchmark_takes_columns_of_areas_from_the_population(files, kind, name):
+    more = 'indicators = "mean"\ntransform = "none"\nmse = "none"' if kind == "ebp" else ""
+    text = SPEC.replace("nested_error", kind).replace("[publish]", f"{more}\n[publish]")
+    units = pd.read_csv(files / "units.csv", dtype={"region": str})
+    rows = run_in(files, text + '[benchmark]\nwithin = "half"\n', population=files / name).table.frame
+    west = rows.loc[rows["domain"] < "05", "estimate"].mean()
+    assert west == pytest.approx(units.loc[units["half"] == "west", "pay"].mean(), rel=1e-8)
+    steps = []
+    with pytest.raises(SaeInputError, match="names skill, which differs within 8 areas"):
+        run_in(files, text + '[benchmark]\nwithin = "skill"\n', population=files / name, step=steps.append)
+    assert "direct estimates" not in steps
+
+
+def test_a_quantile_alone_has_a_definition_and_no_direct_estimate(files):
+    more = 'indicators = "quantile_20"\ntransform = "none"\nmse = "none"\ndraws = 5'
+    own = '{ id = "pay", numerator = "pay", unit = "EUR" }'
+    text = SPEC.replace("nested_error", "ebp").replace("[publish]", f"{more}\n[publish]")
+    rows = run_in(files, text.replace('indicator = "pay"', f"indicator = {own}")).table.frame
+    assert set(rows["definition"]) == {"quantile 20 of pay"} and set(rows["unit"]) == {"EUR"}
+    assert rows["direct"].isna().all() and rows["estimate"].notna().all()
+
+
+def test_every_figure_below_a_line_has_its_direct_estimate(files):
+    more = 'indicators = ["gap", "severity"]\ntransform = "none"\nmse = "none"\nthreshold = 23'
+    text = SPEC.replace("nested_error", "ebp").replace("[publish]", f"{more}\n[publish]")
+    rows = run_in(files, text).table.frame.set_index(["indicator", "domain"])["direct"]
+    units = pd.read_csv(files / "units.csv", dtype={"region": str})
+    gap = (1 - units["pay"] / 23).clip(lower=0)
+    for power, name in enumerate(("gap", "severity"), 1):
+        known = (gap**power).groupby(units["region"]).mean()
+        np.testing.assert_allclose(rows[name][known.index], known, rtol=ROUND)
+
+
 def test_figures_of_groups_have_their_direct_estimates(files):
     people = pd.read_parquet(files / "people.parquet")
     people["sex"] = np.where(np.arange(len(people)) % 3 == 0, "f", "m")
-    people.to_parquet(files / "people.parquet")
+    people.rename(columns={"region": "domain"}).to_parquet(files / "people.parquet")
     units = pd.read_csv(files / "units.csv", dtype={"region": str})
     units["sex"] = np.where(np.arange(len(units)) % 2 == 0, "f", "m")
-    units.to_csv(files / "units.csv", index=False)
+    units.rename(columns={"region": "domain"}).to_csv(files / "units.csv", index=False)
     more = 'groups = "sex"\nlevels = "half"\nindicators = "mean"\ntransform = "none"\nreplicates = 5'
-    text = SPEC.replace("nested_error", "ebp").replace("[publish]", f"{more}\n[publish]")
+    text = (
+        SPEC.replace("nested_error", "ebp")
+        .replace('"region"', '"domain"')
+        .replace("[publish]", f"{more}\n[publish]")
+    )
     rows = run_in(files, text, population=files / "people.parquet").table.frame.set_index(["domain", "sex"])
     expected = units.groupby("sex")["pay"].mean()
     own = units[units["half"] == "west"].groupby("sex")["pay"].mean()
@@ -276,6 +390,9 @@ def test_population_and_several_figures_are_refused_where_they_have_no_meaning()
         spec_of(ebp.replace("threshold = 9", "threshold = true"))
     with pytest.raises(SaeSpecError, match=r"draws random numbers, but \[publish\] gives no seed"):
         check(spec_of(ebp.replace("seed = 1", "")))
+    again = ebp.replace("threshold = 9", 'indicators = "mean"\ngroups = "sex"')
+    with pytest.raises(SaeSpecError, match="count the same persons again"):
+        spec_of(again + "[benchmark]\n")
     plan = SPEC + "[[target]]\ncv = 0.1\n"
     with pytest.raises(SaeSpecError, match="a plan is of a model of areas"):
         parse_planning(plan, "plan")
@@ -312,6 +429,16 @@ def test_several_periods_and_distributions_are_no_outcome_of_units(files):
     with pytest.raises(SaeInputError, match="2 periods, 2023, 2024"):
         run_in(files)
     assert run_in(files, SPEC.replace("[model]", 'universe = "year == 2024"\n[model]')).table["n"].sum() < 50
+    people = pd.read_parquet(files / "people.parquet")
+    pd.concat([people.assign(year=k) for k in (2023, 2024)]).to_parquet(files / "years.parquet")
+    only = SPEC.replace("[model]", 'universe = "year >= 2024"\n[model]')
+    done = run_in(files, only, population=files / "years.parquet").table["estimate"]
+    np.testing.assert_allclose(done, run_in(files, only).table["estimate"], rtol=ROUND)
+    with pytest.raises(SaeInputError, match="population is of 2 periods, 2023, 2024"):
+        run_in(files, only.replace(">= 2024", "> 2022 and skill >= 0"), population=files / "years.parquet")
+    twice = SPEC.replace('"pay"', '{ id = "skill", numerator = "pay" }').replace("pay ~", "skill ~")
+    with pytest.raises(SaeSpecError, match="name of a column that the model uses too: skill"):
+        run_in(files, twice.replace("[model]", 'universe = "year == 2024"\n[model]'))
     own = '{ id = "pay", numerator = "pay", kind = "total" }'
     with pytest.raises(SaeSpecError, match="kind 'total'"):
         run_in(files, SPEC.replace('indicator = "pay"', f"indicator = {own}"))
@@ -337,3 +464,39 @@ def test_the_table_of_kinds_holds_every_specification_of_units():
     known = {model.kind: model for model in models if model.kind != "multinomial_mixed"}
     assert known == {kind: unit_class(kind) for kind in UNIT_KINDS}
     assert "domain" not in options("ebp") and "population_weights" in options("ebp")
+
+
+def test_clusters_of_a_model_file(files):
+    """Units of a psu share an effect, which the sample tells of those that the population names."""
+    model = 'kind = "ebp"\nindicators = "mean"\ntransform = "none"\nmse = "none"\nclusters = "psu"'
+    text = SPEC.replace('kind = "nested_error"', model)
+    people = pd.read_csv(files / "people.csv", dtype={"region": str})
+    write_table(people.assign(psu=people.groupby("region").cumcount() // 20), files / "named.csv")
+    names = ("people", "named")
+    outcomes = [run_in(files, text, out=name, population=files / f"{name}.csv") for name in names]
+    notes = [" ".join(message.text for message in outcome.fit.messages) for outcome in outcomes]
+    assert "The population has no column 'psu'" in notes[0]
+    assert "values of psu in the sample are in the population" in notes[1]
+    assert (outcomes[0].table["estimate"] != outcomes[1].table["estimate"]).any()
+
+
+@pytest.mark.parametrize("population", ["people.csv", "people.parquet"])
+def test_a_fit_without_an_answer_leaves_the_direct_estimates(files, monkeypatch, population):
+    def lost(*_, **__):
+        raise SaeConvergenceError("The posterior was not found.", hint='Use prior="half-normal".')
+
+    monkeypatch.setattr(unit_level.EBP, "fit", lost)
+    text = SPEC.replace("nested_error", "ebp").replace(
+        'formula = "pay ~ skill"',
+        'formula = "pay ~ skill"\nindicators = ["mean", "head_count"]\nthreshold = 20',
+    )
+    outcome = run_in(files, text, population=files / population, report=True)
+    table = outcome.table.frame
+    whole = population.endswith("csv")  # of a Parquet file no row is read for it
+    assert len(table) == (16 if whole else 14) and table["estimate"].isna().all()
+    assert table["direct"].notna().sum() == 14 and not table["publishable"].fillna(False).any()
+    assert table["flag"].notna().all() and table["reason"].str.contains("posterior was not found").all()
+    assert len(outcome.failed) == 1 and "without an estimate" in outcome.failed[0]
+    written = json.loads((files / "out" / "manifest.json").read_text(encoding="utf-8"))["models"]["units"]
+    assert written["failed"] == list(outcome.failed) and written["rows_with_estimate"] == 0
+    assert (files / "out" / "units.html").stat().st_size > 1000

@@ -133,3 +133,14 @@ def test_areas_of_one_pooled_period_compare_though_a_break_lies_in_it():
     assert len(sae.compare.pairs(frame)) == 1
     with pytest.raises(SaeInputError, match="lfs_2021"):
         sae.compare.changes(pd.concat([frame, frame.assign(time="2018")]))
+
+
+def test_rows_of_a_table_that_count_the_same_persons_are_ranked_apart():
+    frame = pd.DataFrame({"domain": list("AABBCC"), "birth": ["total", "foreign"] * 3})
+    frame = frame.assign(indicator="rate", estimate=[0.5, 0.9, 0.6, 0.8, 0.7, 0.7], se=0.01)
+    ranks = sae.compare.ranks(sae.EstimateTable(frame, ("birth",)), seed=1).frame
+    assert ranks.loc[ranks["birth"] == "total", "rank"].tolist() == [3, 2, 1]
+    assert ranks.loc[ranks["birth"] == "foreign", "rank"].tolist() == [1, 2, 3]
+    apart = frame.assign(birth=frame["birth"].replace("total", "native"))
+    ranks = sae.compare.ranks(sae.EstimateTable(apart, ("birth",)), seed=1).frame
+    assert ranks["rank"].max() == 6

@@ -228,6 +228,7 @@ def welfare_of_units():
     data, people = units()
     people = people.loc[people.index.repeat(people["N"] // 5)].drop(columns="N").reset_index(drop=True)
     data = data.assign(income=np.exp(7.0 + 0.2 * data["y"]), w=1.0 + data.index % 5)
+    data, people = (part.assign(street=(part.index % 4).astype(str)) for part in (data, people))
     return data, people.assign(
         half=np.where(people["area"] < "A12", "north", "south"), p=1 + people.index % 4
     )
@@ -250,6 +251,7 @@ for name, options in (
     ("weights", {"transform": "log", "weights": "w", "threshold": "60% of the median"}),
     ("empirical", {"transform": "box-cox", "errors": "empirical"}),
     ("heteroscedastic", {"transform": "log", "errors": "heteroscedastic"}),
+    ("clusters", {"transform": "box-cox", "clusters": "street"}),
     ("bayes", {"transform": "box-cox", "method": "bayes", "draws": 100}),
     ("ell", {"transform": "log", "method": "ell"}),
 ):

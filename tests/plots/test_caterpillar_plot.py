@@ -127,3 +127,12 @@ def test_no_title_is_cut_and_no_word_of_the_legend(m, size):
 def test_options_that_fit_nothing_are_refused_by_name(options, error, match):
     with pytest.raises(error, match=match):
         caterpillar(rows(), **options)
+
+
+def test_groups_tell_the_rows_of_an_area_apart():
+    frame = pd.DataFrame({"domain": ["A", "A", "B"], "time": "", "sex": ["f", "m", "f"]})
+    frame = frame.assign(estimate=[1.0, 2, 3], ci_low=[0.5, 1.5, 2.5], ci_high=[1.5, 2.5, 3.5])
+    chart = caterpillar(frame, groups="sex")
+    assert [label.get_text() for label in chart.axes[0].get_yticklabels()] == ["A, f", "A, m", "B, f"]
+    with pytest.raises(SaeInputError, match=r"A stands more than once .*\n.*groups="):
+        caterpillar(frame)

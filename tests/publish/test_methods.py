@@ -115,7 +115,7 @@ def test_no_label_is_markup(tmp_path):
 def test_what_no_note_can_be_made_of_is_refused(fit, tmp_path):
     with pytest.raises(SaeInputError, match=r"does not end in .md"):
         method_note(fit, tmp_path / "note.txt")
-    with pytest.raises(SaeSpecError, match="not of DataFrame"):
+    with pytest.raises(SaeSpecError, match="not a DataFrame"):
         method_note(fit.to_frame(), tmp_path / "note.md")
     with pytest.raises(SaeInputError, match="30 of 30 rows were not judged"):
         method_note(fit.estimates.assign(policy=""), tmp_path / "note.md")
@@ -152,7 +152,7 @@ def test_records_behind_several_rows_count_once(ebp, tmp_path):
 
 def test_units_go_with_their_indicators(ebp, tmp_path):
     line = next(line for line in note(ebp, tmp_path).splitlines() if "Unit" in line)
-    assert line == "- **Unit**: as in the records (mean, gini); share (head\\_count)"
+    assert line == "- **Unit**: as in the records (mean); share (head\\_count); index (gini)"
 
 
 def test_a_page_of_an_area_whose_covariates_are_those_of_units(ebp, tmp_path):

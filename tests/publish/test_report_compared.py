@@ -94,3 +94,31 @@ def test_the_figure_of_a_benchmark_is_shown_where_it_tells_nothing():
     assert one.kind == "met" and one.reference == pytest.approx(0.52)
     again = report_rows(fit, national=0.5).slices[0]
     assert (again.kind, again.reference) == ("national", 0.5)
+
+
+def test_selections_stand_as_the_table_has_them_and_all_persons_before_groups():
+    rows = [
+        {"indicator": name, "level": level, "sex": sex, "domain": f"{level} {k}", "estimate": 0.1 * k + 0.1}
+        for name in ("mean", "gap")
+        for level in ("region", "nation")
+        for sex in ("female", "total")
+        for k in range(3)
+    ]
+    frame = pd.DataFrame(rows).assign(
+        se=0.01,
+        ci_low=0.0,
+        ci_high=0.9,
+        geo="",
+        publishable=True,
+        policy="statcan",
+        flag="",
+        reliability="reliable",
+    )
+    table = sae.EstimateTable(frame.assign(geo=frame["domain"]), ("domain", "level", "sex"))
+    keys = [one.key for one in report_rows(table).slices]
+    assert keys[:3] == [
+        ("mean", "region", "total"),
+        ("mean", "region", "female"),
+        ("mean", "nation", "total"),
+    ]
+    assert keys[4][0] == "gap"

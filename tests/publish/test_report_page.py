@@ -27,6 +27,14 @@ def answers_of(text):
     return {html.unescape(question): html.unescape(answer) for question, answer in cells}
 
 
+def test_a_unit_is_said_of_the_figures_that_have_it(tmp_path):
+    data = table(times=("2025",), indicators=("rate", "mean"))
+    unit = data["unit"].mask(data["indicator"] == "mean", "")
+    text = page(replace(data, frame=data.frame.assign(unit=unit)), tmp_path)
+    assert "percent (Rate)." in text and "percent." not in text
+    assert "percent." in page(table(times=("2025",)), tmp_path)
+
+
 def test_six_questions_are_answered_by_the_statistics(tmp_path):
     data = table()
     said = answers_of(page(data, tmp_path, seed=1, source="A survey"))

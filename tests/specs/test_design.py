@@ -200,3 +200,15 @@ def test_a_design_learnt_on_some_rows_has_the_others_too(formula):
     np.testing.assert_array_equal(X, alone.rebuild(frame, names))
     np.testing.assert_array_equal(design.low, alone.low)
     np.testing.assert_array_equal(design.high, alone.high)
+
+
+def test_a_category_is_spelt_by_its_values():
+    frame = pd.DataFrame({"birth": ["b", "a", "c", "b"], "age": [1.0, 2.0, 3.0, 4.0]})
+    design, X = Design.learn("birth * age", frame, list("ABCD"))
+    category = frame.assign(birth=pd.Categorical(frame["birth"], categories=["z", "c", "b", "a"]))
+    np.testing.assert_array_equal(design.rebuild(category, list("ABCD")), X)
+    numbers = frame.assign(birth=pd.Categorical([2, 1, 3, 2], categories=[3, 2, 1]))
+    design, X = Design.learn("C(birth)", numbers.astype({"birth": int}), list("ABCD"))
+    np.testing.assert_array_equal(design.rebuild(numbers, list("ABCD")), X)
+    with pytest.raises(SaeInputError, match=r"levels that the fit never saw: 9 \(in B\)"):
+        design.rebuild(numbers.assign(birth=pd.Categorical([2, 9, 3, 2])), list("ABCD"))

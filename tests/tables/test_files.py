@@ -11,7 +11,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from sae.errors import SaeInputError
-from sae.tables import EstimateTable, read_table, whole_file, write_table
+from sae.tables import EstimateTable, read_columns, read_table, whole_file, write_table
 from sae.tables import files as files_module
 from sae.tables.files import write_workbook
 from sae.tables.sheet_formats import Sheet
@@ -249,3 +249,11 @@ def test_what_is_no_path_is_refused_by_readers_and_writers(path):
     for use in (read_table, lambda path: write_table(pd.DataFrame({"a": [1]}), path)):
         with pytest.raises(SaeInputError, match="The path of a file is text or a Path, and "):
             use(path)
+
+
+def test_what_folders_tell_is_text(tmp_path):
+    for code in ("01", "02"):
+        (tmp_path / f"region={code}").mkdir()
+        pd.DataFrame({"x": [1.0]}).to_parquet(tmp_path / f"region={code}" / "a.parquet")
+    table = read_columns(tmp_path, lambda names: ["region", "x"])
+    assert table.to_dict("list") == {"region": ["01", "02"], "x": [1.0, 1.0]}

@@ -67,3 +67,8 @@ def test_names_of_rows():
     names = RowNames(3)
     assert list(names) == ["row 1", "row 2", "row 3"] == names[:] and len(names) == 3
     assert np.asarray(names)[2] == "row 3"
+
+
+def test_cells_that_are_no_labels_are_named():
+    with pytest.raises(SaeInputError, match="A label is a list"):
+        refuse_missing(pd.DataFrame({"area": [["a"], ["b"]]}), "area")

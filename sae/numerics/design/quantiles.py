@@ -31,6 +31,7 @@ __all__ = [
 TIE = 1e-12
 # A total this small beside the sum of the absolute values is rounding: debts and incomes cancel.
 NOTHING = 1e-12
+_MANY, _SOME, _WIDE = 10_000, 1_000, 0.08  # values; a probe of them and 4 to 5 standard errors of its shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,11 +155,32 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, shares: np.ndarra
     >>> weighted_quantile(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4), [0.5, 0.6])
     array([2.5, 3. ])
     """
-    order = np.argsort(values, kind="stable")
-    x = np.asarray(values, dtype=float)[order]
-    w = np.asarray(weights, dtype=float)[order]
-    offsets = np.array([0, x.size])
-    return np.concatenate([quantiles(x, w, offsets, np.array([p])) for p in np.atleast_1d(shares)])
+    x, w = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
+    return np.array([_quantile(x, w, share) for share in np.atleast_1d(shares)])
+
+
+def _quantile(x: np.ndarray, w: np.ndarray, share: float) -> float:
+    """Return the quantile from the values about it, where there are many, and from all if it is not there."""
+    quantile = _of_all(*_about(x, w, share), share) if len(x) >= _MANY else np.nan
+    return quantile if np.isfinite(quantile) else _of_all(x, w, share)
+
+
+def _of_all(x: np.ndarray, w: np.ndarray, share: float) -> float:
+    order = np.argsort(x, kind="stable")
+    return float(quantiles(x[order], w[order], np.array([0, x.size]), np.array([share]))[0])
+
+
+def _about(x: np.ndarray, w: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values about a quantile, by a few of all, between all below at -inf and all above at inf."""
+    some = slice(None, None, len(x) // _SOME)
+    order = np.argsort(x[some])
+    reached = np.cumsum(w[some][order])
+    ends = np.searchsorted(reached, np.array([share - _WIDE, share + _WIDE]) * reached[-1])
+    low, high = x[some][order[np.minimum(ends, len(order) - 1)]]
+    near, below = (x >= low) & (x <= high), w @ (x < low)
+    own = w[near]
+    above = max(w.sum() - below - own.sum(), 0.0)
+    return np.concatenate([[-np.inf], x[near], [np.inf]]), np.concatenate([[below], own, [above]])
 
 
 @compiled

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from sae.numerics.compile import compiled
 from sae.numerics.ebp.closed_form import additive
-from sae.numerics.ebp.empirical import UnitErrors, mix
+from sae.numerics.ebp.clusters import ClusterEffects, SampleClusters
+from sae.numerics.ebp.empirical import NORMAL, UnitErrors, mix
 from sae.numerics.ebp.indicators import ADDITIVE, Indicators
 from sae.numerics.ebp.parameter import RatioNodes, estimate_parameters
 from sae.numerics.ebp.population import Level, Parameters, Population
 from sae.numerics.ebp.prediction import predict
 from sae.numerics.ebp.simulation import DRAW_BLOCK, evaluate, of_areas, welfare
+from sae.numerics.ebp.sizes import SizeLikelihood
+from sae.numerics.ebp.streamed import StreamedPopulation, replicate_pairs, replicates_at_once
 from sae.numerics.ebp.threads import spread
-from sae.numerics.ebp.transforms import ESTIMATED, Scale, forward
+from sae.numerics.ebp.transforms import ESTIMATED, forward
 from sae.numerics.ebp.truth import simulated_means
+from sae.numerics.ebp.two_folds import fit_on_scales, fit_replicates
 from sae.numerics.ebp.units import SampleUnits
 from sae.numerics.ebp.weights import pseudo_parameters
 from sae.numerics.nested_error.fit import fit_nested_error
 from sae.numerics.random.normals import fill_normals, new_stream, normal, uniform
 from sae.numerics.random.streams import stream_keys
+from sae.progress import counting
 
 __all__ = ["Bootstrap"]
 
 _ELEMENTS = 4_000_000  # numbers held at a time
+_SCORING = 1  # steps from the fit to a replicate's sizes: what is left is 3 to 7 % of their standard errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +43,8 @@ class Bootstrap:
     Attributes
     ----------
     units : SampleUnits
-    population : Population
+    population : Population or StreamedPopulation
+        One that is streamed for indicators of `ADDITIVE` alone, without `residuals` and `line`.
     parameters : Parameters
         Of the fit to the data.
     indicators : Indicators
@@ -55,9 +63,12 @@ class Bootstrap:
         that of its own sample, and its truth that of its own population.
     line_weights : ndarray of float, shape (n,), optional
         Weights of the units for `line`.
-    expected_truth : bool
-        Whether the truth is what is expected given the area effects: units that stand for a population too
-        large for its errors to matter. For indicators of `ADDITIVE` alone.
+    true_population : Population, optional
+        Where `population` stands for one that is too large for its errors to matter: of figures that are
+        means the truth is what is expected given the area effects, of others that of these units.
+    clusters : SampleClusters, optional
+        Where the units of one share an effect: those of the sample have one in every replicate, and in its
+        population the same. Without `residuals` and `weights`.
 
     References
     ----------
@@ -67,7 +78,7 @@ class Bootstrap:
     """
 
     units: SampleUnits
-    population: Population
+    population: Population | StreamedPopulation
     parameters: Parameters
     indicators: Indicators
     levels: Sequence[Level]
@@ -78,14 +89,20 @@ class Bootstrap:
     weights: np.ndarray | None = None
     line: Callable[[np.ndarray, np.ndarray], float] | None = None
     line_weights: np.ndarray | None = None
-    expected_truth: bool = False
+    true_population: Population | None = None
+    clusters: SampleClusters | None = None
 
     def errors(self, replicates: int, seed: int, *, threads: int = 1) -> np.ndarray:
-        """Return predictor less truth of every replicate and figure.
+        """Return predictor less truth of every replicate and figure, shape (replicates, M)."""
+        predicted, true = self.pairs(replicates, seed, threads=threads)
+        return predicted - true
+
+    def pairs(self, replicates: int, seed: int, *, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictor and truth of every replicate and figure.
 
         Returns
         -------
-        ndarray, shape (replicates, M)
+        predicted, true : ndarray, shape (replicates, M)
             The figures of all levels, each raveled as of `predict`.
         """
         keys = {
@@ -93,30 +110,60 @@ class Bootstrap:
             for what in ("replicate's sample", "replicate's population", "replicate's prediction")
         }
         chunk = max(1, _ELEMENTS // len(self.units.X))
-        out: list[np.ndarray] = []
-        nodes = RatioNodes.of(self.units, self.method) if self._estimated else None
+        streamed = self.population if isinstance(self.population, StreamedPopulation) else None
+        if streamed is not None:
+            chunk = min(chunk, replicates_at_once(streamed, self.indicators))
+        out: list[tuple[np.ndarray, np.ndarray]] = []
+        alike = self.parameters.errors.alpha is None
+        nodes = RatioNodes.of(self.units, self.method) if self._estimated and alike else None
+        if streamed is None:
+            step = counting("Bootstrap", replicates, "replicates")
+        else:
+            rows = int(streamed.units.sum())
+            step = counting("Bootstrap", rows * -(-replicates // chunk), "rows")
         for start in range(0, replicates, chunk):
             count = min(chunk, replicates - start)
-            effects, Y = self._samples(keys["replicate's sample"], start, count)
+            effects, own, Y = self._samples(keys["replicate's sample"], start, count)
             fits = self._fits(Y, nodes)
+            if streamed is not None:
+                drawn_from = keys["replicate's population"]
+                truths = [self._drawn(effect) for effect in effects]
+                made = replicate_pairs(
+                    streamed, truths, fits, self.indicators, self.levels, drawn_from, start, threads, step
+                )
+                out += zip(*made, strict=True)
+                continue
 
-            def one(r: int, first: int = start, drawn: tuple = (effects, Y, fits)) -> np.ndarray:
-                return self._error(keys, first + r, *(part[r] for part in drawn))
+            def one(r: int, first: int = start, drawn: tuple = (effects, own, Y, fits)) -> tuple:
+                pair = self._pair(keys, first + r, *(part[r] for part in drawn))
+                step(1)
+                return pair
 
             out += spread(one, range(count), threads)
-        return np.stack(out)
+        predicted, true = zip(*out, strict=True)
+        return np.stack(predicted), np.stack(true)
 
-    def _error(
-        self, keys: dict[str, np.ndarray], replicate: int, effect: np.ndarray, y: np.ndarray, fit: Parameters
-    ) -> np.ndarray:
-        """Return predictor less truth of one replicate."""
-        truth = replace(self.parameters, effect=effect, spread=np.zeros(len(effect)))
+    def _pair(
+        self,
+        keys: dict[str, np.ndarray],
+        replicate: int,
+        effect: np.ndarray,
+        own: np.ndarray,
+        y: np.ndarray,
+        fit: Parameters,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictor and truth of one replicate."""
+        truth = self._drawn(effect)
+        if self.clusters is not None:
+            known = np.zeros(len(own))
+            truth = replace(truth, clusters=ClusterEffects(truth.sigma2_v, own, known, known))
+        assert isinstance(self.population, Population)
         population = self.population.knowing(y)
         true = self._truth(population, truth, keys["replicate's population"], replicate)
         indicators = self._indicators(y, self.line_weights)
         block = replicate * -(-self.draws // DRAW_BLOCK)
-        apart = []
-        for level, figures in zip(self.levels, true, strict=True):
+        predicted = []
+        for level in self.levels:
             estimate, _ = predict(
                 population,
                 fit,
@@ -126,43 +173,57 @@ class Bootstrap:
                 self.draws,
                 block=block,
             )
-            apart.append((estimate - figures).ravel())
-        return np.concatenate(apart)
+            predicted.append(estimate.ravel())
+        return np.concatenate(predicted), np.concatenate([figures.ravel() for figures in true])
+
+    def _drawn(self, effect: np.ndarray) -> Parameters:
+        """Return what makes a replicate: the fit, with area effects that are known."""
+        return replace(self.parameters, effect=effect, spread=np.zeros(len(effect)))
 
     @property
     def _estimated(self) -> bool:
-        return self.parameters.scale.name in ESTIMATED
+        return self.parameters.scale.name in ESTIMATED and self.clusters is None
 
-    def _samples(self, keys: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return area effects, (count, D), and welfare of the sample, (count, n), of replicates."""
+    def _samples(self, keys: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return effects of areas, (count, D), and clusters, and welfare of the sample, (count, n)."""
         units, parameters = self.units, self.parameters
         effects, errors = np.empty((count, units.areas)), np.empty((count, len(units.X)))
         offsets = np.concatenate([[0], np.cumsum(units.n)])
-        shape = parameters.errors
+        shape, clusters = parameters.errors, self.clusters
         sizes = shape.sizes(units.X)
-        _replicates(keys, offsets, start, shape.points, shape.width, sizes, effects, errors)
+        first = np.zeros(units.areas + 1, dtype=np.int64) if clusters is None else clusters.first
+        own = np.empty((count, first[-1]))
+        _replicates(keys, offsets, first, start, shape.points, shape.width, sizes, effects, own, errors)
         effects *= np.sqrt(parameters.sigma2_u)
+        own *= np.sqrt(parameters.sigma2_v)
         if self.residuals is None:
             errors *= np.sqrt(parameters.sigma2_e)
         else:
             errors = np.copysign(self.residuals, errors)
         Z = units.X @ parameters.coefficients + effects[:, units.area] + errors
-        return effects, parameters.scale.inverse(Z)
+        if clusters is not None:
+            Z += own[:, clusters.units.area]
+        return effects, own, parameters.scale.inverse(Z)
 
     def _fits(self, Y: np.ndarray, nodes: RatioNodes | None) -> list[Parameters]:
         """Fit replicates, the parameter of the transformation included."""
         scale = self.parameters.scale
         values = np.full(len(Y), scale.parameter)
+        if scale.name in ("box-cox", "dual-power"):  # what Box–Cox does not reach has no logarithm
+            Y = np.maximum(Y, scale.bottom + 1e-3 * np.median(Y - scale.bottom))
+        if self.parameters.errors.alpha is not None:
+            return self._sized_fits(Y)
+        if self.clusters is not None:
+            return fit_replicates(self.clusters, Y, self.parameters, self.method)
         if nodes is not None:
-            if scale.name != "log-shift":  # what Box–Cox does not reach has no logarithm
-                Y = np.maximum(Y, scale.bottom + 1e-3 * np.median(Y - scale.bottom))
+            height = partial(nodes.loglik, self.units)
             values = estimate_parameters(
-                self.units, Y, scale.name, nodes, shift=scale.shift, method=self.method
+                self.units, Y, scale.name, height, shift=scale.shift, method=self.method
             )
         Z = forward(scale.name, Y, values[:, None], scale.shift)
         sums = self.units.sums(Z)
         fits = fit_nested_error(sums, self.method)
-        scales = [Scale(scale.name, float(value), scale.shift) for value in values]
+        scales = [replace(scale, parameter=float(value)) for value in values]
         units, weights, how = self.units, self.weights, self.method
         parameters = [
             Parameters.of_fit(one, fits, sums, r)
@@ -172,28 +233,79 @@ class Bootstrap:
         ]
         if not len(self.parameters.errors.points):
             return parameters
-        X = None if self.parameters.errors.alpha is None else self.units.X
         return [
-            replace(one, errors=UnitErrors.of_residuals(one.residuals(z, self.units), X))
+            replace(one, errors=NORMAL.of_residuals(one.residuals(z, self.units)))
             for one, z in zip(parameters, Z, strict=True)
         ]
+
+    def _sized_fits(self, Y: np.ndarray) -> list[Parameters]:
+        """Fit replicates whose errors have sizes of their own."""
+        scale, X, how = self.parameters.scale, self.units.X, self.method
+        clusters, units = self.clusters, self.units if self.clusters is None else self.clusters.units
+        likelihood = SizeLikelihood.of(units, Y, scale.name, shift=scale.shift, method=how)
+        alpha = self.parameters.errors.alpha
+        assert alpha is not None
+        sizes = likelihood.refit(alpha, scale.parameter, _SCORING)
+        out = []
+        for y, own, value in zip(Y, sizes.alpha, sizes.parameter, strict=True):
+            one, shape = replace(scale, parameter=float(value)), UnitErrors.of_sizes(X, own)
+            size = shape.sizes(X)
+            units, z = self.units.sized(size), one.forward(y)
+            if clusters is not None:
+                at = fit_on_scales(clusters.sized(size), [one], z[None], self.parameters, how)[0]
+                out.append(replace(at, errors=shape.of_residuals(at.residuals(z, units, clusters) / size)))
+                continue
+            sums = units.sums(z[None])
+            fits = fit_nested_error(sums, how)
+            at = Parameters.of_fit(one, fits, sums)
+            if self.weights is not None:
+                at, _ = pseudo_parameters(one, fits, sums, units, z, self.weights, method=how)
+            out.append(replace(at, errors=shape.of_residuals(at.residuals(z, units) / size)))
+        return out
 
     def _truth(
         self, known: Population, truth: Parameters, keys: np.ndarray, replicate: int
     ) -> list[np.ndarray]:
         """Return the figures of a replicate's population, one array for each level."""
         summed = self.line is None and set(self.indicators.names) <= set(ADDITIVE)
+        if self.true_population is not None:
+            return self._large_truth(self.true_population, truth, keys, replicate)
         if known.count is not None and self.residuals is None and summed:
             return simulated_means(known, truth, self.indicators, self.levels, keys, replicate)
-        y = self._welfare(known, truth, keys, replicate)
-        weight = None
+        y, indicators = self._drawn_welfare(known, truth, keys, replicate)
+        return [evaluate(known, y, indicators, level) for level in self.levels]
+
+    def _large_truth(
+        self, known: Population, truth: Parameters, keys: np.ndarray, replicate: int
+    ) -> list[np.ndarray]:
+        """Return the figures of a replicate whose population is too large for its errors to matter."""
+        names = self.indicators.names
+        rest = [k for k, name in enumerate(names) if name not in ADDITIVE]
+        if not rest and self.line is None:
+            return [additive(known, truth, names, self.indicators.threshold, level) for level in self.levels]
+        y, indicators = self._drawn_welfare(known, truth, keys, replicate)
+        out = []
+        for level in self.levels:
+            figures = np.empty((level.size, 1 + known.groups, len(names)))
+            closed = [k for k in range(len(names)) if k not in rest]
+            of_means = tuple(names[k] for k in closed)
+            if closed:
+                line = indicators.threshold
+                figures[:, :, closed] = additive(known, truth, of_means, line, level)
+            if rest:
+                others = replace(indicators, names=tuple(names[k] for k in rest))
+                figures[:, :, rest] = evaluate(known, y, others, level)
+            out.append(figures)
+        return out
+
+    def _drawn_welfare(
+        self, known: Population, truth: Parameters, keys: np.ndarray, replicate: int
+    ) -> tuple[np.ndarray, Indicators]:
+        """Return welfare of a replicate's population and the indicators with the threshold it leads to."""
+        y, weight = self._welfare(known, truth, keys, replicate), None
         if self.line is not None and known.weight is not None:
             weight = of_areas(known, known.weight, np.arange(known.areas))
-        indicators = self._indicators(y, weight)
-        if self.expected_truth:
-            line = indicators.threshold
-            return [additive(known, truth, indicators.names, line, level) for level in self.levels]
-        return [evaluate(known, y, indicators, level) for level in self.levels]
+        return y, self._indicators(y, weight)
 
     def _indicators(self, y: np.ndarray, weights: np.ndarray | None) -> Indicators:
         """Return the indicators with the threshold that welfare, of a sample or a population, leads to."""
@@ -226,8 +338,8 @@ class Bootstrap:
 
 
 @compiled
-def _replicates(keys, offsets, start, points, width, sizes, effects, errors):
-    """Fill standard normals, or errors about points: of each area its effect and then its units.
+def _replicates(keys, offsets, first, start, points, width, sizes, effects, own, errors):
+    """Fill standard normals, or errors about points: of each area its effect, its clusters, its units.
 
     A stream per area and replicate.
     """
@@ -235,6 +347,8 @@ def _replicates(keys, offsets, start, points, width, sizes, effects, errors):
         for d in range(len(keys)):
             state = new_stream(keys[d], start + r)
             effects[r, d] = normal(state)
+            for k in range(first[d], first[d + 1]):
+                own[r, k] = normal(state)
             row = errors[r, offsets[d] : offsets[d + 1]]
             fill_normals(state, row)
             mix(state, row, points, width, sizes[offsets[d] : offsets[d + 1]])

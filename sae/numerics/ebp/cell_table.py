@@ -1,7 +1,8 @@
 """Smooth functions of a score at many units from few: Chebyshev series in cells one standard deviation wide.
 
 What a unit is expected to be is its welfare seen through a normal, an analytic function of its score that
-bends on the scale of the standard deviation. On a cell of that width a series of degree 11 gives it to 1e-11.
+bends on the scale of the standard deviation. On a cell of that width a series of degree 11 gives it to 1e-11,
+in powers as well as in Chebyshev's polynomials, since its coefficients fall fast.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sae.numerics.compile import compiled
+from sae.numerics.compile import compiled, inlined_sums
 
 __all__ = ["CellTable"]
 
@@ -19,10 +20,9 @@ _TERMS = 12
 _GAIN = 2  # units to a node from which on a table is worth while
 _MOST = 1 << 20  # cells, with units or not: scores far from all others make more
 _NODES = np.cos(np.pi * (np.arange(_TERMS) + 0.5) / _TERMS)
-_SERIES = np.cos(np.outer(np.arccos(_NODES), np.arange(_TERMS))) * (
-    2.0 / _TERMS
-)  # from values to coefficients
+_SERIES = np.cos(np.outer(np.arccos(_NODES), np.arange(_TERMS))) * (2.0 / _TERMS)
 _SERIES[:, 0] *= 0.5
+_POWERS = np.array([np.polynomial.chebyshev.cheb2poly(row) for row in _SERIES])  # from values to coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +87,18 @@ class CellTable:
         nodes, sd = self.score.ravel(), np.repeat(self.sd, _TERMS)
         step = 1 << 12
         parts = [function(nodes[a : a + step], sd[a : a + step]) for a in range(0, len(nodes), step)]
-        _series(self.cell, self.x, np.concatenate(parts).reshape(self.score.shape) @ _SERIES, out)
+        _series(self.cell, self.x, np.concatenate(parts).reshape(self.score.shape) @ _POWERS, out)
+
+
+@inlined_sums
+def _polynomial(c, x):
+    total = c[_TERMS - 1]
+    for k in range(_TERMS - 2, -1, -1):
+        total = c[k] + x * total
+    return total
 
 
 @compiled
 def _series(cell, x, coefficients, out):
-    """Add up the series of every unit by Clenshaw's recurrence."""
-    last = coefficients.shape[1] - 1
     for i in range(len(cell)):
-        c, twice = coefficients[cell[i]], 2.0 * x[i]
-        one, two = 0.0, 0.0
-        for k in range(last, 0, -1):
-            one, two = c[k] + twice * one - two, one
-        out[i] = c[0] + x[i] * one - two
+        out[i] = _polynomial(coefficients[cell[i]], x[i])

@@ -16,16 +16,21 @@ from scipy.special import ndtr
 
 from sae.numerics.ebp.cell_table import CellTable
 from sae.numerics.ebp.indicators import ADDITIVE
+from sae.numerics.ebp.mixture_table import MixtureTable
 from sae.numerics.ebp.population import Level, Parameters, Population
+from sae.numerics.ebp.power import raise_all
 from sae.numerics.ebp.transforms import Scale
 
-__all__ = ["additive", "expected", "expected_about", "unit_values", "unreached", "weighted"]
+__all__ = ["additive", "expected", "expected_about", "share_at_top", "unit_values", "weighted"]
 
 _FAR = 8.5  # standard deviations beyond which nothing is left: 1e-17 of a probability
 _NODES = {"mean": 32, "gap": 20, "severity": 20}
 _UNITS = 1 << 12  # held at a time
+_COST = {"head_count": 1, "gap": 20, "severity": 20}  # evaluations for a unit and a point
+_MANY = 40_000  # of them for each point, from which on a table is quicker
 _WIDTHS = 16  # terms of a series in the width of a density
 _STEP = 0.75  # of a trapezoid, in standard deviations: an error of 1e-15 where what it sees is smooth
+_TOPPED = 0.2  # the same where welfare has a top, whose corner costs 1e-5
 
 
 def expected(
@@ -99,28 +104,27 @@ def _quadrature(
     """Integrate k(h^-1(score + sd x)) φ(x) from the end of the scale, or far below, to `top`."""
     low, high = ((end - score) / sd for end in scale.ends)
     start = np.clip(low, -_FAR, top)
-    width = np.minimum(top, high) - start
+    width = np.maximum(np.minimum(top, high) - start, 0.0)
     ndtr_low = ndtr(start)  # what is not reached has the least welfare
-    total = np.zeros(len(score))
     nodes, weights = _legendre(_NODES[name])
     power = {"gap": 1, "severity": 2}.get(name)
-    for node, weight in zip(nodes, weights, strict=True):
-        x = start + width * node
-        y = _welfare(scale, score + sd * x)
-        if power is not None:
-            y = 1.0 - y / threshold
-        y = y * y if power == 2 else y
-        total += weight * y * np.exp(-0.5 * x * x)
+    x = start + width * nodes
+    y = _welfare(scale, score + sd * x)
+    if power is not None:
+        y = (1.0 - y / threshold) ** power
+    total = (weights * y * np.exp(-0.5 * x * x)).sum(axis=0)
     total *= width / math.sqrt(2.0 * math.pi)
+    if power is None and scale.topped:
+        total += scale.top * ndtr(-high)
     bottom = scale.bottom if power is None else (1.0 - scale.bottom / threshold) ** power
     return np.asarray(total + np.where(np.isfinite(low), bottom * ndtr_low, 0.0))
 
 
 @cache
-def _legendre(count: int) -> tuple[list[float], list[float]]:
-    """Return Gauss–Legendre nodes and weights of [0, 1]."""
+def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Gauss–Legendre nodes and weights of [0, 1], shape (count, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
-    return (0.5 * (nodes + 1.0)).tolist(), (0.5 * weights).tolist()
+    return 0.5 * (nodes[:, None] + 1.0), 0.5 * weights[:, None]
 
 
 def _welfare(scale: Scale, t: np.ndarray) -> np.ndarray:
@@ -129,29 +133,17 @@ def _welfare(scale: Scale, t: np.ndarray) -> np.ndarray:
         return scale.inverse(t)
     y = scale.parameter * t
     y += 1.0
-    np.maximum(y, 1e-300, out=y)
-    np.log(y, out=y)
-    y *= 1.0 / scale.parameter
-    np.exp(y, out=y)
-    y -= scale.shift
-    return y
+    y = raise_all(np.maximum(y, 1e-300, out=y), 1.0 / scale.parameter, scale.shift)
+    return np.minimum(y, scale.top, out=y) if scale.topped else y
 
 
-def unreached(population: Population, parameters: Parameters) -> int:
-    """Return how many units have an infinite expected welfare.
-
-    A Box–Cox transformation with λ < 0 ends at -1/λ; a normal goes on beyond it. Units whose score lies so
-    far below that it never comes there do not count.
-    """
-    high = parameters.scale.ends[1]
-    if not np.isfinite(high):
-        return 0
-    sd = np.repeat(parameters.total_sd, population.sizes)
-    errors, size = parameters.errors, parameters.errors.sizes(population.X)
-    reach = np.sqrt(parameters.sigma2_e) * errors.points.max(initial=0.0) * (size if len(size) else 1.0)
-    reach = reach + _FAR * sd * (np.maximum(size, 1.0) if len(size) else 1.0)
-    beyond = population.scores(parameters) + reach > high
-    return int(beyond.sum() if population.count is None else population.count[beyond].sum())
+def share_at_top(population: Population, parameters: Parameters) -> float:
+    """Return the share of a population that is expected beyond the top of a scale, and has the top itself."""
+    if not parameters.scale.topped:
+        return 0.0
+    everybody = Level(np.zeros(population.areas, dtype=np.int64), 1)
+    below = additive(population, parameters, ("head_count",), parameters.scale.top, everybody)
+    return max(1.0 - float(below[0, 0, 0]), 0.0)
 
 
 def additive(
@@ -218,6 +210,10 @@ def expected_about(
     step = np.sqrt(at.sigma2_e) * size
     if name == "mean" and at.scale.name in ("box-cox", "dual-power"):
         return _mean_about(at, score, sd, step)
+    if name == "head_count":
+        apart = float(at.scale.forward(np.array(threshold))) - score
+        below = (apart[:, None] - step[:, None] * at.errors.points) / sd[:, None]
+        return np.asarray(ndtr(below).mean(axis=1))
     total = np.zeros(len(score))
     for point in at.errors.points:
         total += expected(at.scale, score + point * step, sd, name, threshold)
@@ -234,7 +230,8 @@ def _mean_about(at: Parameters, score: np.ndarray, sd: np.ndarray, step: np.ndar
     terms = _WIDTHS if half > 0.0 else 1
     nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
     widths = np.exp(low + half * (1.0 + nodes))
-    x = np.arange(points.min() - _FAR * widths.max(), points.max() + _FAR * widths.max(), _STEP * np.exp(low))
+    step_x = (_TOPPED if at.scale.topped else _STEP) * np.exp(low)
+    x = np.arange(points.min() - _FAR * widths.max(), points.max() + _FAR * widths.max(), step_x)
     density = np.exp(-0.5 * ((x[:, None, None] - points) / widths[:, None]) ** 2).sum(axis=2)
     at_nodes = _welfare(at.scale, score[:, None] + step[:, None] * x) @ (density / density.sum(axis=0))
     place = (width - low) / half - 1.0 if half > 0.0 else np.zeros(len(width))
@@ -256,24 +253,21 @@ def unit_values(
 ) -> np.ndarray:
     """Return what every unit is expected to add to the mean that an indicator is, shape (K, N)."""
     assert set(names) <= set(ADDITIVE)
-    score, sd = population.scores(parameters), np.repeat(parameters.total_sd, population.sizes)
+    score, (own, rows) = population.scores(parameters), population.sds(parameters)
+    sd = np.repeat(own, rows)
     out = np.empty((len(names), len(score)))
-    size = parameters.errors.sizes(population.X)
-    if len(size):
-        sd = np.sqrt(sd**2 + (size**2 - 1.0) * parameters.errors.width**2 * parameters.sigma2_e)
-    table = None if len(size) else CellTable.of(score, sd, parameters.total_sd, population.sizes)
-    for k, name in enumerate(names):
-        of_unit = partial(_expected, parameters, name, threshold)
-        if table is not None:
-            table.fill(of_unit, out[k])
-            continue
-        for start in range(0, len(score), _UNITS):
-            part = slice(start, start + _UNITS)
-            if len(size):
-                one = expected_about(parameters, score[part], sd[part], size[part], name, threshold)
-            else:
-                one = of_unit(score[part], sd[part])
-            out[k, part] = one
+    if parameters.errors.alpha is not None:
+        out[:] = _sized_values(population, parameters, names, threshold, score, sd)
+    else:
+        table = CellTable.of(score, sd, own, rows)
+        for k, name in enumerate(names):
+            of_unit = partial(_expected, parameters, name, threshold)
+            if table is not None:
+                table.fill(of_unit, out[k])
+                continue
+            for start in range(0, len(score), _UNITS):
+                part = slice(start, start + _UNITS)
+                out[k, part] = of_unit(score[part], sd[part])
     if population.known is not None:
         seen = np.flatnonzero(~np.isnan(population.known))
         y = population.known[seen]
@@ -282,3 +276,36 @@ def unit_values(
             poor = np.where(y < threshold, 1.0 - y / threshold, 0.0)
             out[k, seen] = y if power is None else np.where(y < threshold, poor**power, 0.0)
     return out
+
+
+def _sized_values(
+    population: Population,
+    parameters: Parameters,
+    names: tuple[str, ...],
+    threshold: float,
+    score: np.ndarray,
+    sd: np.ndarray,
+) -> np.ndarray:
+    """Return what units are expected to be whose errors have sizes, one of those alike for all, (K, N)."""
+    rows, kind = population.alike
+    size = parameters.errors.sizes(population.X[rows])
+    own = parameters.errors.width**2 * parameters.sigma2_e
+    score, sd = score[rows], np.sqrt(sd[rows] ** 2 + (size**2 - 1.0) * own)
+    out, scale = np.empty((len(names), len(rows))), parameters.scale
+    step = np.sqrt(parameters.sigma2_e) * size
+    table = None
+    if len(rows) * sum(_COST.get(name, 0) for name in names) > _MANY:
+        table = MixtureTable.of(parameters.errors.points, sd / step)
+    for k, name in enumerate(names):
+        for start in range(0, len(rows), _UNITS):
+            part = slice(start, start + _UNITS)
+            if table is None or name == "mean":
+                out[k, part] = expected_about(parameters, score[part], sd[part], size[part], name, threshold)
+                continue
+            at = score[part], step[part], sd[part] / step[part]
+            if name == "head_count":
+                top = scale.forward(np.array(threshold))
+                out[k, part] = table.below((top - at[0]) / at[1], at[2])
+            else:
+                out[k, part] = table.short(scale, *at, {"gap": 1, "severity": 2}[name], threshold)
+    return out[:, kind]

@@ -30,6 +30,7 @@ from sae.numerics.ebp.transforms import Scale
 from sae.numerics.nested_error.fit import NestedErrorFits
 from sae.numerics.nested_error.mse import variance_information
 from sae.numerics.random.streams import generator, normals, stream_keys
+from sae.progress import counting
 
 __all__ = ["ell_draws"]
 
@@ -74,12 +75,13 @@ def ell_draws(
     areas = np.arange(whole.areas)
     effects = normals(stream_keys(seed, "ELL area effect", labels), 0, draws)
     keys = stream_keys(seed, "ELL population", labels)
-    out = []
+    out, step = [], counting("ELL", draws, "populations")
     for r in range(draws):
         beta, u2, e2 = _parameters(fits, n, generator(seed, "ELL parameters", r))
         drawn = Parameters.of_draw(scale, beta, u2, e2, np.sqrt(u2) * effects[r])
         y = welfare(whole, drawn, whole.scores(drawn), areas, keys, 0, 1, r)[0]
         out.append(np.concatenate([evaluate(whole, y, indicators, level).ravel() for level in levels]))
+        step(1)
     return np.stack(out)
 
 

@@ -7,7 +7,7 @@ Poor is who lies strictly below the threshold. Quantiles, the quintile share and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -15,15 +15,14 @@ from itertools import pairwise
 import numpy as np
 
 from sae.errors import SaeInputError
-from sae.numerics.compile import compiled, inlined, inlined_sums
-from sae.numerics.ebp.sorting import sort_rows
+from sae.numerics.ebp.figures import of_order, of_sorted, of_units
+from sae.numerics.ebp.sorting import pack_rows, sort_rows
 
-__all__ = ["ADDITIVE", "RANKED", "Indicators", "quantile_share"]
+__all__ = ["ADDITIVE", "RANKED", "Indicators", "Parts", "quantile_share"]
 
 ADDITIVE = ("mean", "head_count", "gap", "severity")  # means over units
 RANKED = ("quintile_share", "gini")
 _QUANTILE = re.compile(r"quantile_([1-9][0-9]?)")
-_TIE = 1e-12  # share of the units within which a cumulated share is the one that is asked for
 
 Function = Callable[[np.ndarray, np.ndarray], float]
 
@@ -38,6 +37,59 @@ def quantile_share(name: str) -> float | None:
     """
     match = _QUANTILE.fullmatch(name)
     return 0.5 if name == "median" else float(match[1]) / 100.0 if match else None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the units of a population are part of.
+
+    Attributes
+    ----------
+    bounds : ndarray of int, shape (P + 1,)
+        Part k has the units bounds[k] .. bounds[k + 1], one at least.
+    weight : ndarray of float, shape (m,), optional
+    group : ndarray of int, shape (m,), optional
+        Group of each unit, 0 to groups - 1; -1 of none.
+    groups : int
+    """
+
+    bounds: np.ndarray
+    weight: np.ndarray | None = None
+    group: np.ndarray | None = None
+    groups: int = 0
+
+    @cached_property
+    def _cell(self) -> np.ndarray:
+        """Place of each unit among parts and, within them, no group and the groups."""
+        assert self.group is not None
+        first = np.arange(len(self.bounds) - 1) * (1 + self.groups)
+        cell = np.repeat(first + 1, np.diff(self.bounds)) + self.group
+        return cell.astype(np.min_scalar_type(len(first) * (1 + self.groups)))
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Units part by part and group by group, those of no group first; empty without groups."""
+        if self.group is None:
+            return np.empty(0, dtype=int)
+        return np.argsort(self._cell, kind="stable")  # up to 16 bits are sorted by digits
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where in `columns` no group, then each group starts and the last one stops, (P, groups + 2)."""
+        if self.group is None:
+            return np.column_stack([self.bounds[:-1], self.bounds[1:]])
+        units = np.bincount(self._cell, minlength=(len(self.bounds) - 1) * (1 + self.groups))
+        ends = np.cumsum(units.reshape(-1, 1 + self.groups), axis=1)
+        return np.column_stack([np.zeros(len(ends), dtype=int), ends]) + self.bounds[:-1, None]
+
+    def __iter__(self) -> Iterator[tuple[int, int, np.ndarray | slice]]:
+        """Give the units of part k as (k, 0, units), those of its group g as (k, 1 + g, units)."""
+        for k, (start, stop) in enumerate(pairwise(self.bounds.tolist())):
+            yield k, 0, slice(start, stop)
+        for k, starts in enumerate(self.starts.tolist()):
+            for g, (start, stop) in enumerate(pairwise(starts[1:])):
+                if start < stop:
+                    yield k, 1 + g, self.columns[start:stop]
 
 
 @dataclass(frozen=True)
@@ -94,56 +146,54 @@ class Indicators:
         >>> wanted.values(np.array([[3.0, 1.0, 5.0]]), None).round(3).tolist()
         [[3.0, 0.333]]
         """
-        return self.of_parts(Y, weight, np.array([0, Y.shape[1]]))[:, 0]
+        return self.of_parts(Y, Parts(np.array([0, Y.shape[1]]), weight))[:, 0, 0]
 
-    def of_parts(self, Y: np.ndarray, weight: np.ndarray | None, bounds: np.ndarray) -> np.ndarray:
-        """Return the figures of parts of L populations, as `values` of each.
+    def of_parts(self, Y: np.ndarray, parts: Parts, room: np.ndarray | None = None) -> np.ndarray:
+        """Return the figures of parts of L populations, and of their groups, as `values` of each.
 
         Parameters
         ----------
         Y : ndarray of float, shape (L, m)
             Welfare; its rows may be left sorted within parts.
-        weight : ndarray of float, shape (m,), optional
-        bounds : ndarray of int, shape (P + 1,)
-            Part k has the columns bounds[k] .. bounds[k + 1], one at least.
+        parts : Parts
+        room : ndarray of float, flat, optional
+            Memory to work in, as many numbers as Y has.
 
         Returns
         -------
-        ndarray, shape (L, P, K)
+        ndarray, shape (L, P, 1 + groups, K)
+            First all units of a part, then its groups; nan where there is no unit.
 
         Examples
         --------
         >>> wanted, Y = Indicators(("median",)), np.array([[3.0, 1.0, 5.0, 2.0]])
-        >>> wanted.of_parts(Y, None, np.array([0, 3, 4])).tolist()
-        [[[3.0], [2.0]]]
+        >>> halves = Parts(np.array([0, 3, 4]), group=np.array([0, 0, 1, 1]), groups=2)
+        >>> wanted.of_parts(Y, halves)[0, :, :, 0].tolist()
+        [[3.0, 2.0, 5.0], [2.0, nan, 2.0]]
         """
-        own = [self._own(Y, weight, bounds)] if self.functions else []  # before the rows are sorted
-        shape = (len(Y), len(bounds) - 1)
-        if self._ranked:
-            out = np.empty((*shape, 6 + len(self._shares)))
-            if weight is None:
-                sort_rows(Y, bounds)
-                _ranked(Y, bounds, self.threshold, self._shares, out)
-            else:
-                order = np.empty(Y.shape, dtype=np.intp)
-                for start, stop in pairwise(bounds.tolist()):
-                    np.add(np.argsort(Y[:, start:stop], axis=1), start, out=order[:, start:stop])
-                Y = np.take_along_axis(Y, order, axis=1)
-                _weighted_ranked(Y, weight[order], bounds, self.threshold, self._shares, out)
+        own = [self._own(Y, parts)] if self.functions else []  # before the rows are sorted
+        bounds, weight, starts = parts.bounds, parts.weight, parts.starts
+        shape = (len(Y), len(bounds) - 1, 1 + parts.groups)
+        shares, line = self._shares, self.threshold
+        out = np.full((*shape, 6 + len(shares) if self._ranked else 4), np.nan)
+        if not self._ranked:
+            of_units(Y, weight, bounds, parts.columns, starts[:, 1:], line, out)
+        elif weight is None and not parts.groups:
+            sort_rows(Y, bounds)
+            of_sorted(Y, bounds, line, shares, out)
         else:
-            out = np.empty((*shape, 4))
-            if weight is None:
-                _plain(Y, bounds, self.threshold, out)
-            else:
-                _weighted(Y, weight, bounds, self.threshold, out)
-        return (np.concatenate([out, *own], axis=2) if own else out)[:, :, self._columns]
+            packed, low = pack_rows(Y, bounds, room)
+            group = np.empty(0, dtype=int) if parts.group is None else parts.group
+            of_order(Y, weight, bounds, packed, low, group, starts, line, shares, out)
+        return (np.concatenate([out, *own], axis=3) if own else out)[..., self._columns]
 
-    def _own(self, Y: np.ndarray, weight: np.ndarray | None, bounds: np.ndarray) -> np.ndarray:
-        weight = np.ones(Y.shape[1]) if weight is None else weight
-        parts = [slice(start, stop) for start, stop in pairwise(bounds.tolist())]
-        return np.array(
-            [[[self._number(name, row[p], weight[p]) for name in self.functions] for p in parts] for row in Y]
-        )
+    def _own(self, Y: np.ndarray, parts: Parts) -> np.ndarray:
+        weight = np.ones(Y.shape[1]) if parts.weight is None else parts.weight
+        out = np.full((len(Y), len(parts.bounds) - 1, 1 + parts.groups, len(self.functions)), np.nan)
+        for part, group, units in parts:
+            for row, y in enumerate(Y[:, units]):
+                out[row, part, group] = [self._number(name, y, weight[units]) for name in self.functions]
+        return out
 
     def _number(self, name: str, values: np.ndarray, weights: np.ndarray) -> float:
         try:
@@ -153,150 +203,3 @@ class Indicators:
                 f"The function {name} of indicators ended in {type(error).__name__}: {error}.",
                 hint="It takes (values, weights), two arrays of one area's population, and returns a number.",
             ) from error
-
-
-@inlined_sums
-def _means(y, threshold, out):
-    """Mean, head count, gap and severity of one population."""
-    total, poor, gap, square = 0.0, 0.0, 0.0, 0.0
-    for i in range(len(y)):
-        total += y[i]
-        below = 1.0 if y[i] < threshold else 0.0
-        short = max(threshold - y[i], 0.0)  # 0 of infinite welfare too
-        poor += below
-        gap += short
-        square += short * short
-    m = len(y)
-    out[0], out[1] = total / m, poor / m
-    out[2], out[3] = gap / m / threshold, square / m / threshold**2
-
-
-@inlined_sums
-def _weighted_means(y, w, threshold, out):
-    size, total, poor, gap, square = 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(len(y)):
-        size += w[i]
-        total += w[i] * y[i]
-        short = max(threshold - y[i], 0.0)
-        poor += w[i] if y[i] < threshold else 0.0
-        gap += w[i] * short
-        square += w[i] * short * short
-    out[0], out[1] = total / size, poor / size
-    out[2], out[3] = gap / size / threshold, square / size / threshold**2
-
-
-@compiled
-def _plain(Y, bounds, threshold, out):
-    for row in range(len(Y)):
-        for part in range(len(bounds) - 1):
-            _means(Y[row, bounds[part] : bounds[part + 1]], threshold, out[row, part])
-
-
-@compiled
-def _weighted(Y, w, bounds, threshold, out):
-    for row in range(len(Y)):
-        for part in range(len(bounds) - 1):
-            start, stop = bounds[part], bounds[part + 1]
-            _weighted_means(Y[row, start:stop], w[start:stop], threshold, out[row, part])
-
-
-@inlined_sums
-def _sum(y, start, stop):
-    total = 0.0
-    for i in range(start, stop):
-        total += y[i]
-    return total
-
-
-@inlined_sums
-def _rank_sum(y):
-    total = 0.0
-    for i in range(len(y)):
-        total += y[i] * (2.0 * i + 1.0)
-    return total
-
-
-@inlined
-def _quantile(y, share):
-    """Eurostat's quantile of sorted values: the mean of two where the share falls between them."""
-    m = len(y)
-    goal = share * m
-    whole = np.int64(np.rint(goal))
-    if abs(goal - whole) <= _TIE * m and 0 < whole < m:
-        return 0.5 * (y[whole - 1] + y[whole])
-    return y[min(np.int64(np.floor(goal)), m - 1)]
-
-
-@inlined
-def _ranked_means(y, threshold, shares, out):
-    """Fill means, quintile share, Gini and quantiles of sorted values."""
-    m = len(y)
-    _means(y, threshold, out)
-    low, high = _quantile(y, 0.2), _quantile(y, 0.8)
-    first, last = np.int64(0.2 * m), np.int64(0.8 * m)
-    while first < m and y[first] <= low:
-        first += 1
-    while first > 0 and y[first - 1] > low:
-        first -= 1
-    while last < m and y[last] <= high:
-        last += 1
-    while last > 0 and y[last - 1] > high:
-        last -= 1
-    total = out[0] * m
-    out[4] = _sum(y, last, m) / _sum(y, 0, first)
-    out[5] = _rank_sum(y) / (m * total) - 1.0
-    for k in range(len(shares)):
-        out[6 + k] = _quantile(y, shares[k])
-
-
-@compiled
-def _ranked(Y, bounds, threshold, shares, out):
-    for row in range(len(Y)):
-        for part in range(len(bounds) - 1):
-            _ranked_means(Y[row, bounds[part] : bounds[part + 1]], threshold, shares, out[row, part])
-
-
-@inlined
-def _weighted_quantile(y, w, size, share):
-    goal, slack, running = share * size, _TIE * size, 0.0
-    lower, met = 0.0, False
-    for i in range(len(y)):
-        if w[i] == 0.0:
-            continue
-        if met:
-            return 0.5 * (lower + y[i])
-        running += w[i]
-        lower = y[i]
-        if running > goal + slack:
-            return lower
-        met = running >= goal - slack
-    return lower
-
-
-@inlined
-def _weighted_ranked_means(y, w, threshold, shares, out):
-    _weighted_means(y, w, threshold, out)
-    size, cross, total = 0.0, 0.0, 0.0
-    for i in range(len(y)):
-        size += w[i]
-        total += w[i] * y[i]
-        cross += w[i] * y[i] * (2.0 * size - w[i])
-    low, high = _weighted_quantile(y, w, size, 0.2), _weighted_quantile(y, w, size, 0.8)
-    bottom, top = 0.0, 0.0
-    for i in range(len(y)):
-        if y[i] <= low:
-            bottom += w[i] * y[i]
-        if y[i] > high:
-            top += w[i] * y[i]
-    out[4] = top / bottom
-    out[5] = cross / (size * total) - 1.0
-    for k in range(len(shares)):
-        out[6 + k] = _weighted_quantile(y, w, size, shares[k])
-
-
-@compiled
-def _weighted_ranked(Y, W, bounds, threshold, shares, out):
-    for row in range(len(Y)):
-        for part in range(len(bounds) - 1):
-            start, stop = bounds[part], bounds[part + 1]
-            _weighted_ranked_means(Y[row, start:stop], W[row, start:stop], threshold, shares, out[row, part])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -17,7 +17,14 @@ from sae.numerics.ebp.units import SampleUnits
 from sae.numerics.nested_error.fit import fit_nested_error
 from sae.numerics.nested_error.profile import Point, Profile
 
-__all__ = ["ParameterFit", "RatioNodes", "estimate_parameter", "estimate_parameters", "parameter_nodes"]
+__all__ = [
+    "ParameterFit",
+    "ParameterSearch",
+    "RatioNodes",
+    "estimate_parameter",
+    "estimate_parameters",
+    "parameter_nodes",
+]
 
 _RANGES = {"box-cox": (-1.0, 2.0), "dual-power": (0.0, 2.0)}
 _COARSE, _MIDDLE, _FINE = 21, 9, 5  # values of the parameter in each round
@@ -56,7 +63,13 @@ class ParameterFit:
 
 
 def estimate_parameter(
-    units: SampleUnits, y: np.ndarray, name: str, *, shift: float = 0.0, method: str = "reml"
+    units: SampleUnits,
+    y: np.ndarray,
+    name: str,
+    *,
+    shift: float = 0.0,
+    method: str = "reml",
+    height: Height | None = None,
 ) -> ParameterFit:
     """Return the parameter of one sample; the variances are fitted exactly at every value tried.
 
@@ -69,15 +82,17 @@ def estimate_parameter(
     shift : float
         Added before box-cox and dual-power.
     method : {"reml", "ml"}
+    height : callable, optional
+        Log-likelihood of outcomes, (R, n) to (R,); by default that of the nested error model.
 
     Raises
     ------
     ValueError
         As `fit_nested_error`.
     """
-    search = _Search(
-        units, y[None], name, shift, method, lambda Z: fit_nested_error(units.sums(Z), method).loglik
-    )
+    if height is None:
+        height = partial(_nested_error, units, method)
+    search = ParameterSearch(units, y[None], name, shift, method, height)
     place, grid, profile = search.run()
     low, high = grid[0, 0], grid[0, -1]
     step = _STEP * (high - low)
@@ -99,16 +114,16 @@ def estimate_parameters(
     units: SampleUnits,
     Y: np.ndarray,
     name: str,
-    nodes: RatioNodes,
+    height: Height,
     *,
     shift: float = 0.0,
     method: str = "reml",
 ) -> np.ndarray:
     """Return the parameter of each of R replicates, (R, n); all are searched at once.
 
-    The profile in the ratio of the variances is interpolated between `nodes`, which the replicates share.
+    `height` is the log-likelihood of outcomes, such as that of `RatioNodes` which the replicates share.
     """
-    return _Search(units, Y, name, shift, method, lambda Z: nodes.loglik(units, Z)).found[:, 0]
+    return ParameterSearch(units, Y, name, shift, method, height).found[:, 0]
 
 
 def parameter_nodes(
@@ -119,9 +134,7 @@ def parameter_nodes(
     Shape (count,), equally spaced; of log-shift in the logarithm of what the least welfare becomes. They end
     where the range of the parameter ends.
     """
-    search = _Search(
-        units, y[None], name, shift, "reml", lambda Z: fit_nested_error(units.sums(Z), "reml").loglik
-    )
+    search = ParameterSearch(units, y[None], name, shift, "reml", partial(_nested_error, units, "reml"))
     low, high = (float(end[0]) for end in search.ends)
     while True:
         place = np.linspace(low, high, _COARSE)
@@ -131,6 +144,10 @@ def parameter_nodes(
         low, high = place[first], place[last]
         if last - first > _COARSE // 2:
             return search.parameter(np.linspace(low, high, count)[None])[0]
+
+
+def _nested_error(units: SampleUnits, method: str, Z: np.ndarray) -> np.ndarray:
+    return fit_nested_error(units.sums(Z), method).loglik
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +193,7 @@ class RatioNodes:
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class ParameterSearch:
     """Maximise the profile of each of R outcomes, (R, n), in the place of its parameter.
 
     The place is λ itself, and for log-shift the logarithm of what the least welfare becomes.
@@ -215,14 +232,16 @@ class _Search:
         rows = max(1, _ELEMENTS // (K * n))
         for start in range(0, R, rows):
             part = slice(start, start + rows)
-            parameter = (
-                self.parameter(place)[part, :, None] if self.name == "log-shift" else place[part, :, None]
-            )
-            y = self.Y[part, None, :]
-            Z = forward(self.name, y, parameter, self.shift)
-            slope = log_slope(self.name, y, parameter, self.shift).sum(axis=2)
+            Z, slope = self.outcomes(place[part], part)
             out[part] = self.height(Z.reshape(-1, n)).reshape(-1, K) + freedom / n * slope
         return out
+
+    def outcomes(self, place: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return h(y) of some outcomes at places, (r, K, n), and the logarithm of its Jacobian, (r, K)."""
+        y = self.Y[rows]
+        parameter = np.exp(place) - y.min(axis=1)[:, None] if self.name == "log-shift" else place
+        arguments = self.name, y[:, None, :], parameter[:, :, None], self.shift
+        return forward(*arguments), log_slope(*arguments).sum(axis=2)
 
     def run(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the best places, (R,), and the first round: places and heights, (R, K)."""

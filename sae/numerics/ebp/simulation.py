@@ -11,17 +11,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from sae.numerics.compile import compiled
+from sae.numerics.ebp.clusters import ClusterEffects, fill_clusters
 from sae.numerics.ebp.empirical import UnitErrors, mix
-from sae.numerics.ebp.indicators import Indicators
+from sae.numerics.ebp.indicators import Indicators, Parts
 from sae.numerics.ebp.population import Level, Parameters, Population
+from sae.numerics.ebp.power import raise_all
 from sae.numerics.ebp.threads import spread
 from sae.numerics.ebp.transforms import Scale
 from sae.numerics.random.normals import fill_normals, new_stream, normal
 
-__all__ = ["DRAW_BLOCK", "back", "evaluate", "linear", "of_areas", "simulate", "unit_sets", "welfare"]
+__all__ = ["DRAW_BLOCK", "back", "evaluate", "linear", "of_areas", "parts_of", "simulate", "welfare"]
 
 DRAW_BLOCK = 8  # draws to a stream: part of what a seed means
-_TILE = 1 << 17  # values held at a time
+_TILE = 1 << 19  # values held at a time: more calls cost more than memory that is further away
 _SMALLEST = 1e-300  # of 1 + λ t: what Box–Cox does not reach becomes its end
 _NEAR = 1e-3  # |λ| below which the powers are taken as `Scale` does, slowly
 
@@ -47,7 +49,8 @@ def _fill(keys, bounds, block, centre, spread, sigma, points, width, sizes, floo
 def linear(scale: Scale) -> tuple[float, float, float]:
     """Return a, b and a floor: what is drawn is max(a + b t, floor), from which `back` has less to do."""
     if scale.name == "box-cox" and abs(scale.parameter) >= _NEAR:
-        return 1.0, scale.parameter, _SMALLEST
+        top = (scale.top + scale.shift) ** scale.parameter if scale.topped else _SMALLEST
+        return 1.0, scale.parameter, top
     if scale.name == "dual-power" and abs(scale.parameter) >= _NEAR:
         return 0.0, scale.parameter, -np.inf
     return 0.0, 1.0, -np.inf
@@ -57,8 +60,8 @@ def back(scale: Scale, Y: np.ndarray) -> np.ndarray:
     """Turn what `linear` says is drawn into welfare, in place where that is quick."""
     power = abs(scale.parameter) >= _NEAR
     if scale.name == "box-cox" and power:
-        np.log(Y, out=Y)
-    elif scale.name == "dual-power" and power:
+        return raise_all(Y, 1.0 / scale.parameter, scale.shift)
+    if scale.name == "dual-power" and power:
         size = np.abs(Y)
         np.copysign(np.log(np.sqrt(size * size + 1.0) + size), Y, out=Y)
     elif scale.name == "none":
@@ -118,10 +121,17 @@ def welfare(
     centre *= b
     centre += a
     spread, sigma = b * parameters.spread[areas], b * np.sqrt(parameters.sigma2_e)
-    errors = parameters.errors
+    errors, effects = parameters.errors, parameters.clusters
     sizes = _error_sizes(population, errors, areas)
     shape_of = errors.points, errors.width, sizes
-    _fill(keys[areas], bounds, block, centre, spread, sigma, *shape_of, floor, out, start, stop)
+    normal_alone = population.clusters is None and not len(errors.points) and not len(sizes)
+    if effects is None or normal_alone:
+        sigma = b * np.sqrt(parameters.sigma2_v + parameters.sigma2_e)
+        _fill(keys[areas], bounds, block, centre, spread, sigma, *shape_of, floor, out, start, stop)
+    else:
+        first, ends, pull, sd = _cluster_terms(population, effects, areas, bounds)
+        own = spread, sigma, first, ends, pull, b * sd
+        fill_clusters(keys[areas], bounds, block, DRAW_BLOCK, centre, *own, *shape_of, floor, out, start)
     with np.errstate(over="ignore"):
         out = back(scale, out)
     if population.known is not None:
@@ -172,26 +182,25 @@ def simulate(
     sizes = np.bincount(level.part, population.units, level.size).astype(np.int64)
 
     def run(parts: np.ndarray) -> None:
-        memory = np.empty(0)
+        memory = np.empty((2, 0))
         for batch in _batches(parts, sizes, _TILE // draws):
             areas = np.concatenate([order[bounds[part] : bounds[part + 1]] for part in batch])
             m = int(sizes[batch].sum())
-            sets = _part_sets(population, areas, sizes[batch])
-            step = min(max(_TILE // m // DRAW_BLOCK, 1) * DRAW_BLOCK, draws)
-            memory = np.empty(step * m) if len(memory) < step * m else memory
-            values = np.full((draws, len(batch) * shape[1], shape[2]), np.nan)
+            wanted = parts_of(population, areas, sizes[batch])
+            step = draws if draws * m <= _TILE else min(max(_TILE // m // DRAW_BLOCK, 1) * DRAW_BLOCK, draws)
+            if memory.shape[1] < step * m:
+                memory = np.empty((2, step * m))
+            values = np.empty((draws, len(batch), *shape[1:]))
             for start in range(0, draws, step):
                 stop = min(start + step, draws)
-                Y = welfare(population, parameters, score, areas, keys, start, stop, block, memory)
-                for cells, columns, weight, ends in sets:
-                    part = indicators.of_parts(Y if columns is None else Y[:, columns], weight, ends)
-                    values[start:stop, cells] = part
+                Y = welfare(population, parameters, score, areas, keys, start, stop, block, memory[0])
+                values[start:stop] = indicators.of_parts(Y, wanted, memory[1])
             average = _sum(values) / draws
-            mean[batch] = average.reshape(-1, *shape[1:])
+            mean[batch] = average
             if draws > 1:
                 values -= average
                 values *= values
-                error[batch] = np.sqrt(_sum(values) / (draws * (draws - 1.0))).reshape(-1, *shape[1:])
+                error[batch] = np.sqrt(_sum(values) / (draws * (draws - 1.0)))
 
     spread(run, np.array_split(np.arange(level.size), 4 * threads if threads > 1 else 1), threads)
     return mean, error
@@ -205,18 +214,14 @@ def evaluate(population: Population, y: np.ndarray, indicators: Indicators, leve
     ndarray, shape (level.size, 1 + groups, K)
         As of `simulate`.
     """
-    columns = 1 + population.groups
-    out = np.full((level.size, columns, len(indicators.names)), np.nan)
+    out = np.full((level.size, 1 + population.groups, len(indicators.names)), np.nan)
     order = np.argsort(level.part, kind="stable")
     bounds = np.searchsorted(level.part[order], np.arange(level.size + 1))
     sizes = np.bincount(level.part, population.units, level.size).astype(np.int64)
     for batch in _batches(np.arange(level.size), sizes, _TILE):
         areas = np.concatenate([order[bounds[part] : bounds[part + 1]] for part in batch])
         Y = _of_units(population.unit_offsets, y, areas)[None, :]
-        values = np.full((len(batch) * columns, out.shape[2]), np.nan)
-        for cells, chosen, weight, ends in _part_sets(population, areas, sizes[batch]):
-            values[cells] = indicators.of_parts(Y if chosen is None else Y[:, chosen], weight, ends)[0]
-        out[batch] = values.reshape(-1, *out.shape[1:])
+        out[batch] = indicators.of_parts(Y, parts_of(population, areas, sizes[batch]))[0]
     return out
 
 
@@ -233,12 +238,8 @@ def _batches(parts: np.ndarray, sizes: np.ndarray, most: int) -> Iterator[np.nda
         yield parts[start:]
 
 
-def _part_sets(
-    population: Population, areas: np.ndarray, sizes: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray]]:
-    """Return cells, columns, weights and bounds of the groups of parts, and last of their units together.
-
-    A cell is a part and 0, or a part and 1 + its group. What reduces all units may leave them sorted.
+def parts_of(population: Population, areas: np.ndarray, sizes: np.ndarray) -> Parts:
+    """Return the parts that some areas make.
 
     Parameters
     ----------
@@ -248,15 +249,8 @@ def _part_sets(
         Units of the parts.
     """
     weight = None if population.weight is None else of_areas(population, population.weight, areas)
-    wholes = np.arange(len(sizes)) * (1 + population.groups)
-    sets: list[tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray]] = []
-    if population.group is not None:
-        cell = np.repeat(wholes + 1, sizes) + of_areas(population, population.group, areas)
-        short = cell.astype(np.min_scalar_type(int(cell.max())))  # up to 16 bits are sorted by digits
-        columns, units = np.argsort(short, kind="stable"), np.bincount(cell)
-        cells = np.flatnonzero(units)
-        sets.append((cells, columns, None if weight is None else weight[columns], _bounds(units[cells])))
-    return [*sets, (wholes, None, weight, _bounds(sizes))]
+    group = None if population.group is None else of_areas(population, population.group, areas)
+    return Parts(_bounds(sizes), weight, group, population.groups)
 
 
 def _bounds(sizes: np.ndarray) -> np.ndarray:
@@ -280,26 +274,25 @@ def _of_units(offsets: np.ndarray, values: np.ndarray, areas: np.ndarray) -> np.
     return np.concatenate([values[offsets[d] : offsets[d + 1]] for d in areas])
 
 
+def _cluster_terms(
+    population: Population, effects: ClusterEffects, areas: np.ndarray, bounds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return of the clusters of some areas where those of each begin, their last units, pulls and sds."""
+    clusters = population.clusters
+    if clusters is None:  # of one unit each
+        alone = np.arange(1, bounds[-1] + 1)
+        return bounds, alone, np.zeros(len(alone)), np.full(len(alone), np.sqrt(effects.variance))
+    chosen = clusters.of_areas(areas)
+    units = clusters.sizes
+    if population.count is not None:
+        units = np.add.reduceat(population.count, clusters.offsets[:-1])
+    _, pull, sd = effects.of(clusters)
+    first = _bounds(np.diff(clusters.first)[areas])
+    return first, np.cumsum(units[chosen]), pull[chosen], sd[chosen]
+
+
 def _error_sizes(population: Population, errors: UnitErrors, areas: np.ndarray) -> np.ndarray:
     """Return the sizes of the errors of the units of some areas; empty where all are 1."""
     if errors.alpha is None:
         return np.zeros(0)
     return errors.sizes(of_areas(population, population.X, areas))
-
-
-def unit_sets(
-    population: Population, areas: np.ndarray
-) -> list[tuple[int, np.ndarray | None, np.ndarray | None]]:
-    """Return number, columns and weights of the groups of some areas, and last of all their units.
-
-    What reduces all units may leave them sorted.
-    """
-    weight = None if population.weight is None else of_areas(population, population.weight, areas)
-    sets: list[tuple[int, np.ndarray | None, np.ndarray | None]] = []
-    if population.group is not None:
-        group = of_areas(population, population.group, areas)
-        for g in range(population.groups):
-            columns = np.flatnonzero(group == g)
-            if len(columns):
-                sets.append((1 + g, columns, None if weight is None else weight[columns]))
-    return [*sets, (0, None, weight)]

@@ -2,6 +2,8 @@
 
 A row is scattered into as many buckets as it has values, by the distribution function of a first row; what is
 then out of place is so by little, and is put right by insertion. The result is that of any sort.
+
+Where it has to be known which value went where, the last bits of each make room for its place in the row.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ import numpy as np
 
 from sae.numerics.compile import compiled, inlined
 
-__all__ = ["sort_rows"]
+__all__ = ["pack_rows", "sort_rows"]
 
 _SHORTEST, _LONGEST = 64, 1 << 14  # rows for which it is worth while, and whose buckets stay near
 _FEWEST = 4  # rows that share a first one
 _CELLS, _IN_CELL = 256, 8  # straight pieces of the distribution function at most; values to each
 _CROWDED = 2.5  # pairs that share a bucket, to a value, beyond which insertion takes too long
 _ONE, _LOW, _HIGH = np.uint32(1), np.uint32(0xFFFF), np.uint32(16)
+_SIGN = np.uint64(1 << 63)
+_INFINITE = np.uint64(0x7FF0000000000000)  # bits; those of the largest number are one less
 _NEXT, _FOUR, _LAST = np.uintp(1), np.uint64(0x0001000100010001), np.uint64(48)
 
 
@@ -51,6 +55,51 @@ def sort_rows(Y: np.ndarray, bounds: np.ndarray | None = None) -> None:
     _scatter(Y, bounds, together, crowded)
     for row, part in np.argwhere(crowded):
         Y[row, bounds[part] : bounds[part + 1]].sort()
+
+
+def pack_rows(
+    Y: np.ndarray, bounds: np.ndarray, room: np.ndarray | None = None
+) -> tuple[np.ndarray, np.uint64]:
+    """Return the rows of Y, sorted within parts, with places for the last bits, and which bits these are.
+
+    Values that agree in all other bits come in any order.
+
+    Parameters
+    ----------
+    Y, bounds
+        As of `sort_rows`; Y stays as it is.
+    room : ndarray of float, flat, optional
+        Memory for the result: new memory takes longer than the sort.
+
+    Returns
+    -------
+    packed : ndarray of uint64, shape (L, m)
+    low : uint64
+        Bits that hold a place, counted from the first column of its part.
+
+    Examples
+    --------
+    >>> packed, low = pack_rows(np.array([[3.0, 1.0, 5.0, 2.0]]), np.array([0, 3, 4]))
+    >>> packed & low
+    array([[1, 0, 2, 0]], dtype=uint64)
+    """
+    low = np.uint64((1 << int(np.diff(bounds).max() - 1).bit_length()) - 1)
+    room = np.empty(Y.size) if room is None else room[: Y.size]
+    packed = room.view(np.uint64).reshape(Y.shape)
+    _pack(np.ascontiguousarray(Y).view(np.uint64), bounds, low, packed)
+    sort_rows(packed.view(np.float64), bounds)
+    return packed, low
+
+
+@compiled
+def _pack(bits, bounds, low, out):
+    for row in range(len(bits)):
+        for part in range(len(bounds) - 1):
+            values = bits[row, bounds[part] : bounds[part + 1]]
+            packed = out[row, bounds[part] : bounds[part + 1]]
+            for i in range(len(values)):
+                value = values[i] - np.uint64(values[i] & ~_SIGN == _INFINITE)
+                packed[i] = (value & ~low) | np.uint64(i)
 
 
 @inlined

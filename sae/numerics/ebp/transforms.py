@@ -111,17 +111,23 @@ class Scale:
         λ, or the shift of log-shift; 0 where there is none.
     shift : float
         Constant added to welfare before the transformation.
+    top : float
+        Largest welfare of Box–Cox with λ < 0, of all that lies beyond: the tail it has otherwise ends in
+        infinite welfare, and has no mean.
 
     Examples
     --------
     >>> scale = Scale("dual-power", 0.3)
     >>> scale.inverse(scale.forward(np.array([2.0, 50.0]))).round(9).tolist()
     [2.0, 50.0]
+    >>> Scale("box-cox", -0.5, top=100.0).inverse(np.array([1.0, 3.0])).tolist()
+    [4.0, 100.0]
     """
 
     name: str
     parameter: float = 0.0
     shift: float = 0.0
+    top: float = np.inf
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return h(y); -inf for welfare below its range."""
@@ -133,11 +139,17 @@ class Scale:
 
     def inverse(self, t: np.ndarray) -> np.ndarray:
         """Return h^-1(t)."""
-        return inverse(self.name, t, self.parameter, self.shift)
+        y = inverse(self.name, t, self.parameter, self.shift)
+        return np.minimum(y, self.top) if self.topped else y
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """Return ln h'(y)."""
         return log_slope(self.name, y, self.parameter, self.shift)
+
+    @property
+    def topped(self) -> bool:
+        """Whether welfare has a top."""
+        return self.name == "box-cox" and self.parameter <= -_FLAT and self.top < np.inf
 
     @property
     def bottom(self) -> float:
@@ -148,7 +160,9 @@ class Scale:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The images of the bottom and of infinity, where they are finite: h reaches nothing beyond them."""
+        """The images of the bottom and of the top, if finite: what lies beyond has that welfare."""
+        if self.topped:
+            return -np.inf, float(self.forward(np.array(self.top)))
         if self.name != "box-cox" or abs(self.parameter) < _FLAT:
             return -np.inf, np.inf
         edge = -1.0 / self.parameter

@@ -8,7 +8,7 @@ import numpy as np
 
 from sae.numerics.ebp.indicators import Indicators
 from sae.numerics.ebp.population import Level, Parameters, Population
-from sae.numerics.ebp.simulation import unit_sets, welfare
+from sae.numerics.ebp.simulation import parts_of, welfare
 
 __all__ = ["simulated_means"]
 
@@ -41,16 +41,14 @@ def simulated_means(
         One for each level; nan where there is no unit.
     """
     score = population.scores(parameters)
-    size = np.zeros((population.areas, 1 + population.groups))
+    size = population.persons
     total = np.zeros((*size.shape, len(indicators.names)))
     for area in np.flatnonzero(population.units).tolist():
         one = np.array([area])
         Y = welfare(population, parameters, score, one, keys, 0, 1, replicate)
-        for g, columns, weight in unit_sets(population, one):
-            y = Y if columns is None else Y[:, columns]
-            size[area, g] = y.shape[1] if weight is None else weight.sum()
-            if size[area, g] > 0.0:
-                total[area, g] = size[area, g] * indicators.values(y, weight)[0]
+        figures = indicators.of_parts(Y, parts_of(population, one, population.units[one]))[0, 0]
+        some = size[area] > 0.0
+        total[area, some] = size[area, some, None] * figures[some]
     out = []
     for level in levels:
         sums, sizes = np.zeros((level.size, *total.shape[1:])), np.zeros((level.size, size.shape[1]))

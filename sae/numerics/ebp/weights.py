@@ -2,8 +2,9 @@
 
 The predictor leans on the weighted mean ȳ_w of an area's transformed welfare instead of on all of its units:
 given ȳ_w the area effect is normal with mean γ_w (ȳ_w - x̄_w'β) and variance σu² (1 - γ_w),
-γ_w = σu² / (σu² + σe² δ²), δ² = Σ w̃². β solves the weighted equations of You and Rao; the variances, and the
-parameter of the transformation, are those of the likelihood without weights.
+γ_w = σu² / (σu² + σe² δ²), δ² = Σ w̃² k². β solves the weighted equations of You and Rao; the variances, the
+sizes k of errors and the parameter of the transformation are those of the likelihood without weights. Weights
+are survey weights times k^-2, so that equal ones give the predictor without weights.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def pseudo_parameters(
     (2002), Canadian Journal of Statistics 30, 431–439.
     """
     one = NestedErrorFits(*(getattr(fits, field.name)[outcome : outcome + 1] for field in fields(fits)))
-    weighted = WeightedUnits(z, weights, np.ones(len(z)), units.X, units.area)
+    sizes = np.ones(len(z)) if units.weight is None else units.weight**-0.5
+    weighted = WeightedUnits(z, weights / sizes**2, sizes, units.X, units.area)
     pseudo = predict_pseudo(one, sums, weighted, np.zeros_like(sums.x_mean), method)
     u2, e2 = float(one.sigma2_u[0]), float(one.sigma2_e[0])
     spread = np.sqrt(u2 * (1.0 - pseudo.gamma))

@@ -11,6 +11,7 @@ from sae.numerics.fay_herriot.fit import FayHerriotFits, fit_batch
 from sae.numerics.inference.tally import GOAL, STAGES, relative_error
 from sae.numerics.inference.transforms import TRANSFORMS, Transform
 from sae.numerics.random.streams import normals, stream_keys
+from sae.progress import counting
 
 __all__ = ["BootstrapMse", "bootstrap_mse"]
 
@@ -164,6 +165,7 @@ def _simulate(world: _World, start: int, end: int, method: str, transform: Trans
     left = A * (1.0 - known)
     sums = np.zeros((3, len(sampled)))
     block = max(1, _ELEMENTS // len(sampled))
+    step = counting("Bootstrap", end - start, "replicates")
     for first in range(start, end, block):
         count = min(block, end - first)
         truth = fitted + np.sqrt(A) * normals(world.effects, first, count)
@@ -183,4 +185,5 @@ def _simulate(world: _World, start: int, end: int, method: str, transform: Trans
         spread = np.maximum(truth_scale.square(best, left) - middle**2, 0.0)
         loss = (transform.mean(predicted, variance) - middle) ** 2 + spread
         sums += loss.sum(axis=0), (loss * loss).sum(axis=0), variance.sum(axis=0)
+        step(count)
     return sums

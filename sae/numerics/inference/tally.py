@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sae.progress import counting
+
 __all__ = ["GOAL", "SLOW", "STAGES", "Tally", "relative_error", "replicates_text"]
 
 GOAL = 0.02  # relative Monte Carlo error of a mean squared error that ends a bootstrap
@@ -61,6 +63,7 @@ class Tally:
         stages = tuple(stage for stage in STAGES if stage <= most)
         self.known, self._ends = known, stages if replicates is None else (replicates,)
         self.count = 0
+        self._step = counting("Bootstrap", replicates, "replicates")
         self._total, self._squares = np.zeros(known.shape), np.zeros(known.shape)
 
     def blocks(self, largest: int) -> Iterator[tuple[int, int]]:
@@ -76,6 +79,7 @@ class Tally:
         self._total += values.sum(axis=0)
         self._squares += (values * values).sum(axis=0)
         self.count += len(values)
+        self._step(len(values))
 
     @property
     def mean(self) -> np.ndarray:

@@ -14,11 +14,16 @@ __all__ = ["two_variances"]
 _PLACES = [0, 2]  # of the two variances among the parameters of `climb`, where odd ones are correlations
 _SETS: tuple[tuple[int, ...], ...] = ((), (0,), (2,), (0, 2))
 _POINTS = 9  # of the grid along each variance
+_INSIDE = 1e-3  # of the scale, from which on a variance is none of a boundary
 _BETTER = 1e-10  # of the log-likelihood by which a larger model must exceed a smaller one
 
 
 def two_variances(
-    evaluate: Evaluate, scan: Callable[[np.ndarray], np.ndarray], outcomes: int, unit: float
+    evaluate: Evaluate,
+    scan: Callable[[np.ndarray], np.ndarray],
+    outcomes: int,
+    unit: float,
+    near: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the two variances of each outcome at its maximum, shape (R, 2).
 
@@ -35,6 +40,9 @@ def two_variances(
         R.
     unit : float
         Scale of the variances; the grid reaches from a hundredth of it to a hundred times.
+    near : ndarray, shape (2,), optional
+        Positive variances that the outcomes were drawn with: a maximum that a climb from there meets inside
+        is taken for the highest.
     """
 
     def widened(owner: np.ndarray, theta: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,13 +52,23 @@ def two_variances(
 
     axis = unit * np.geomspace(1e-2, 1e2, _POINTS)
     best, best_value = np.zeros((outcomes, 2)), np.full(outcomes, -np.inf)
+    rest = np.arange(outcomes)
+    if near is not None:
+        first = np.zeros((outcomes, 4))
+        first[:, _PLACES] = near
+        met, value = climb(partial(widened, rest), first, (0, 2), unit)
+        inside = (met[:, _PLACES] > _INSIDE * unit).all(axis=1)
+        best[inside], best_value[inside] = met[inside][:, _PLACES], value[inside]
+        rest = rest[~inside]
     for free in _SETS:
         grid = np.zeros((_POINTS ** len(free), 4))
         for column, values in zip(free, np.meshgrid(*[axis] * len(free), indexing="ij"), strict=True):
             grid[:, column] = values.ravel()
         starts, owners = [], []
+        if not len(rest):
+            break
         scanned = scan(grid[:, _PLACES])
-        for b in range(outcomes):
+        for b in rest:
             found = peaks(scanned[:, b].reshape((_POINTS,) * len(free)))[:2] if free else np.zeros(1, int)
             starts.append(grid[found])
             owners.append(np.full(len(found), b))

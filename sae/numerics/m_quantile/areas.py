@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sae.numerics.compile import compiled
-from sae.numerics.m_quantile.regression import MQuantileFits, factor, fit_at, fit_grid, solve, unit_orders
+from sae.numerics.linalg.small import factor_small, solve_small
+from sae.numerics.m_quantile.regression import MQuantileFits, fit_at, fit_grid, unit_orders
 
 __all__ = ["AreaFits", "MeanErrors", "area_means", "coefficient_covariance", "fit_areas", "mean_errors"]
 
@@ -252,11 +253,11 @@ def _regressions(y, X, area, order, k, beta, scale):
                 for m in range(j + 1):
                     H[j, m] += part * X[i, m]
                     G[j, m] += part * W[i] * X[i, m]
-        factor(H)
+        factor_small(H)
         for i in range(n):
             if area[i] == d:
                 v[:] = X[i]
-                solve(H, v)
+                solve_small(H, v)
                 for j in range(p):
                     lost[i] += 2.0 * W[i] * X[i, j] * v[j] - G[j, j] * v[j] * v[j]
                     for m in range(j):
@@ -273,7 +274,7 @@ def _errors(y, X, area, order, k, beta, scale, n, factors, share, vector, own, o
     for d in range(D):
         _weights(y, X, order[d], k, beta[d], scale[d], W)
         direction = vector[d].copy()
-        solve(factors[d], direction)
+        solve_small(factors[d], direction)
         total, squares = 0.0, 0.0
         for i in range(units):
             w = 0.0

@@ -34,7 +34,8 @@ from sae.numerics.m_quantile.distribution import (
 )
 from sae.numerics.m_quantile.regression import ordered
 from sae.numerics.random.normals import new_stream, uniform
-from sae.numerics.random.streams import generator, stream_keys
+from sae.numerics.random.streams import by_content, generator, stream_keys
+from sae.progress import counting
 
 __all__ = ["bootstrap_errors"]
 
@@ -67,15 +68,22 @@ def bootstrap_errors(
     level = pool.mean()
     pool -= level
     D, n = len(fits.n), len(fits.y)
-    seen, new = np.flatnonzero(fits.n > 0), np.flatnonzero(fits.n == 0)
+    areas = np.argsort(np.array([str(name) for name in names]), kind="stable")
+    x = fits.X.round(8)  # coordinates that are rounded otherwise where the rows come otherwise
+    order = by_content(np.argsort(areas)[fits.area], fits.y, x)
+    pool = pool[order]
+    seen, new = areas[fits.n[areas] > 0], areas[fits.n[areas] == 0]
     keys = stream_keys(seed, "residual outside the sample", names)
     persons = np.where(np.isfinite(rest.weight), np.rint(rest.weight), -1.0).astype(np.int64)
     errors = np.empty((replicates, D, len(targets)))
     own = fits.residual_mean
     beta, shift = fits.areas.beta.copy(), np.zeros(D)
+    step = counting("Bootstrap", replicates, "replicates")
     for b in range(replicates):
+        step(1)
         stream = generator(seed, "residuals of the sample", b)
-        y = fits.fitted + pool[stream.integers(n, size=n)]
+        y = fits.fitted.copy()
+        y[order] += pool[stream.integers(n, size=n)]
         twin = stream.choice(seen, len(new))
         beta[new], shift[new] = fits.areas.beta[twin], own[twin] - level
         again = fit_areas(y, fits.X, fits.area, D, fits.grid.k)

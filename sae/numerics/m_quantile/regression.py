@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sae.numerics.compile import compiled, inlined, inlined_sums
+from sae.numerics.linalg.small import factor_small, solve_small
 
-__all__ = ["GRID", "MQuantileFits", "factor", "fit_at", "fit_grid", "ordered", "solve", "unit_orders"]
+__all__ = ["GRID", "MQuantileFits", "fit_at", "fit_grid", "ordered", "unit_orders"]
 
 GRID = np.concatenate([[0.005], np.arange(1, 100) / 100.0, [0.995]])
 _NORMAL_MAD = 0.6744897501960817  # median |Z| of a standard normal
@@ -215,38 +216,6 @@ def _sums(y, XT, beta, q, k, cut, newton, sizes, work, H, g, h):
 
 
 @inlined
-def factor(H):
-    """Put the Cholesky factor into the lower triangle; False where H is not safely positive definite."""
-    p = len(H)
-    for j in range(p):
-        whole = H[j, j]
-        for m in range(j):
-            H[j, j] -= H[j, m] * H[j, m]
-        if not H[j, j] > 1e-12 * whole:
-            return False
-        H[j, j] = math.sqrt(H[j, j])
-        for i in range(j + 1, p):
-            for m in range(j):
-                H[i, j] -= H[i, m] * H[j, m]
-            H[i, j] /= H[j, j]
-    return True
-
-
-@inlined
-def solve(L, b):
-    """Solve LL'x = b in place, L in the lower triangle."""
-    p = len(b)
-    for j in range(p):
-        for m in range(j):
-            b[j] -= L[j, m] * b[m]
-        b[j] /= L[j, j]
-    for j in range(p - 1, -1, -1):
-        for m in range(j + 1, p):
-            b[j] -= L[m, j] * b[m]
-        b[j] /= L[j, j]
-
-
-@inlined
 def _fit(y, XT, q, k, beta, s, least, sizes, work, H, g, h):
     """Move `beta` to the solution of order q; return its scale and the number of passes, or -1 or -2.
 
@@ -261,12 +230,12 @@ def _fit(y, XT, q, k, beta, s, least, sizes, work, H, g, h):
         measured = _scale(sizes)
         if not measured > least:
             return 0.0, -2
-        if not factor(H):
+        if not factor_small(H):
             if not newton:
                 return s, -1
             newton = False
             continue
-        solve(H, g)
+        solve_small(H, g)
         length = 0.0
         for j in range(p):
             length += g[j] * g[j]
@@ -279,7 +248,7 @@ def _fit(y, XT, q, k, beta, s, least, sizes, work, H, g, h):
             if step > 0 and s != before:
                 slope = (measured - measured_before) / (s - before)
                 change /= 1.0 - min(max(slope, -2.0), 0.9)
-            solve(H, h)
+            solve_small(H, h)
         change = min(max(change, -0.5 * s), s)
         before, measured_before = s, measured
         s += change

@@ -248,7 +248,9 @@ class TwoFoldProfile:
         return log_det, rss
 
 
-def fit_two_fold(two: TwoFoldSums | TwoFoldProfile, method: str = "reml") -> TwoFoldFits:
+def fit_two_fold(
+    two: TwoFoldSums | TwoFoldProfile, method: str = "reml", near: np.ndarray | None = None
+) -> TwoFoldFits:
     """Fit the model by restricted or full maximum likelihood, profiled in both ratios of variances.
 
     Parameters
@@ -256,6 +258,8 @@ def fit_two_fold(two: TwoFoldSums | TwoFoldProfile, method: str = "reml") -> Two
     two : TwoFoldSums or TwoFoldProfile
         Of one or many outcomes: the cost does not depend on the number of units.
     method : {"reml", "ml"}
+    near : ndarray, shape (2,), optional
+        Ratios (λ, ρ) that outcomes were drawn with, as of `two_variances`.
 
     Raises
     ------
@@ -293,7 +297,7 @@ def fit_two_fold(two: TwoFoldSums | TwoFoldProfile, method: str = "reml") -> Two
 
     outcomes, rows = len(profile.y), np.arange(len(profile.y))
     unit = float(np.median(1.0 / profile.seen.sums.precision))
-    ratios = two_variances(evaluate, lambda grid: profile.scan(grid, restricted), outcomes, unit)
+    ratios = two_variances(evaluate, lambda grid: profile.scan(grid, restricted), outcomes, unit, near)
     point = profile.at(ratios, rows, restricted)
     freedom = profile.freedom(restricted)
     sigma2_e = point.rss / freedom

@@ -26,7 +26,10 @@ _AREA = 0.00492867323399  # of each layer, tail included
 
 
 def _ziggurat() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Layer by layer: the integer below which a point is inside, its unit in x, the density at its edge."""
+    """Layer by layer: the integer below which a point is inside, its unit in x, the density at its edge.
+
+    After the units to the right of 0 come those to the left: so the sign costs nothing.
+    """
     scale = 2.0**52
     edge = np.empty(_LAYERS + 1)
     edge[_LAYERS] = _AREA / math.exp(-0.5 * _RIGHT**2)  # a pseudo-edge: base strip and tail as one box
@@ -35,7 +38,8 @@ def _ziggurat() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         edge[k] = math.sqrt(-2.0 * math.log(_AREA / edge[k + 1] + math.exp(-0.5 * edge[k + 1] ** 2)))
     edge[0] = 0.0
     inside = (edge[:-1] / edge[1:] * scale).astype(np.uint64)
-    return inside, edge[1:] / scale, np.exp(-0.5 * edge**2)
+    unit = edge[1:] / scale
+    return inside, np.concatenate([unit, -unit]), np.exp(-0.5 * edge**2)
 
 
 _INSIDE, _UNIT, _HEIGHT = _ziggurat()
@@ -46,7 +50,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S11, _S3, _S24, _S40 = np.uint64(11), np.uint64(3), np.uint64(24), np.uint64(40)
 _S27, _S30, _S31, _S9, _S8 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(9), np.uint64(8)
-_ONE, _LAYER, _52_BITS = np.uint64(1), np.uint64(255), np.uint64((1 << 52) - 1)
+_ONE, _LAYER, _SIDE = np.uint64(1), np.uint64(_LAYERS - 1), np.uint64(2 * _LAYERS - 1)
+_52_BITS, _NEXT = np.uint64((1 << 52) - 1), np.uintp(1)
 
 
 @inlined
@@ -109,11 +114,8 @@ def normal(state):
     """Return a standard normal."""
     while True:
         bits = _next(state)
-        layer = np.int64(bits & _LAYER)
-        size = (bits >> _S9) & _52_BITS
-        x = np.float64(size) * _UNIT[layer]
-        if bits & np.uint64(256):
-            x = -x
+        layer, size = np.uintp(bits & _LAYER), (bits >> _S9) & _52_BITS
+        x = np.float64(size) * _UNIT[np.uintp(bits & _SIDE)]
         if size < _INSIDE[layer]:
             return x
         done, x = _outside(state, layer, x)
@@ -125,27 +127,25 @@ def normal(state):
 def fill_normals(state, out):
     """Fill the vector `out` with standard normals; the state stays in registers on the way."""
     a, b, c, counter = state[0], state[1], state[2], state[3]
-    place = 0
-    while place < out.size:
+    place, end = np.uintp(0), np.uintp(out.size)
+    while place < end:
         bits = a + b + counter
         counter += _ONE
         a = b ^ (b >> _S11)
         b = c + (c << _S3)
         c = ((c << _S24) | (c >> _S40)) + bits
-        layer = np.int64(bits & _LAYER)
-        size = (bits >> _S9) & _52_BITS
-        x = np.float64(size) * _UNIT[layer]
-        x = -x if bits & np.uint64(256) else x
+        layer, size = np.uintp(bits & _LAYER), (bits >> _S9) & _52_BITS
+        x = np.float64(size) * _UNIT[np.uintp(bits & _SIDE)]
         if size < _INSIDE[layer]:
             out[place] = x
-            place += 1
+            place += _NEXT
             continue
         state[0], state[1], state[2], state[3] = a, b, c, counter
         done, x = _outside(state, layer, x)
         a, b, c, counter = state[0], state[1], state[2], state[3]
         if done:
             out[place] = x
-            place += 1
+            place += _NEXT
     state[0], state[1], state[2], state[3] = a, b, c, counter
 
 

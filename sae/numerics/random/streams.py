@@ -14,7 +14,7 @@ import scipy
 
 from sae.errors import SaeSpecError
 
-__all__ = ["generator", "normals", "seed_of", "stream_keys"]
+__all__ = ["by_content", "generator", "normals", "seed_of", "stream_keys"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -46,6 +46,23 @@ def _framed(part: object) -> bytes:
     """Return a text after its length, so that no two different names run together."""
     text = str(part).encode()
     return len(text).to_bytes(8, "little") + text
+
+
+def by_content(area: np.ndarray, *columns: np.ndarray) -> np.ndarray:
+    """Return the order of units by area and then by their values: the same however their rows came.
+
+    Parameters
+    ----------
+    area : ndarray, shape (n,)
+    columns : ndarray, shapes (n,) or (n, p)
+
+    Examples
+    --------
+    >>> from sae.numerics.random.streams import by_content
+    >>> by_content(np.array([1, 0, 1]), np.array([7.0, 9.0, 5.0])).tolist()
+    [1, 2, 0]
+    """
+    return np.lexsort([area, *np.column_stack(columns).T][::-1])
 
 
 def generator(seed: int, what: str, label: object = "") -> np.random.Generator:

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from sae.numerics.compile import compiled, inlined
+from sae.numerics.linalg.small import factor_small, solve_small
 
 __all__ = [
     "HUBER_K",
@@ -99,32 +100,6 @@ def variance_of_variance(variance: float, vardir: np.ndarray, k: float) -> float
 
 
 @inlined
-def _solve_inplace(H, g):
-    """Solve H x = g by Cholesky, x in g; False where H is not positive definite."""
-    p = len(g)
-    for i in range(p):
-        for j in range(i + 1):
-            value = H[i, j]
-            for m in range(j):
-                value -= H[i, m] * H[j, m]
-            if i == j:
-                if not value > 1e-12 * H[i, i]:
-                    return False
-                H[i, i] = np.sqrt(value)
-            else:
-                H[i, j] = value / H[j, j]
-    for i in range(p):
-        for m in range(i):
-            g[i] -= H[i, m] * g[m]
-        g[i] /= H[i, i]
-    for i in range(p - 1, -1, -1):
-        for m in range(i + 1, p):
-            g[i] -= H[m, i] * g[m]
-        g[i] /= H[i, i]
-    return True
-
-
-@inlined
 def _loss(y, Q, D, A, k, beta):
     total = 0.0
     for d in range(len(y)):
@@ -162,7 +137,10 @@ def _step(y, Q, D, A, k, beta, newton, H, g):
             if slope > 0.0:
                 for m in range(j + 1):
                     H[j, m] += Q[d, j] * Q[d, m] * slope / v
-    return _solve_inplace(H, g)
+    if not factor_small(H):
+        return False
+    solve_small(H, g)
+    return True
 
 
 @inlined

@@ -22,6 +22,7 @@ from itertools import pairwise
 import numpy as np
 
 from sae.numerics.compile import compiled, inlined
+from sae.numerics.linalg.small import factor_small, solve_small
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.profile import Profile, area_sums
 from sae.numerics.robust.fit import HUBER_K, huber_variance
@@ -119,33 +120,6 @@ def _scales(residual: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def _cholesky(H):
-    p = len(H)
-    for i in range(p):
-        for j in range(i + 1):
-            value = H[i, j]
-            for m in range(j):
-                value -= H[i, m] * H[j, m]
-            if i == j:
-                H[i, i] = np.sqrt(value)
-            else:
-                H[i, j] = value / H[j, j]
-
-
-@inlined
-def _back(H, g):
-    p = len(g)
-    for i in range(p):
-        for m in range(i):
-            g[i] -= H[i, m] * g[m]
-        g[i] /= H[i, i]
-    for i in range(p - 1, -1, -1):
-        for m in range(i + 1, p):
-            g[i] -= H[m, i] * g[m]
-        g[i] /= H[i, i]
-
-
-@inlined
 def _equation(y, X, first, x_mean, within, ratio, k, K, beta, state, H, g):
     """Settle β and σe² at λ and return the equation of σu², over its second part; state: σe², its residual.
 
@@ -163,7 +137,7 @@ def _equation(y, X, first, x_mean, within, ratio, k, K, beta, state, H, g):
         for a in range(p):
             for b in range(p):
                 H[a, b] += weight * x_mean[d, a] * x_mean[d, b]
-    _cholesky(H)
+    factor_small(H)
     above = 0.0
     for _ in range(_STEPS):
         bound = k * np.sqrt(state[0] * (1.0 + ratio))
@@ -188,7 +162,7 @@ def _equation(y, X, first, x_mean, within, ratio, k, K, beta, state, H, g):
             for a in range(p):
                 g[a] -= size * ratio * left * total * x_mean[d, a]
         now = square / (K * n)
-        _back(H, g)
+        solve_small(H, g)
         moved = 0.0
         for a in range(p):
             beta[a] += g[a]

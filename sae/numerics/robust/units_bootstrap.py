@@ -13,7 +13,7 @@ import numpy as np
 
 from sae.numerics.inference.tally import SLOW, STAGES, Tally
 from sae.numerics.nested_error.mse import AreaMeans
-from sae.numerics.random.streams import normals, stream_keys
+from sae.numerics.random.streams import by_content, normals, stream_keys
 from sae.numerics.robust.units import RobustUnits, UnitFit, predict_units
 
 __all__ = ["bootstrap_units"]
@@ -62,6 +62,8 @@ def bootstrap_units(
         stream_keys(seed, "area effect", labels),
         stream_keys(seed, "unit error", names),
     )
+    place = np.argsort(by_content(area, X))  # which of the units of its area, whatever the order of the rows
+    unit_keys = unit_keys[place[units.order]]
     f = n / means.units
     gamma = n * fit.sigma2_u / (fit.sigma2_e + n * fit.sigma2_u)
     weight = f + (1.0 - f) * gamma

@@ -181,7 +181,8 @@ def _check(fit: Result) -> None:
     if kind not in _KINDS:
         raise SaeSpecError(
             f"A plan cannot be made from a fit of {type(fit.spec).__name__}.",
-            hint="Fit sae.FayHerriot or sae.NestedError.",
+            hint="Of a mean fit sae.NestedError to the units; of a head count or another figure fit "
+            "sae.FayHerriot to direct estimates, which sae.direct makes.",
         )
     structured = [name for name in _STRUCTURE if getattr(fit.spec, name, None) is not None]
     if structured:

@@ -101,9 +101,11 @@
       const cell = node("th", { scope: "col", ...(classes && { class: classes }) });
       if (k === 3) {
         const [low, high] = [axis.ticks[0], axis.ticks.at(-1)];
-        const svg = drawn("svg", { width, height: 18, viewBox: `0 0 ${width} 18`, role: "img",
+        const svg = drawn("svg", { width, height: 18, viewBox: `0 0 ${width} 18`, role: "img", overflow: "visible",
           "aria-label": text("axis", { low: figure(low, slice.unit), high: figure(high, slice.unit) }) });
-        const some = phone || axis.ticks.length > 6 ? [low, high] : axis.ticks;
+        const letters = Math.max(...axis.ticks.map((tick) => figure(tick, slice.unit).length)); // of some 7 pixels each
+        const every = axis.ticks.length < 2 ? 1 : Math.ceil((7 * letters + 8) / (axis.at(axis.ticks[1]) - axis.at(low)));
+        const some = phone || axis.ticks.length > 6 * every ? [low, high] : axis.ticks.filter((_, k) => k % every === 0);
         for (const tick of some) svg.append(drawn("text", { x: axis.at(tick), y: 14, "text-anchor": "middle" }, figure(tick, slice.unit)));
         cell.append(svg);
       } else cell.append(name, state.sort === key ? (state.up ? " ▲" : " ▼") : "");

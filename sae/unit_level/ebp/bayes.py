@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numba import config
 
 from sae.errors import BoundaryVarianceWarning, SaeConvergenceError, name_some
+from sae.numerics.ebp.closed_form import share_at_top
 from sae.numerics.ebp.drawn_populations import simulate_draws
 from sae.numerics.ebp.indicators import Indicators
-from sae.numerics.ebp.population import Parameters
+from sae.numerics.ebp.population import Level, Parameters, Population
 from sae.numerics.ebp.posterior import ParameterDraws, ScalePosterior, scale_posterior
 from sae.numerics.inference.priors import data_unit
 from sae.numerics.nested_error.posterior import NestedErrorPosterior
@@ -30,8 +32,9 @@ from sae.results import (
 from sae.samplers.ebp import EbpPosterior
 from sae.samplers.posterior import Sample
 from sae.specs.priors import Prior
-from sae.unit_level.ebp.fit import FINITE, MANY, population_notes
-from sae.unit_level.ebp.learnt import area_residuals, transformation
+from sae.unit_level.ebp.fit import MANY, population_notes
+from sae.unit_level.ebp.learnt import area_residuals, shape_note, shapes, transformation
+from sae.unit_level.ebp.reach import FINITE, reach_messages
 from sae.unit_level.ebp.rows import FigureRows
 from sae.unit_level.ebp.sample import EbpArrays
 from sae.unit_level.ebp.scale import EbpFit
@@ -89,34 +92,35 @@ def fit_bayes(
             f"{model.error:.2f}.",
             hint="Use a proper prior, or more areas.",
         )
+    at_top = _share_at_top(arrays, fit, model)
+    apart = reach_messages(indicators, fit.scale, arrays.y, at_top, posterior=True)
     posterior = _posterior(arrays, model, indicators, rows, draws, seed)
     values = posterior.sample.values
     bad = ~np.isfinite(values)
-    if bad.any():
-        rows_of = bad.any(axis=0)
-        raise SaeConvergenceError(
-            f"{name_some(np.unique(rows.indicator[rows_of]))} is no finite number in "
-            f"{int(bad.any(axis=1).sum())} of {draws} populations drawn from the posterior.",
-            hint="Box–Cox with a negative λ never reaches all of welfare, and shares of the total need a "
-            'total above 0: transform="log" and "dual-power" reach all of it.',
-            areas=rows.domain[rows_of],
-        )
+    where = f"{int(bad.any(axis=1).sum())} of {draws} populations drawn from the posterior, of "
+    rows.refuse_infinite(bad.any(axis=0), indicators, where)
     at = model.centre
     posterior_scale = _parameters(arrays, fit, at)
     fitted = replace(fit, parameters=posterior_scale)
+    diagnostics = _diagnostics(arrays, posterior_scale, at, z)
     tail = 0.5 * (1.0 - level)
     mixture = coefficient_mixture(at)
     index = coefficient_index(arrays.design.columns)
     tables = FitTables(
         credible_table(*mixture.moments(), mixture.quantiles(np.array([tail, 0.5, 1.0 - tail])), index),
         _variances(model, at, level),
-        _diagnostics(arrays, posterior_scale, at),
+        diagnostics,
         area_residuals(arrays, fitted, rows),
     )
     gamma = np.where(arrays.units.n > 0, _gamma(arrays, at), np.nan)
     shares = np.isin(rows.indicator, [*FINITE, "gini"]).all()
     messages = [m for m in fit.messages if m.category is not BoundaryVarianceWarning]
-    messages += [*population_notes(arrays, rows), *_heavy(arrays, fit, indicators)]
+    messages += [
+        *apart,
+        *population_notes(arrays, rows),
+        *_heavy(arrays, fit, indicators),
+        shape_note(diagnostics.iloc[0]),
+    ]
     return PosteriorFit(
         posterior,
         posterior_joint(posterior.moments()[1] ** 2, posterior.shared()),
@@ -140,22 +144,12 @@ def _posterior(
     names = list(arrays.names)
     levels = [one for one, _ in arrays.people.levels.values()]
     drawn = model.draw(names, draws, seed)
-    population, sample = arrays.people.population, arrays.sampled_population
+    population, sample = arrays.people.rows, arrays.sampled_population
     threads = int(config.NUMBA_NUM_THREADS) if int(population.unit_offsets[-1]) * draws >= MANY else 1
     keys = stream_keys(seed, "welfare", names)
-    figures = [
-        simulate_draws(population, drawn, indicators, one, keys, threads=threads).reshape(draws, -1)
-        for one in levels
-    ]
+    figures = rows.flat(simulate_draws(population, drawn, indicators, levels, keys, threads=threads))
     seen = np.flatnonzero(rows.sampled)
-
-    def observe(other: ParameterDraws) -> np.ndarray:
-        own = stream_keys(seed, "welfare of a sample", names)
-        made = [
-            simulate_draws(sample, other, indicators, one, own).reshape(len(other.node), -1) for one in levels
-        ]
-        return rows.flat(np.concatenate(made, axis=1))[:, seen]
-
+    own = stream_keys(seed, "welfare of a sample", names)
     order = np.cumsum(arrays.units.n > 0) - 1
     area = rows.area[seen]
     first = (area >= 0) & (rows.first_of_area[area] == seen)
@@ -166,15 +160,28 @@ def _posterior(
     if len(model.scales) > 1:
         source += f", {len(model.scales)} nodes of {model.parameter}"
     return EbpPosterior(
-        Sample(rows.flat(np.concatenate(figures, axis=1)), parameters),
+        Sample(figures, parameters),
         source,
         {"quadrature_error": model.error},
         model,
         drawn,
-        observe,
-        lambda: drawn.fresh(names, seed),
+        partial(_observed, sample, indicators, levels, own, rows, seen),
+        partial(drawn.fresh, names, seed),
         np.where(first, order[area], -1),
     )
+
+
+def _observed(
+    sample: Population,
+    indicators: Indicators,
+    levels: list[Level],
+    keys: np.ndarray,
+    rows: FigureRows,
+    seen: np.ndarray,
+    drawn: ParameterDraws,
+) -> np.ndarray:
+    """Return the figures of samples simulated from draws, (S, n)."""
+    return rows.flat(simulate_draws(sample, drawn, indicators, levels, keys))[:, seen]
 
 
 def _parameters(arrays: EbpArrays, fit: EbpFit, at: NestedErrorPosterior) -> Parameters:
@@ -187,6 +194,16 @@ def _parameters(arrays: EbpArrays, fit: EbpFit, at: NestedErrorPosterior) -> Par
     )
 
 
+def _share_at_top(arrays: EbpArrays, fit: EbpFit, model: ScalePosterior) -> float:
+    """Return the share of the population beyond the top of the scale, at the means of every node of λ."""
+    share, population = 0.0, arrays.people.rows
+    for scale, weight, at in zip(model.scales, model.weights, model.posteriors, strict=True):
+        if scale.topped:
+            moved = replace(fit, scale=scale, sums=arrays.units.sums(scale.forward(arrays.y)[None]))
+            share += float(weight) * share_at_top(population, _parameters(arrays, moved, at))
+    return share
+
+
 def _gamma(arrays: EbpArrays, at: NestedErrorPosterior) -> np.ndarray:
     n, ratio = arrays.units.n, at.tau[:, None] ** 2
     return np.asarray(at.weights @ (n * ratio / (1.0 + n * ratio)))
@@ -196,14 +213,15 @@ def _variances(model: ScalePosterior, at: NestedErrorPosterior, level: float) ->
     sigma = {"sigma_u": at.tau[:, None] * at.sigma_e, "sigma_e": at.sigma_e}
     weights = (at.weights[:, None] * at.inner).ravel()
     row = parameter_row({name: values.ravel() for name, values in sigma.items()}, weights, level)
-    row["icc"] = float(at.weights @ (at.tau**2 / (1.0 + at.tau**2)))
     if len(model.scales) > 1:
         nodes = np.array([scale.parameter for scale in model.scales])
         row |= parameter_row({model.parameter: nodes}, model.weights, level)
     return pd.Series(row)
 
 
-def _diagnostics(arrays: EbpArrays, parameters: Parameters, at: NestedErrorPosterior) -> pd.DataFrame:
+def _diagnostics(
+    arrays: EbpArrays, parameters: Parameters, at: NestedErrorPosterior, z: np.ndarray
+) -> pd.DataFrame:
     units, seen = arrays.units, arrays.units.n > 0
     explained = float(np.var(units.X @ parameters.coefficients, ddof=1))
     u2, e2 = parameters.sigma2_u, parameters.sigma2_e
@@ -217,7 +235,9 @@ def _diagnostics(arrays: EbpArrays, parameters: Parameters, at: NestedErrorPoste
                 "coefficients": units.X.shape[1],
                 "r2_marginal": explained_share(explained, u2 + e2),
                 "r2_conditional": explained_share(explained + u2, e2),
+                "icc": float(at.weights @ (at.tau**2 / (1.0 + at.tau**2))),
                 "gamma_median": float(np.median(_gamma(arrays, at)[seen])),
+                **shapes(parameters.effect[seen], parameters.residuals(z, units)),
             }
         ]
     )

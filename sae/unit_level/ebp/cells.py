@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,21 +15,23 @@ from numba import config
 from sae.errors import SaeInputError, name_some
 from sae.numerics.ebp.tally import Tally, TooManyCells
 from sae.numerics.ebp.threads import spread
+from sae.progress import counting
 from sae.specs import parse_terms
 from sae.tables import labels, require
 from sae.tables.block_files import open_records
-from sae.tables.blocks import span
 from sae.tables.parquet_blocks import ParquetRecords
+from sae.unit_level.ebp.people import refuse_divided
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Cells", "read_cells"]
+__all__ = ["Cells", "Codes", "Counts", "read_cells"]
 
 _SPANS = 2  # read apart and put together, however many threads there are
 _MANY = 4_000_000  # cells beyond which a design of them is no longer small
 _PAYS = 0.5  # of the rows: more cells are no reduction
-_MEMORY = 2e9  # bytes that rows may take where cells do not help
+_MEMORY = 2e9  # bytes that rows may take where they are needed and cells do not help
+_READ = 2e8  # bytes that rows may take where they may be read one after the other as well
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +51,19 @@ class Cells:
 
 
 def read_cells(
-    path: str | Path, covariates: str, domain: str, others: Sequence[str], levels: Sequence[str]
-) -> Cells | None:
+    path: str | Path | ParquetRecords,
+    covariates: str,
+    domain: str,
+    others: Sequence[str],
+    levels: Sequence[str],
+    held: tuple[str, str] | None = None,
+    clusters: str | None = None,
+) -> Cells | ParquetRecords | None:
     """Count the rows of a Parquet file, or of a folder of them, in one pass.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or ParquetRecords
     covariates : str
         The formula's right-hand side.
     domain : str
@@ -64,40 +72,51 @@ def read_cells(
         Further columns that divide the rows: groups and weights.
     levels : sequence of str
         Columns that put whole areas together.
+    held : (str, str), optional
+        What is asked for that needs rows in memory where there are no cells, and what to do beyond it.
+    clusters : str, optional
+        A column that divides the rows too, where the file has it.
 
     Returns
     -------
-    Cells or None
-        None where cells are no reduction and the rows fit into the memory.
+    Cells, ParquetRecords or None
+        Where cells are no reduction: None if the rows fit into the memory, else the records.
 
     Raises
     ------
     SaeInputError
         If the file cannot be read, lacks a column, or a value is missing; or if it has more rows than the
-        memory holds and cells do not help.
+        memory holds, cells do not help, and the rows are needed.
     """
-    records = open_records(path)
+    records = path if isinstance(path, ParquetRecords) else open_records(path)
     if not isinstance(records, ParquetRecords):
         return None
     variables = parse_terms(covariates).variables
-    names = list(dict.fromkeys([domain, *others, *variables]))
+    optional = [] if clusters not in records.columns else [clusters]
+    names = list(dict.fromkeys([domain, *others, *optional, *variables]))
     head = pd.DataFrame(columns=list(records.columns))
     require(head, [domain, *others, *levels], "The population has")
     require(head, list(variables), "The population has", "(a covariate of the formula)")
-    runs = [run for run in _spans(records) if run[1] > run[0]]
     try:
-        threads = min(int(config.NUMBA_NUM_THREADS), len(runs))
-        parts = spread(lambda run: _Counts(names, domain, levels).read(records, *run), runs, threads)
-        for other in parts[1:]:
-            parts[0].merge(other)
-        cells = parts[0].cells(records.n_records)
+        cells = Counts.of(records, names, domain, levels).cells(records.n_records)
     except TooManyCells as many:
-        _refuse_rows(records, names, str(many))
+        what = str(many)
+    else:
+        if len(cells.frame) <= _PAYS * records.n_records:
+            return cells
+        what = f"{len(cells.frame):,} combinations"
+    size = 16.0 * len(names) * records.n_records
+    if size <= (_MEMORY if held else _READ):
         return None
-    if len(cells.frame) <= _PAYS * records.n_records:
-        return cells
-    _refuse_rows(records, names, f"{len(cells.frame):,} combinations")
-    return None
+    if held:
+        raise SaeInputError(
+            f"{records.name} has {records.n_records:,} rows and too many combinations of {name_some(names)} "
+            f"({what}) to be counted. {held[0]} needs its rows in memory, about {size / 1e9:,.1f} GB.",
+            hint="Means, head counts, gaps and severities below a fixed threshold, and their MSE by "
+            f'"bootstrap", are added up row by row, with no limit. For what is asked here {held[1]}; or put '
+            "numbers into classes, such as ages of five years, in the sample too.",
+        )
+    return records
 
 
 def _spans(records: ParquetRecords) -> Iterator[tuple[int, int]]:
@@ -105,41 +124,102 @@ def _spans(records: ParquetRecords) -> Iterator[tuple[int, int]]:
     ends = np.cumsum([0, *(rows for file in records.groups for rows in file)])
     goal = np.linspace(0, ends[-1], _SPANS + 1)
     cuts = [int(ends[np.abs(ends - at).argmin()]) for at in goal]
-    yield from pairwise(cuts)
+    yield from (run for run in pairwise(cuts) if run[1] > run[0])
 
 
-def _refuse_rows(records: ParquetRecords, names: Sequence[str], what: str) -> None:
-    size = 16.0 * len(names) * records.n_records
-    if size > _MEMORY:
-        raise SaeInputError(
-            f"{records.name} has {records.n_records:,} rows and too many combinations of {name_some(names)} "
-            f"({what}) to be counted: as rows they take about {size / 1e9:,.1f} GB.",
-            hint="Put numbers into classes, such as ages of five years, in the sample too; or read the file "
-            "and give the frame, where there is memory for it.",
-        )
+class Codes:
+    """Numbers of the values of columns, in the order in which they come up."""
 
-
-class _Counts:
-    """Levels of the columns, and the tables of their counts."""
-
-    def __init__(self, names: Sequence[str], domain: str, levels: Sequence[str]) -> None:
-        self.codes: dict[str, dict[Any, int]] = {name: {} for name in dict.fromkeys([*names, *levels])}
-        self.tables = {tuple(names): Tally(len(names))}
-        self.tables |= {(domain, name): Tally(2) for name in levels}
+    def __init__(self, codes: Mapping[str, dict[Any, int]]) -> None:
+        self.codes = dict(codes)
         self._last: dict[str, tuple[Any, np.ndarray]] = {}
 
-    def read(self, records: ParquetRecords, first: int, last: int) -> _Counts:
-        """Count records `first` to `last`."""
-        for table in records.tables(list(self.codes), *span(first, last, records.n_records)):
-            coded = {name: self._encoded(name, table.column(name)) for name in self.codes}
+    def encoded(self, name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes of a block's own and the number of each of them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        chunk = column.combine_chunks()
+        if isinstance(chunk, pa.ChunkedArray):
+            chunk = chunk.chunk(0)
+        if pa.types.is_decimal(chunk.type):
+            chunk = chunk.cast(pa.float64())
+        if pa.types.is_floating(chunk.type):
+            chunk = pc.if_else(pc.is_nan(chunk), None, chunk)
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        last = self._last.get(name)
+        if last is None or not coded.dictionary.equals(last[0]):
+            last = coded.dictionary, self.numbers(name, coded.dictionary.to_pylist())
+            self._last[name] = last
+        indices, lookup = coded.indices, last[1]
+        if indices.null_count:
+            indices = indices.fill_null(len(lookup))
+            lookup = np.append(lookup, self.numbers(name, [None]))
+        return indices.to_numpy(zero_copy_only=False), lookup
+
+    def numbers(self, name: str, values: Sequence[Any]) -> np.ndarray:
+        """Return the numbers of values of a column."""
+        levels = self.codes[name]
+        return np.array([levels.setdefault(value, len(levels)) for value in values], dtype=np.int64)
+
+
+class Counts(Codes):
+    """Levels of the columns, and the tables of their counts.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns that divide the rows, first `domain`.
+    domain : str
+    levels : sequence of str
+        Columns that put whole areas together.
+    besides : sequence of str
+        Columns of which it is counted which values each area has.
+    """
+
+    def __init__(
+        self, names: Sequence[str], domain: str, levels: Sequence[str], besides: Sequence[str] = ()
+    ) -> None:
+        super().__init__({name: {} for name in dict.fromkeys([*names, *levels, *besides])})
+        self.tables = {tuple(names): Tally(len(names))}
+        self.tables |= {(domain, name): Tally(2) for name in (*levels, *besides)}
+        self._levels = levels
+
+    @classmethod
+    def of(
+        cls,
+        records: ParquetRecords,
+        names: Sequence[str],
+        domain: str,
+        levels: Sequence[str],
+        besides: Sequence[str] = (),
+    ) -> Counts:
+        """Count in one pass."""
+        runs = list(_spans(records))
+        threads = min(int(config.NUMBA_NUM_THREADS), len(runs))
+        step = counting("Population", records.n_records, "rows")
+
+        def read(run: tuple[int, int]) -> Counts:
+            return cls(names, domain, levels, besides).read(records, *run, step)
+
+        parts = spread(read, runs, threads)
+        for other in parts[1:]:
+            parts[0].merge(other)
+        return parts[0]
+
+    def read(self, records: ParquetRecords, first: int, last: int, step: Callable[[int], None]) -> Counts:
+        """Count records `first` to `last`, and tell `step` how many."""
+        for table in records.tables(list(self.codes), first, last):
+            coded = {name: self.encoded(name, table.column(name)) for name in self.codes}
             for names, tally in self.tables.items():
                 sizes = [len(self.codes[name]) for name in names]
                 tally.add([coded[name][0] for name in names], [coded[name][1] for name in names], sizes)
+            step(len(table))
         return self
 
-    def merge(self, other: _Counts) -> None:
+    def merge(self, other: Counts) -> None:
         """Add what was counted apart."""
-        lookups = {name: self._codes(name, list(levels)) for name, levels in other.codes.items()}
+        lookups = {name: self.numbers(name, list(levels)) for name, levels in other.codes.items()}
         for names, tally in self.tables.items():
             sizes = [len(self.codes[name]) for name in names]
             tally.merge(other.tables[names], [lookups[name] for name in names], sizes)
@@ -168,25 +248,24 @@ class _Counts:
         for (_, name), table in list(self.tables.items())[1:]:
             row, part = np.nonzero(table.counts)
             self._refuse_missing(name, part, table.counts[row, part].astype(np.int64), row, total)
+            if name not in self._levels:
+                continue
             twice = np.unique(row[1:][row[1:] == row[:-1]])
-            if len(twice):
-                split = labels(pd.Series([values[domain][d] for d in twice], name=domain))
-                raise SaeInputError(
-                    f"{len(split)} areas lie in several parts of {name}: {name_some(split)}.",
-                    hint="A level puts whole areas together; a column that differs within areas goes to "
-                    "groups=.",
-                    areas=split,
-                    column=name,
-                )
+            split = pd.Series([values[domain][d] for d in twice], dtype=object)
+            refuse_divided(labels(split).tolist(), name)
             frame[name] = pd.Series(values[name]).take(part[np.searchsorted(row, area)]).array
         return Cells(frame, count)
 
     def _refuse_missing(
         self, name: str, code: np.ndarray, count: np.ndarray, area: np.ndarray, total: int
     ) -> None:
-        place = self.codes[name].get(None)
-        empty = code == place
-        if place is None or not empty.any():
+        blank = [
+            place
+            for value, place in self.codes[name].items()
+            if value is None or (isinstance(value, str) and not value.strip())
+        ]
+        empty = np.isin(code, blank)
+        if not empty.any():
             return
         domain = next(iter(self.codes))
         areas = [list(self.codes[domain])[d] for d in dict.fromkeys(area[empty].tolist())]
@@ -196,30 +275,3 @@ class _Counts:
             hint="Take these rows of the population out, or fill the values in.",
             column=name,
         )
-
-    def _encoded(self, name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes of this block and the level of each of them."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        chunk = column.combine_chunks()
-        if isinstance(chunk, pa.ChunkedArray):
-            chunk = chunk.chunk(0)
-        if pa.types.is_decimal(chunk.type):
-            chunk = chunk.cast(pa.float64())
-        if pa.types.is_floating(chunk.type):
-            chunk = pc.if_else(pc.is_nan(chunk), None, chunk)
-        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        last = self._last.get(name)
-        if last is None or not coded.dictionary.equals(last[0]):
-            last = coded.dictionary, self._codes(name, coded.dictionary.to_pylist())
-            self._last[name] = last
-        indices, lookup = coded.indices, last[1]
-        if indices.null_count:
-            indices = indices.fill_null(len(lookup))
-            lookup = np.append(lookup, self._codes(name, [None]))
-        return indices.to_numpy(zero_copy_only=False), lookup
-
-    def _codes(self, name: str, values: Sequence[Any]) -> np.ndarray:
-        levels = self.codes[name]
-        return np.array([levels.setdefault(value, len(levels)) for value in values], dtype=np.int64)

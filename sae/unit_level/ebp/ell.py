@@ -37,7 +37,7 @@ def ell_rows(
     people = arrays.people
     levels = [one for one, _ in people.levels.values()]
     names = [str(name) for name in arrays.names]
-    population = people.population
+    population = people.rows
     return rows.flat(
         ell_draws(scale, fits, arrays.units.n, population, indicators, levels, names, draws, seed)
     )

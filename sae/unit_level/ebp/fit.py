@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy
 from numba import config
 
-from sae.errors import SaeConvergenceError, SaeInputError, SaeWarning, name_some
+from sae.errors import SaeWarning, counted, name_some
 from sae.numerics.ebp.bootstrap import Bootstrap
-from sae.numerics.ebp.closed_form import unreached
-from sae.numerics.ebp.indicators import Indicators, quantile_share
+from sae.numerics.ebp.closed_form import share_at_top
+from sae.numerics.ebp.freedom import error_freedom
+from sae.numerics.ebp.indicators import ADDITIVE, Indicators
+from sae.numerics.ebp.population import Level, Parameters
 from sae.numerics.ebp.prediction import predict
+from sae.numerics.ebp.streamed import StreamedPopulation, means
 from sae.numerics.inference.joint_error import JointError
-from sae.numerics.inference.tails import student_quantile
 from sae.numerics.inference.transforms import TRANSFORMS
+from sae.numerics.nested_error.adjusted import adjusted_variance
+from sae.numerics.nested_error.profile import AreaSums
 from sae.numerics.random.streams import stream_keys
 from sae.results import (
     Eblup,
@@ -27,28 +32,31 @@ from sae.results import (
     coefficient_table,
 )
 from sae.unit_level.ebp.ell import REFERENCE, ell_rows
+from sae.unit_level.ebp.intervals import replicate_intervals, without_interval
 from sae.unit_level.ebp.learnt import (
     area_residuals,
     coefficient_se,
     diagnostics_of,
+    error_sizes,
     gammas,
     shape_note,
     transformation,
     variances,
 )
-from sae.unit_level.ebp.off_census import LargeSurvey
+from sae.unit_level.ebp.misfit import Misfit, misfit_root
+from sae.unit_level.ebp.off_census import SIMULATED, TRUE, LargeSurvey, expanded
 from sae.unit_level.ebp.points import PointsOnly
+from sae.unit_level.ebp.reach import FINITE, reach_messages
 from sae.unit_level.ebp.rows import FigureRows
 from sae.unit_level.ebp.sample import EbpArrays
 from sae.unit_level.ebp.scale import EbpFit, unit_residuals
 from sae.unit_level.tables import population_messages
 
-__all__ = ["FINITE", "MANY", "fit_ebp", "fitted_data", "population_notes"]
+__all__ = ["MANY", "fit_ebp", "fitted_data", "population_notes"]
 
 MANY = 10**6  # values from which on threads are worth their start
 _NOISE = 0.01  # Monte Carlo error of an estimate, as a share of it, from which on it is told
 _FEW = 0.05  # share of an area's persons outside the range of the sample that goes without a word
-FINITE = ("head_count", "gap", "severity")  # finite whatever welfare is
 
 
 def fit_ebp(
@@ -64,6 +72,7 @@ def fit_ebp(
     replicates: int,
     seed: int | None,
     line: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    misfits: Sequence[Misfit] = (),
 ) -> Eblup:
     """Predict the figures and measure their error.
 
@@ -84,6 +93,8 @@ def fit_ebp(
     seed : int or None
     line : callable, optional
         What the threshold comes from, where it is none of its own: a function of (values, weights).
+    misfits : sequence of Misfit
+        To be in the error.
 
     Raises
     ------
@@ -91,14 +102,25 @@ def fit_ebp(
         If an indicator has no expectation on the fitted scale.
     """
     population = arrays.people.population
-    _refuse_infinite(arrays, fit, indicators)
+    truth = fit.parameters
+    if truth.sigma2_u == 0.0 and arrays.clusters is None:
+        truth = replace(truth, sigma2_u=adjusted_variance(fit.sums, "ml" if method == "ml" else "reml"))
+    apart = reach_messages(indicators, fit.scale, arrays.y, _share_at_top(arrays, fit, indicators))
+    true_population = None
+    if arrays.large is not None:
+        simulated = not set(indicators.names) <= set(ADDITIVE)
+        true_population = expanded(arrays.people.rows, TRUE) if simulated else arrays.people.rows
+        population = expanded(arrays.people.rows, SIMULATED) if simulated else population
     names = list(arrays.names)
     levels = [one for one, _ in arrays.people.levels.values()]
     values = int(population.unit_offsets[-1]) * draws
     threads = int(config.NUMBA_NUM_THREADS) if values >= MANY else 1
     keys = None if seed is None else stream_keys(seed, "welfare", names)
     drawn = ell_rows(arrays, fit.scale, fit.fits, indicators, rows, draws, seed) if method == "ell" else None
-    if drawn is None:
+    if isinstance(population, StreamedPopulation):
+        estimate = rows.of(means(population, fit.parameters, indicators, levels, threads))
+        noise = np.zeros(len(estimate))
+    elif drawn is None:
         parts = [
             predict(population, fit.parameters, indicators, one, keys, draws, threads=threads)
             for one in levels
@@ -108,15 +130,9 @@ def fit_ebp(
     else:
         estimate, noise = drawn.mean(axis=0), drawn.std(axis=0, ddof=1) / np.sqrt(draws)
     diagnostics = diagnostics_of(arrays, fit, method)
-    messages = [*fit.messages, *population_notes(arrays, rows)]
+    messages = [*fit.messages, *apart, *population_notes(arrays, rows)]
     messages += [*_simulation_notes(rows, estimate, noise, draws), shape_note(diagnostics.iloc[0])]
-    if not np.isfinite(estimate).all():
-        raise SaeConvergenceError(
-            f"{name_some(rows.indicator[~np.isfinite(estimate)])} is no finite number in "
-            f"{name_some(rows.domain[~np.isfinite(estimate)])}.",
-            hint="Shares of the total need a total above 0: look for negative welfare among the simulated.",
-            areas=rows.domain[~np.isfinite(estimate)],
-        )
+    rows.refuse_infinite(~np.isfinite(estimate), indicators)
     tables = FitTables(
         coefficient_table(
             fit.parameters.coefficients, coefficient_se(fit), coefficient_index(arrays.design.columns)
@@ -128,7 +144,9 @@ def fit_ebp(
     gamma = gammas(arrays, fit) if drawn is None else np.zeros(len(names))
     weight = np.where(rows.area >= 0, gamma[rows.area], np.nan)
     more = {"transformation": transformation(fit), "threshold": indicators.threshold}
+    more |= error_sizes(arrays, fit)
     if drawn is not None:
+        predicted, true = np.broadcast_to(estimate, drawn.shape), drawn
         errors, text, predictor = drawn - estimate, f"ELL, {draws} draws", "ELL"
         messages.append(REFERENCE)
     elif mse == "none" or seed is None:
@@ -137,11 +155,11 @@ def fit_ebp(
         ends = (missing, missing, missing, "none: no MSE", "")
         return Eblup(estimate, *ends, weight, "none", joint, PointsOnly(), tables, tuple(messages), more)
     else:
-        residuals = unit_residuals(arrays, fit) if mse == "wild" else None
+        residuals = _whole_residuals(arrays, fit) if mse == "wild" else None
         boot = Bootstrap(
             arrays.units,
             population,
-            fit.parameters,
+            truth,
             indicators,
             levels,
             names,
@@ -151,12 +169,19 @@ def fit_ebp(
             arrays.weights if arrays.weighted else None,
             line,
             arrays.weights,
-            arrays.large is not None,
+            true_population,
+            arrays.clusters,
         )
-        errors = rows.flat(boot.errors(replicates, seed, threads=threads))
+        predicted, true = map(rows.flat, boot.pairs(replicates, seed, threads=threads))
+        errors = predicted - true
+        bad = ~np.isfinite(errors)
+        where = f"{int(bad.any(axis=1).sum())} of {replicates} replicates of the bootstrap, of "
+        rows.refuse_infinite(bad.any(axis=0), indicators, where)
         kind, share = "wild" if mse == "wild" else "parametric", float(np.sqrt(0.5 / replicates))
         what = "" if line is None else ", threshold of each replicate"
+        what += "" if truth is fit.parameters else f", σu² {truth.sigma2_u:.3g} in the place of 0"
         what += "" if arrays.large is None else ", and the sampling of the survey in place of the population"
+        what += ", and what the units show it to miss" if misfits else ""
         text = f"{kind} bootstrap, {replicates} replicates{what}, se to about {share:.0%}"
         predictor = "EBP"
     error = (errors**2).mean(axis=0)
@@ -166,19 +191,52 @@ def fit_ebp(
         from sae.unit_level.ebp.sampling import sampling_error
 
         domain = next(iter(arrays.people.levels))
-        sampling = sampling_error(arrays.large, arrays.people, domain, fit.parameters, indicators)
+        assert seed is not None
+        keys = stream_keys(seed, "welfare of the large survey", names)
+        sampling = sampling_error(arrays.large, arrays.people, domain, fit.parameters, indicators, keys)
         variance, alone = rows.flat(sampling.variance), rows.flat(sampling.alone)
         messages += _off_census(arrays.large, rows, variance, error, alone)
         error = error + variance
         root = scipy.sparse.csr_array(scipy.sparse.hstack([root, sampling.root[np.flatnonzero(rows.keep)]]))
         shared += tuple(f"large survey {k + 1}" for k in range(sampling.root.shape[1]))
-    m = int((arrays.units.n > 0).sum()) - len(arrays.design.columns)
-    low, high, interval = _interval(indicators, rows, estimate, error, max(m, 1), level)
+    if misfits:
+        columns, labels = misfit_root(misfits, arrays, rows, estimate)
+        error = error + np.asarray(columns.multiply(columns).sum(axis=1)).ravel()
+        root = scipy.sparse.csr_array(scipy.sparse.hstack([root, columns]))
+        shared += labels
+    freedom = _freedom(arrays, truth, fit.sums, rows, len(indicators.names))
+    low, high, interval = replicate_intervals(
+        indicators, rows, estimate, predicted, true, error, freedom, level
+    )
+    messages += without_interval(rows, interval)
     joint = JointError.of_root(root, error)
     source = NormalDraws(estimate, joint, TRANSFORMS["identity"], rows.streams, shared, predictor)
     return Eblup(
         estimate, error, low, high, interval, "", weight, text, joint, source, tables, tuple(messages), more
     )
+
+
+def _whole_residuals(arrays: EbpArrays, fit: EbpFit) -> np.ndarray:
+    """Return residuals of units with a mean square of σe²: the predicted effects have a part of theirs."""
+    residuals = unit_residuals(arrays, fit)
+    return np.asarray(residuals * np.sqrt(fit.parameters.sigma2_e / np.mean(residuals**2)))
+
+
+def _freedom(
+    arrays: EbpArrays, truth: Parameters, sums: AreaSums, rows: FigureRows, figures: int
+) -> np.ndarray:
+    """Return the degrees of freedom of the error of every row, (M,).
+
+    Areas less coefficients at the least, which is what σu² has; and with clusters, whose variance is not in
+    the formula.
+    """
+    population, levels = arrays.people.population, [one for one, _ in arrays.people.levels.values()]
+    least = max(int((arrays.units.n > 0).sum()) - len(arrays.design.columns), 1)
+    if arrays.clusters is not None:
+        return np.full(len(rows.domain), float(least))
+    parts = error_freedom(population, sums, levels, truth.sigma2_u, truth.sigma2_e)
+    shape = 1, 1 + population.groups, figures
+    return rows.of([np.tile(np.maximum(part, least)[:, None, None], shape) for part in parts])
 
 
 def _off_census(
@@ -197,8 +255,9 @@ def _off_census(
     if single:
         messages.append(
             Message(
-                f"The survey in place of the population has a single record in {len(single)} domains, whose "
-                f"sampling error cannot be seen: their MSE is too small ({name_some(single)}).",
+                "The survey in place of the population has a single record in "
+                f"{counted(len(single), 'domain', 'domains')}, whose sampling error cannot be seen: their "
+                f"MSE is too small ({name_some(single)}).",
                 SaeWarning,
             )
         )
@@ -207,10 +266,11 @@ def _off_census(
 
 def fitted_data(arrays: EbpArrays, fit: EbpFit, rows: FigureRows) -> FittedData:
     """Return what was fitted, unit by unit."""
-    first = rows.first_of_area
+    first, size = rows.first_of_area, fit.parameters.errors.sizes(arrays.units.X)
+    known = fit.parameters.sigma2_e * size**2 if len(size) else np.full(len(arrays.y), np.nan)
     return FittedData(
         fit.scale.forward(arrays.y),
-        np.full(len(arrays.y), np.nan),
+        known,
         arrays.units.X,
         arrays.design.columns,
         rows.sampled,
@@ -221,15 +281,16 @@ def fitted_data(arrays: EbpArrays, fit: EbpFit, rows: FigureRows) -> FittedData:
     )
 
 
-def _refuse_infinite(arrays: EbpArrays, fit: EbpFit, indicators: Indicators) -> None:
-    asked = [name for name in indicators.names if name not in FINITE and quantile_share(name) is None]
-    many = unreached(arrays.people.population, fit.parameters) if asked else 0
-    if many:
-        raise SaeInputError(
-            f"{name_some(asked)}: with λ = {fit.scale.parameter:.4g} the expected welfare of {many} units of "
-            "the population is infinite: Box–Cox with a negative λ never reaches them.",
-            hint='Use transform="log" or "dual-power", which reach all of it.',
-        )
+def _share_at_top(arrays: EbpArrays, fit: EbpFit, indicators: Indicators) -> float:
+    """Return `share_at_top`, of rows that are streamed in a pass that is spared where nothing rests on it."""
+    population, at = arrays.people.population, fit.parameters
+    if not isinstance(population, StreamedPopulation):
+        return share_at_top(population, at)
+    if not at.scale.topped or set(indicators.names) <= set(FINITE):
+        return 0.0
+    everybody = Level(np.zeros(population.areas, dtype=np.int64), 1)
+    below = means(population, at, Indicators(("head_count",), at.scale.top), [everybody])[0]
+    return max(1.0 - float(below[0, 0, 0]), 0.0)
 
 
 def population_notes(arrays: EbpArrays, rows: FigureRows) -> list[Message]:
@@ -239,12 +300,13 @@ def population_notes(arrays: EbpArrays, rows: FigureRows) -> list[Message]:
     if len(alone):
         messages.append(
             Message(
-                f"{len(alone)} areas of the sample are not in the population and are not predicted: "
-                f"{name_some(alone)}."
+                f"{counted(len(alone), 'area of the sample is', 'areas of the sample are')} not in the "
+                f"population and not predicted: {name_some(alone)}."
             )
         )
     if rows.nobody:
-        messages.append(Message(f"{rows.nobody} combinations of part and group have nobody and no row."))
+        empty = counted(rows.nobody, "combination", "combinations")
+        messages.append(Message(f"Without a row for want of persons: {empty} of part and group."))
     population, D = people.population, people.present
     few = people.names[:D][arrays.units.n[:D] > population.units[:D]]
     if len(few):
@@ -255,11 +317,7 @@ def population_notes(arrays: EbpArrays, rows: FigureRows) -> list[Message]:
                 SaeWarning,
             )
         )
-    beyond = arrays.design.outside(population.X)
-    if population.count is not None:
-        beyond = beyond * population.count[:, None]
-    share = np.add.reduceat(beyond, population.offsets[:D], axis=0, dtype=np.int64)
-    outside = share > _FEW * population.units[:D, None]
+    outside = people.outside > _FEW * population.units[:D, None]
     return messages + population_messages(arrays.units.X, outside, arrays.design.columns, people.names[:D])
 
 
@@ -275,30 +333,3 @@ def _simulation_notes(rows: FigureRows, estimate: np.ndarray, noise: np.ndarray,
             f"estimate ({rows.indicator[worst]} of {rows.domain[worst]}); draws= takes more."
         )
     ]
-
-
-def _interval(
-    indicators: Indicators,
-    rows: FigureRows,
-    estimate: np.ndarray,
-    mse: np.ndarray,
-    freedom: int,
-    level: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Student's t on the MSE: of shares on the logit scale, of what is positive on the logarithm."""
-    half = student_quantile(0.5 + 0.5 * level, freedom) * np.sqrt(mse)
-    low, high = estimate - half, estimate + half
-    text = np.full(len(estimate), "t on the MSE", dtype=object)
-    share = np.isin(rows.indicator, [*FINITE, "gini"]) & (estimate > 0.0) & (estimate < 1.0)
-    if share.any():
-        p = estimate[share]
-        step, middle = half[share] / (p * (1.0 - p)), scipy.special.logit(p)
-        low[share], high[share] = (scipy.special.expit(middle + s * step) for s in (-1.0, 1.0))
-        text[share] = "t on the MSE, logit scale"
-    positive = ~share & (estimate > 0.0) & ~np.isin(rows.indicator, list(indicators.functions))
-    positive &= (low < 0.0) | (rows.indicator == "quintile_share")
-    if positive.any():
-        step = np.exp(half[positive] / estimate[positive])
-        low[positive], high[positive] = estimate[positive] / step, estimate[positive] * step
-        text[positive] = "t on the MSE, log scale"
-    return low, high, text

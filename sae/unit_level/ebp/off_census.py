@@ -6,23 +6,29 @@ whose truth is the same weighted mean of expectations given the replicate's area
 units of a real population average out; and that of the large survey as a sample of it
 (`sae.unit_level.ebp.sampling`).
 
+What is no mean (quantiles, quintile share, Gini, functions) is simulated: every record stands for several
+units with errors of their own, which share its weight, so that a figure is that of many persons and not of
+few records. The truth of a replicate has more units still.
+
 The idea is that of Molina, Marín and Acero (2025), arXiv:2510.10812; the form of both parts is our own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from sae.errors import SaeInputError, SaeSpecError, name_some
-from sae.numerics.ebp.indicators import ADDITIVE
+from sae.numerics.ebp.indicators import Indicators
+from sae.numerics.ebp.population import Population
 from sae.survey import Survey
 from sae.tables import to_numbers
 
-__all__ = ["WEIGHT", "LargeSurvey", "refuse_off_census"]
+__all__ = ["SIMULATED", "TRUE", "WEIGHT", "LargeSurvey", "expanded", "refuse_off_census"]
+
+SIMULATED, TRUE = 1_000, 10_000  # units of an area: a Gini of m units is 1 / m of itself too low
 
 WEIGHT = "weight of the survey in place of the population"
 
@@ -71,21 +77,44 @@ class LargeSurvey:
         return records.assign(**{WEIGHT: weights * self.persons})
 
 
-def refuse_off_census(indicators: Sequence[str], method: str, mse: str, linked: str | None) -> None:
-    """Refuse what needs the whole population.
+def expanded(population: Population, least: int) -> Population:
+    """Return a population whose records stand for several units each, `least` in every area.
+
+    An area has no more of them than it has persons, but every record is one unit.
+    """
+    assert population.weight is not None
+    persons = np.add.reduceat(np.append(population.weight, 0.0), population.offsets[:-1])
+    goal = np.minimum(np.where(population.sizes > 0, persons, 0.0), least)
+    each = np.ceil(goal / np.maximum(population.sizes, 1)).astype(np.int64)
+    count = np.repeat(np.maximum(each, 1), population.sizes)
+    return replace(population, count=count, weight=population.weight / count)
+
+
+def refuse_off_census(
+    survey: Survey,
+    indicators: Indicators,
+    method: str,
+    mse: str,
+    linked: str | None,
+    clusters: str | None = None,
+) -> None:
+    """Refuse what needs the whole population, and functions whose sampling error cannot be linearised.
 
     Raises
     ------
     SaeSpecError
     """
-    others = [name for name in indicators if name not in ADDITIVE]
-    hint = (
-        "Off-census figures are weighted means over the records of a survey: mean, head_count, gap, severity."
-    )
-    if others:
-        raise SaeSpecError(f"{name_some(others)}: areas= is a survey, not a population.", hint=hint)
+    hint = "Off-census figures are those of the records of a survey, by their weights."
+    if indicators.functions and survey.replicates is None and mse != "none":
+        raise SaeSpecError(
+            f"{name_some(indicators.functions)}: the sampling error of a function of one's own needs the "
+            "replicate weights of the survey in areas=, which has none.",
+            hint='Give it replicate weights: survey.bootstrap(...); or ask for mse="none".',
+        )
     if linked is not None:
         raise SaeSpecError(f"linked={linked!r} has no meaning where areas= is a survey.", hint=hint)
+    if clusters is not None:
+        raise SaeSpecError(f"clusters={clusters!r} is not done where areas= is a survey.", hint=hint)
     if method in ("bayes", "ell"):
         raise SaeSpecError(
             f'method="{method}" draws whole populations: areas= is a survey, not a population.',

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, counted, name_some
 from sae.numerics.ebp.population import Level, Population
+from sae.numerics.ebp.streamed import StreamedPopulation
 from sae.specs import Design
-from sae.tables import check_spelling, labels, pandas_frame, read_columns, require, to_numbers, unmatched
-from sae.unit_level.rows import RowNames, coded_labels, formula_words, refuse_missing
+from sae.tables import check_spelling, labels, require, to_numbers, unmatched
+from sae.unit_level.rows import RowNames, coded_labels, refuse_missing
 
-__all__ = ["People", "PeopleColumns", "build_people", "read_people"]
+__all__ = [
+    "People",
+    "PeopleColumns",
+    "area_levels",
+    "build_people",
+    "group_codes",
+    "match_people",
+    "refuse_divided",
+    "refuse_nobody",
+    "refuse_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class PeopleColumns:
     levels: tuple[str, ...] = ()
     groups: str | None = None
     linked: str | None = None
+    clusters: str | None = None  # which the population may lack
 
     @property
     def names(self) -> list[str]:
@@ -45,7 +57,7 @@ class People:
         Those of the population in the order in which it names them, then those of the sample alone.
     present : int
         How many areas the population has.
-    population : Population
+    population : Population or StreamedPopulation
         Sorted by area; areas of the sample alone are empty.
     levels : mapping of str to (Level, ndarray of str)
         Areas by the column of `domain` itself and by each coarser one, and the names of the parts.
@@ -53,74 +65,31 @@ class People:
         Names of the groups.
     frame : DataFrame
         One row per area of the population with what is the same for all its persons.
+    outside : ndarray of int, shape (D, p)
+        Rows of each area outside of the range that a column of the design has in the sample.
+    digest : ndarray of uint8, optional
+        Of the rows that are streamed.
     """
 
     names: np.ndarray
     present: int
-    population: Population
+    population: Population | StreamedPopulation
     levels: dict[str, tuple[Level, np.ndarray]]
     groups: tuple[str, ...]
     frame: pd.DataFrame
+    outside: np.ndarray
+    digest: np.ndarray | None = None
 
     @property
     def persons(self) -> np.ndarray:
         """What the rows of each area of the population count for, shape (present,)."""
-        mass = self.population.mass
-        if mass is None:
-            return self.population.units[: self.present].astype(float)
-        return np.add.reduceat(mass, self.population.offsets[: self.present])
+        return np.asarray(self.population.persons[: self.present, 0])
 
-
-def read_people(
-    areas: pd.DataFrame | str | Path | None, covariates: str, columns: PeopleColumns
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Return the rows of the population, of a Parquet file only the columns that are used.
-
-    Rows of a file that are alike in these columns become one, a cell, and are counted.
-
-    Returns
-    -------
-    frame : DataFrame
-    count : ndarray of int, shape (len(frame),), or None
-        Of cells.
-
-    Raises
-    ------
-    SaeInputError
-        If there is none, or it lacks a column.
-    """
-    if areas is None:
-        raise SaeInputError(
-            "No population: the distribution of an area is that of its persons.",
-            hint="Call fit(..., areas=...) with one row per person or household of the population, with the "
-            "covariates of the formula.",
-        )
-
-    def check(names: Sequence[str]) -> None:
-        require(pd.DataFrame(columns=list(names)), columns.names, "The population has")
-
-    def chosen(names: Sequence[str]) -> list[str]:
-        check(names)
-        wanted = formula_words(covariates)
-        return [name for name in names if name in columns.names or wanted & formula_words(name)]
-
-    count = None
-    if isinstance(areas, (str, Path)):
-        cells = None
-        if columns.linked is None:
-            from sae.unit_level.ebp.cells import read_cells
-
-            others = [name for name in (columns.groups, columns.weight) if name is not None]
-            cells = read_cells(areas, covariates, columns.domain, others, columns.levels)
-        areas, count = (cells.frame, cells.count) if cells else (read_columns(areas, chosen), None)
-    frame = pandas_frame(areas, "The population")
-    check(list(map(str, frame)))
-    if not len(frame):
-        raise SaeInputError("The population has no rows.")
-    for name in (columns.domain, *columns.levels, columns.groups, columns.linked):
-        if name is not None:
-            refuse_missing(frame, name, "rows of the population")
-    return frame.reset_index(drop=True), count
+    @property
+    def rows(self) -> Population:
+        """The population, where its rows are in memory."""
+        assert isinstance(self.population, Population)
+        return self.population
 
 
 def build_people(
@@ -145,6 +114,53 @@ def build_people(
         group or link cannot be used.
     """
     domain = columns.domain
+    row, names, present, area = match_people(frame, units, domain)
+    order = np.argsort(row, kind="stable")
+    offsets = np.searchsorted(row[order], np.arange(len(names) + 1))
+    group, groups = group_codes(frame, columns.groups)
+    for name in design.variables:
+        if name in frame:
+            refuse_missing(frame, name, "rows of the population")
+    population = Population(
+        design.rebuild(frame, RowNames(len(frame)) if count is None else names[row])[order],
+        offsets,
+        _weights(frame, columns, row, names[:present], count)[order] if columns.weight else None,
+        None if group is None else group[order],
+        len(groups),
+        None,
+        None if columns.linked is None else _linked(frame, units, columns)[order],
+        None if count is None else count[order],
+    )
+    levels = area_levels(frame, columns, row, names)
+    beyond = design.outside(population.X)
+    if count is not None:
+        beyond = beyond * count[order][:, None]
+    outside = np.add.reduceat(beyond, offsets[:present], axis=0, dtype=np.int64)
+    table = pd.DataFrame({domain: names[:present], "population": population.units[:present]})
+    return People(names, present, population, levels, groups, table, outside), area
+
+
+def match_people(
+    frame: pd.DataFrame, units: pd.DataFrame, domain: str
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+    """Match rows of the population and units by the label of their area.
+
+    Returns
+    -------
+    row : ndarray of int, shape (len(frame),)
+        Area of each row.
+    names : ndarray of str, shape (D,)
+        Those of the population in the order in which it names them, then those of the sample alone.
+    present : int
+        How many areas the population has.
+    area : ndarray of int, shape (n,)
+        Area of each unit.
+
+    Raises
+    ------
+    SaeInputError
+        If labels are spelt in two ways, or no sampled area is in the population.
+    """
     both = [side[[domain]].drop_duplicates() for side in (units, frame)]
     check_spelling(both[0], both[1], [domain], ("the units", "the population"))
     row, ours, _ = coded_labels(frame[domain])
@@ -158,32 +174,21 @@ def build_people(
             column=domain,
         )
     names = np.concatenate([ours, alone])
-    order = np.argsort(row, kind="stable")
-    offsets = np.searchsorted(row[order], np.arange(len(names) + 1))
-    group, groups = _groups(frame, columns.groups)
-    for name in design.variables:
-        if name in frame:
-            refuse_missing(frame, name, "rows of the population")
-    population = Population(
-        design.rebuild(frame, RowNames(len(frame)) if count is None else ours[row])[order],
-        offsets,
-        _weights(frame, columns, row, ours, count)[order] if columns.weight else None,
-        None if group is None else group[order],
-        len(groups),
-        None,
-        None if columns.linked is None else _linked(frame, units, columns)[order],
-        None if count is None else count[order],
-    )
-    levels = {domain: (Level.of_areas(len(names)), names)}
+    return row, names, len(ours), pd.Index(names).get_indexer(pd.Index(own))[unit]
+
+
+def area_levels(
+    frame: pd.DataFrame, columns: PeopleColumns, row: np.ndarray, names: np.ndarray
+) -> dict[str, tuple[Level, np.ndarray]]:
+    """Return the level of the areas and the coarser ones, with the names of their parts."""
+    levels = {columns.domain: (Level.of_areas(len(names)), names)}
     for name in columns.levels:
-        levels[name] = _level(frame, name, row, ours, len(names))
-    table = pd.DataFrame({domain: ours})
-    sizes = population.units[: len(ours)]
-    people = People(names, len(ours), population, levels, groups, table.assign(population=sizes))
-    return people, pd.Index(names).get_indexer(pd.Index(own))[unit]
+        levels[name] = _level(frame, name, row, names[: int(row.max()) + 1], len(names))
+    return levels
 
 
-def _groups(frame: pd.DataFrame, column: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def group_codes(frame: pd.DataFrame, column: str | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the group of each row and the names of the groups, sorted."""
     if column is None:
         return None, ()
     code, names, _ = coded_labels(frame[column])
@@ -206,22 +211,41 @@ def _weights(
         if count is not None:
             many, total = int(count[bad].sum()), int(count.sum())
             where = f"in {name_some(dict.fromkeys(names[row[bad]]))}"
-        raise SaeInputError(
-            f"The population weight {columns.weight} is missing, negative or infinite in {many} of "
-            f"{total} rows of the population: {where}.",
-            hint="It says how many persons a row stands for, such as the size of a household.",
-            column=columns.weight,
-        )
-    empty = names[np.bincount(row, weights, len(names)) == 0.0]
-    if len(empty):
-        raise SaeInputError(
-            f"{len(empty)} areas of the population have no person: {columns.weight} is 0 in all rows of "
-            f"{name_some(empty)}.",
-            hint="Take these areas out: there is nobody whose welfare could be predicted.",
-            areas=empty,
-            column=columns.weight,
-        )
+        refuse_weights(columns.weight, many, total, where)
+    refuse_nobody(columns.weight, names[np.bincount(row, weights, len(names)) == 0.0])
     return weights
+
+
+def refuse_weights(column: str, many: int, total: int, where: str) -> NoReturn:
+    """Refuse weights of the population that are none.
+
+    Raises
+    ------
+    SaeInputError
+    """
+    raise SaeInputError(
+        f"The population weight {column} is missing, negative or infinite in {many:,} of {total:,} rows of "
+        f"the population: {where}.",
+        hint="It says how many persons a row stands for, such as the size of a household.",
+        column=column,
+    )
+
+
+def refuse_nobody(column: str, areas: np.ndarray) -> None:
+    """Refuse areas whose weights are all 0.
+
+    Raises
+    ------
+    SaeInputError
+    """
+    if len(areas):
+        what = counted(len(areas), "area of the population has", "areas of the population have")
+        raise SaeInputError(
+            f"{what} no person: {column} is 0 in all rows of {name_some(areas)}.",
+            hint="Take these areas out: there is nobody whose welfare could be predicted.",
+            areas=areas,
+            column=column,
+        )
 
 
 def _level(
@@ -231,16 +255,27 @@ def _level(
     code, parts, _ = coded_labels(frame[column])
     _, first = np.unique(row, return_index=True)
     split = names[np.unique(row[code != code[first][row]])]
-    if len(split):
-        raise SaeInputError(
-            f"{len(split)} areas lie in several parts of {column}: {name_some(split)}.",
-            hint="A level puts whole areas together; a column that differs within areas goes to groups=.",
-            areas=split,
-            column=column,
-        )
+    refuse_divided(split, column)
     part = np.full(areas, len(parts))
     part[: len(names)] = code[first]
     return Level(part, len(parts) + (areas > len(names))), parts
+
+
+def refuse_divided(areas: Sequence[object], column: str) -> None:
+    """Refuse areas that lie in several parts of a level.
+
+    Raises
+    ------
+    SaeInputError
+    """
+    if len(areas):
+        raise SaeInputError(
+            f"{counted(len(areas), 'area lies', 'areas lie')} in several parts of {column}: "
+            f"{name_some(areas)}.",
+            hint="A level puts whole areas together; a column that differs within areas goes to groups=.",
+            areas=areas,
+            column=column,
+        )
 
 
 def _linked(frame: pd.DataFrame, units: pd.DataFrame, columns: PeopleColumns) -> np.ndarray:
@@ -253,7 +288,7 @@ def _linked(frame: pd.DataFrame, units: pd.DataFrame, columns: PeopleColumns) ->
         twice = labels(side[column][side[column].duplicated()]).unique()
         if len(twice):
             raise SaeInputError(
-                f"{column} names {len(twice)} of the {name} twice or more: {name_some(twice)}.",
+                f"{column} names {len(twice):,} of the {name} twice or more: {name_some(twice)}.",
                 hint="linked= takes a column in which every unit has a name of its own.",
                 column=column,
             )
@@ -261,7 +296,8 @@ def _linked(frame: pd.DataFrame, units: pd.DataFrame, columns: PeopleColumns) ->
     gone, _ = unmatched(units[here], frame, column)  # areas that nobody asks for may be missing
     if gone:
         raise SaeInputError(
-            f"{len(gone)} of {len(units)} units of the sample are not in the population: {column} "
+            f"{len(gone)} of {len(units)} units of the sample {'is' if len(gone) == 1 else 'are'} not in the "
+            f"population: {column} "
             f"{name_some(gone)}.",
             hint="Without linked= all units of the population are predicted and none has to be found in it.",
             column=column,
@@ -272,8 +308,8 @@ def _linked(frame: pd.DataFrame, units: pd.DataFrame, columns: PeopleColumns) ->
     moved = ours[found[(found >= 0) & (both[0][found] != both[1])]]
     if len(moved):
         raise SaeInputError(
-            f"{len(moved)} units lie in another area in the sample than in the population: "
-            f"{name_some(moved)}.",
+            f"{counted(len(moved), 'unit lies', 'units lie')} in another area in the sample than in the "
+            f"population: {name_some(moved)}.",
             column=column,
         )
     return found

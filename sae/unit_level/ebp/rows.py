@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError
+from sae.errors import SaeConvergenceError, SaeInputError, name_some
 from sae.numerics.ebp.indicators import Indicators
 from sae.unit_level.ebp.sample import EbpArrays
 from sae.unit_level.tables import area_table
 
-__all__ = ["TOTAL", "FigureRows"]
+__all__ = ["TOTAL", "UNITS", "FigureRows"]
 
 TOTAL = "total"  # what the column of the groups says of all persons of a part
-_SHARES = ("head_count", "gap", "severity")
+# of figures that are not in the unit of welfare
+UNITS = dict.fromkeys(("head_count", "gap", "severity"), "share")
+UNITS |= {"gini": "index", "quintile_share": "ratio"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class FigureRows:
     direct, direct_se, n : ndarray of float, shape (M,)
     nobody : int
         How many parts of levels and groups have nobody.
+    homes : mapping of str to ndarray, shape (M,)
+        By coarser level, its part in which the area of a row lies, None of rows of other levels.
     """
 
     keep: np.ndarray
@@ -55,6 +59,7 @@ class FigureRows:
     direct_se: np.ndarray
     n: np.ndarray
     nobody: int
+    homes: Mapping[str, np.ndarray]
 
     @classmethod
     def build(cls, arrays: EbpArrays, indicators: Indicators, column: str | None = None) -> FigureRows:
@@ -75,16 +80,11 @@ class FigureRows:
             )
         groups = np.array([TOTAL, *people.groups], dtype=object)
         G = len(groups)
-        weight = np.ones(len(population.X)) if population.mass is None else population.mass
-        area_of = np.repeat(np.arange(population.areas), population.sizes)
         columns: dict[str, list[np.ndarray]] = {}
         nobody, present = 0, 0
         for k, (name, (level, parts)) in enumerate(people.levels.items()):
             size = np.zeros((level.size, G))
-            part = level.part[area_of]
-            np.add.at(size[:, 0], part, weight)
-            if population.group is not None:
-                np.add.at(size, (part, 1 + population.group), weight)
+            np.add.at(size, level.part, population.persons)
             there = size > 0.0
             present = len(people.names) if k == 0 else len(parts)
             nobody += int((~there[: people.present if k == 0 else present]).sum())
@@ -112,7 +112,14 @@ class FigureRows:
         first = np.full(len(people.names), -1)
         rows = np.flatnonzero(kept["area"] >= 0)[::-1]
         first[kept["area"][rows]] = rows  # the last to be written is the first row
-        return cls(keep=keep, domain=domain, first_of_area=first, nobody=nobody, **kept)
+        homes = {}
+        for name, (level, parts) in [*people.levels.items()][1:]:
+            home = np.append(
+                parts[level.part[: people.present]], [None] * (len(people.names) - people.present)
+            )
+            inside = np.where(kept["area"] >= 0, home[kept["area"]], None)
+            homes[name] = np.where(kept["level"] == name, kept["part"], inside)
+        return cls(keep=keep, domain=domain, first_of_area=first, nobody=nobody, homes=homes, **kept)
 
     def of(self, figures: Sequence[np.ndarray]) -> np.ndarray:
         """Return figures of all levels, (S, 1 + G, K) each, as rows, (M,)."""
@@ -120,7 +127,33 @@ class FigureRows:
 
     def flat(self, figures: np.ndarray) -> np.ndarray:
         """Return raveled figures of all levels, (..., all), as rows, (..., M)."""
-        return np.asarray(figures[..., self.keep])
+        return figures if self.keep.all() else np.asarray(figures[..., self.keep])
+
+    def refuse_infinite(self, bad: np.ndarray, indicators: Indicators, where: str = "") -> None:
+        """Refuse figures, (M,), that are no finite numbers.
+
+        Parameters
+        ----------
+        bad : ndarray of bool, shape (M,)
+        indicators : Indicators
+        where : str
+            In what, beside areas.
+
+        Raises
+        ------
+        SaeConvergenceError
+            If there are any; names of indicators and areas are given.
+        """
+        if not bad.any():
+            return
+        names, areas = list(dict.fromkeys(self.indicator[bad])), list(dict.fromkeys(self.domain[bad]))
+        own = [name for name in names if name in indicators.functions]
+        hint = "Shares of the total need a total above 0: look for negative welfare among the simulated."
+        if own:
+            hint = f"The function {name_some(own)} must return a finite number for any population of an area."
+        raise SaeConvergenceError(
+            f"{name_some(names)} is no finite number in {where}{name_some(areas)}.", hint=hint, areas=areas
+        )
 
     @property
     def sampled(self) -> np.ndarray:
@@ -144,7 +177,7 @@ class FigureRows:
         table = area_table(
             self.indicator, "", self.part, self.direct, self.direct_se, n=self.n.astype(np.int64)
         )
-        table["unit"] = np.where(np.isin(self.indicator, _SHARES), "share", "")
+        table["unit"] = [UNITS.get(name, "") for name in self.indicator]
         table["geo"] = self.part
         for name in groups:
             table[name] = self.level if name == "level" else self.group
@@ -152,4 +185,5 @@ class FigureRows:
 
     def frame(self) -> pd.DataFrame:
         """Return what is known of the parts and their groups, on the rows of the table."""
-        return pd.DataFrame({"level": self.level, "part": self.part, "population": self.size})
+        known = {"level": self.level, "part": self.part, "population": self.size}
+        return pd.DataFrame({**self.homes, **known})

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sae.errors import SaeInputError, name_some
 from sae.numerics.design.quantiles import weighted_quantile
+from sae.numerics.ebp.clusters import SampleClusters
 from sae.numerics.ebp.indicators import ADDITIVE, Indicators
 from sae.numerics.ebp.population import Level, Population
 from sae.numerics.ebp.simulation import evaluate
@@ -22,9 +23,11 @@ from sae.results import Message, run_id
 from sae.specs import Design, Specification
 from sae.survey import Survey
 from sae.tables import labels, require, to_numbers
+from sae.unit_level.ebp.clusters import place_clusters, sample_clusters
 from sae.unit_level.ebp.off_census import WEIGHT, LargeSurvey
-from sae.unit_level.ebp.people import People, PeopleColumns, build_people, read_people
-from sae.unit_level.nested_error.arrays import UnitArrays
+from sae.unit_level.ebp.people import People, PeopleColumns, build_people
+from sae.unit_level.ebp.reading import read_people
+from sae.unit_level.nested_error.arrays import UnitArrays, refuse_dominant
 from sae.unit_level.nested_error.population import PopulationTable
 from sae.unit_level.rows import RowNames, read_units, refuse_missing, refuse_missing_covariates
 
@@ -61,8 +64,12 @@ class EbpArrays:
     people : People
     group : ndarray of int, shape (n,), or None
         Group of each unit, where the sample has the column.
+    clusters : SampleClusters or None
+        Of the units, where those of one share an effect.
     large : LargeSurvey or None
         The survey in the place of the population.
+    persons : ndarray of float, shape (n,), or None
+        What each unit counts for, where the sample has the population's column of it.
     weighted : bool
         Whether the fit leans on the weights: a survey's own serve the threshold alone.
     """
@@ -75,6 +82,8 @@ class EbpArrays:
     group: np.ndarray | None
     weighted: bool = False
     large: LargeSurvey | None = None
+    clusters: SampleClusters | None = None
+    persons: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -86,8 +95,9 @@ class EbpArrays:
         covariates: str,
         columns: PeopleColumns,
         weights: str | None,
+        held: tuple[str, str] | None = None,
     ) -> EbpArrays:
-        """Check sample and population and bring them together by name.
+        """Check sample and population and bring them together by name; `held` as of `cells.read_cells`.
 
         Raises
         ------
@@ -107,16 +117,27 @@ class EbpArrays:
             )
         refuse_missing(units, columns.domain)
         refuse_missing_covariates(units, covariates)
+        persons = _persons(units, columns.weight)
         large = None
         if isinstance(areas, Survey):
             large = LargeSurvey.of(areas, columns.weight)
             areas, columns = large.frame, replace(columns, weight=WEIGHT)
-        frame, count = read_people(areas, covariates, columns)
+        read = read_people(areas, covariates, columns, held)
         design, X = Design.learn(covariates, units, RowNames(len(units)))
-        people, area = build_people(frame, units, design, columns, count)
-        sample = SampleUnits.of(X, area, len(people.names))
+        cluster = None
+        if isinstance(read, tuple):
+            frame, count = read
+            people, area = build_people(frame, units, design, columns, count)
+            if columns.clusters is not None:
+                people, cluster = place_clusters(people, frame, units, area, columns)
+        else:
+            from sae.unit_level.ebp.streamed import stream_people
+
+            people, area = stream_people(read, units, design, columns)
+        sample = SampleUnits.of(X, area, len(people.names), cluster)
+        clusters = None if cluster is None else sample_clusters(sample, cluster[sample.order])
         order, population = sample.order, people.population
-        if population.linked is not None:
+        if isinstance(population, Population) and population.linked is not None:
             place = np.empty(len(order), dtype=np.int64)
             place[order] = np.arange(len(order))
             linked = np.where(population.linked >= 0, place[population.linked], -1)
@@ -130,7 +151,10 @@ class EbpArrays:
         if columns.groups is not None and columns.groups in units:
             group = _group_codes(units[columns.groups], people.groups, columns.groups)[order]
         own = None if own is None else own[order]
-        return cls(y[order], own, sample, design, people, group, weights is not None, large)
+        persons = None if persons is None else persons[order]
+        return cls(
+            y[order], own, sample, design, people, group, weights is not None, large, clusters, persons
+        )
 
     @property
     def names(self) -> np.ndarray:
@@ -150,7 +174,8 @@ class EbpArrays:
         """Return what the units alone say: figures and standard errors, (S, 1 + G, K), and units, (S, 1 + G).
 
         Standard errors are those of simple random sampling, or with weights of a ratio under sampling with
-        replacement, of means only. Groups that the sample does not know have no units.
+        replacement, of means only; of clusters where there are any. Groups that the sample does not know have
+        no units.
         """
         groups, sample = len(self.people.groups), self.sampled_population
         n = np.zeros((level.size, 1 + groups))
@@ -170,16 +195,20 @@ class EbpArrays:
         for k, name in enumerate(indicators.names):
             if name in ADDITIVE:
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    variance = self._variance(sample, scores[name], level) * n / (n - 1.0)
-                se[:, :, k] = np.where(n > 1, np.sqrt(variance), np.nan)
+                    variance, drawn = self._variance(sample, scores[name], level)
+                    variance = variance * drawn / (drawn - 1.0)
+                se[:, :, k] = np.where(drawn > 1, np.sqrt(variance), np.nan)
         return figures, se, n
 
-    def _variance(self, sample: Population, score: np.ndarray, level: Level) -> np.ndarray:
-        """Return Σ w² (s - s̄)² / (Σ w)² of the units of each part and group, (S, 1 + G)."""
+    def _variance(self, sample: Population, score: np.ndarray, level: Level) -> tuple[np.ndarray, np.ndarray]:
+        """Return Σ (Σ w (s - s̄))² / (Σ w)² over the units, or clusters, of each part and group, (S, 1 + G).
+
+        And how many they are.
+        """
         one = Indicators(("mean",))
         w = np.ones(len(score)) if sample.weight is None else sample.weight
         mean = evaluate(sample, score, one, level)[:, :, 0]
-        size, square = np.zeros(mean.shape), np.zeros(mean.shape)
+        size, square, drawn = (np.zeros(mean.shape) for _ in range(3))
         columns = [np.zeros(len(score), dtype=int)]
         if sample.group is not None:
             columns.append(np.where(sample.group >= 0, 1 + sample.group, -1))
@@ -187,29 +216,36 @@ class EbpArrays:
         for column in columns:
             keep = column >= 0
             place = part[keep], column[keep]
-            residual = score[keep] - mean[place]
+            residual = w[keep] * (score[keep] - mean[place])
             np.add.at(size, place, w[keep])
-            np.add.at(square, place, (w[keep] * residual) ** 2)
+            if self.clusters is not None:
+                cell = np.ravel_multi_index(
+                    (*place, self.clusters.units.area[keep]), (*mean.shape, len(score))
+                )
+                _, first, one_of = np.unique(cell, return_index=True, return_inverse=True)
+                residual = np.bincount(one_of, residual)
+                place = place[0][first], place[1][first]
+            np.add.at(square, place, residual**2)
+            np.add.at(drawn, place, 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(square / size**2)
+            return square / size**2, drawn
 
     def run_id(self, spec: Specification, seed: int | None) -> str:
         """Return the digest of a run on these units and this population."""
         population = self.people.population
-        more = [
-            a
-            for a in (
-                self.weights,
-                population.weight,
-                population.group,
-                population.linked,
-                population.count,
-            )
-            if a is not None
-        ]
+        parts: list[np.ndarray | None]
+        if isinstance(population, Population):
+            rows = [population.X, population.offsets]
+            parts = [population.weight, population.group, population.linked, population.count]
+        else:
+            rows, parts = [population.units, population.persons], [self.people.digest]
+        more = [one for one in (self.weights, *parts) if one is not None]
         texts = (*self.design.columns, *self.names, *self.people.groups)
-        arrays = (self.y, self.units.X, self.units.area, population.X, population.offsets, *more)
-        return run_id(spec, seed, texts, arrays)
+        if self.clusters is not None:
+            more.append(self.clusters.units.area)
+        if isinstance(population, Population) and population.clusters is not None:
+            more += [population.clusters.offsets, population.clusters.sampled]
+        return run_id(spec, seed, texts, (self.y, self.units.X, self.units.area, *rows, *more))
 
     def refuse(self, error: ValueError, prior: str = "") -> NoReturn:
         """Say by name why the units cannot tell the model, as a kernel found.
@@ -292,6 +328,14 @@ def _group_codes(column: pd.Series, groups: tuple[str, ...], name: str) -> np.nd
     return codes
 
 
+def _persons(units: pd.DataFrame, column: str | None) -> np.ndarray | None:
+    """Return the persons of each unit, where the sample has them all; they weigh comparisons alone."""
+    if column is None or column not in units or not pd.api.types.is_numeric_dtype(units[column]):
+        return None
+    persons = units[column].to_numpy(dtype=float, na_value=np.nan)
+    return persons if (np.isfinite(persons) & (persons > 0.0)).all() else None
+
+
 def _weights(units: pd.DataFrame, data: pd.DataFrame | Survey, column: str | None) -> np.ndarray | None:
     if column is None:
         if not isinstance(data, Survey):
@@ -307,4 +351,5 @@ def _weights(units: pd.DataFrame, data: pd.DataFrame | Survey, column: str | Non
             f"row {name_some(bad + 1)}.",
             column=column,
         )
+    refuse_dominant(weights, column)
     return weights

@@ -24,7 +24,9 @@ class LogitMixed(UnitModel[Result]):
 
     y_di ~ Bernoulli(P_di), logit P_di = x_di'β + u_d, u_d ~ N(0, σ²), β flat. What is estimated is P_d = Σ_c
     N_dc expit(x_c'β + u_d) / N_d over the cells c of the population: the expected proportion, units in the
-    sample not counted as known.
+    sample not counted as known. The share of the N_d people of an area has chance of its own about it, of
+    variance P_d (1 - P_d) / N_d if they are independent, and more of people of one household; a message says
+    where that matters.
 
     Parameters
     ----------
@@ -102,6 +104,7 @@ class LogitMixed(UnitModel[Result]):
             trials=self.trials,
             population=self.population,
         )
-        posterior = fit_logit(arrays, prior=self.prior, level=self.level)
+        counted = areas is not None
+        posterior = fit_logit(arrays, prior=self.prior, level=self.level, counted=counted)
         record = RunRecord("Unit-level logit (Bayes)", "posterior mean", arrays.run_id(self))
         return posterior_result(self, arrays.rows(outcome), arrays.data, posterior, record)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sae.errors import name_some
 from sae.numerics.glmm.unit_kernels import expected
 from sae.numerics.inference.priors import data_unit
 from sae.results import (
     FitTables,
+    Message,
     PosteriorFit,
     coefficient_index,
     credible_table,
@@ -24,9 +26,12 @@ from sae.unit_level.glmm.logit_cells import LogitArrays
 __all__ = ["fit_logit"]
 
 _POINTS = 64  # of the hyperparameters for residuals
+_FEW = 0.1  # of a posterior variance that chance among the people of an area may have without a word
 
 
-def fit_logit(arrays: LogitArrays, *, prior: Prior | str | None, level: float) -> PosteriorFit:
+def fit_logit(
+    arrays: LogitArrays, *, prior: Prior | str | None, level: float, counted: bool = True
+) -> PosteriorFit:
     """Integrate the posterior.
 
     Parameters
@@ -36,6 +41,8 @@ def fit_logit(arrays: LogitArrays, *, prior: Prior | str | None, level: float) -
         Of σ, as a specification has it.
     level : float
         Of the intervals.
+    counted : bool
+        Whether the population is that of the areas, and no stand-in where nothing is known of it.
 
     Raises
     ------
@@ -66,8 +73,24 @@ def fit_logit(arrays: LogitArrays, *, prior: Prior | str | None, level: float) -
             _residuals(arrays, posterior),
         ),
         bounds=(0.0, 1.0),
-        messages=tuple(arrays.messages()),
+        messages=(*arrays.messages(), *(_few_people(arrays, posterior) if counted else ())),
     )
+
+
+def _few_people(arrays: LogitArrays, posterior: CellsPosterior) -> list[Message]:
+    """Name the areas whose people are so few that their share is not the expected one."""
+    mean, sd = posterior.moments()
+    people = np.add.reduceat(arrays.population.size, arrays.population.starts[:-1])
+    few = arrays.names[mean * (1.0 - mean) / people > _FEW * sd**2]
+    if not len(few):
+        return []
+    return [
+        Message(
+            f"The proportions are those to be expected. In {len(few)} of {len(mean)} areas the share "
+            "of the people there differs from it by chance enough to matter, and an interval of that share "
+            f"is wider: {name_some(few)}."
+        )
+    ]
 
 
 def _diagnostics(arrays: LogitArrays, coefficients: np.ndarray, sigma2_u: float) -> pd.DataFrame:

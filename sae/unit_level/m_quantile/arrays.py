@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, counted, name_some
 from sae.numerics.glmm.unit_logit import Cells
 from sae.numerics.linalg.basis import Basis, orthonormal_basis
 from sae.numerics.m_quantile.distribution import FGT, Rest, Target
@@ -146,7 +146,8 @@ class MQuantileArrays:
         if not units.sampled.all():
             names = units.names[~units.sampled]
             text = (
-                f"{len(names)} areas without a sample take the regression of order 0.5: {name_some(names)}."
+                f"{counted(len(names), 'area without a sample takes', 'areas without a sample take')} the "
+                f"regression of order 0.5: {name_some(names)}."
             )
             made.append(Message(text))
         return made

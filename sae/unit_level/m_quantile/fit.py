@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, special
 
-from sae.errors import SaeConvergenceError, SaeInputError, SaeWarning, name_some
+from sae.errors import SaeConvergenceError, SaeInputError, SaeWarning, counted, name_some
 from sae.numerics.inference.joint_error import JointError
 from sae.numerics.inference.tally import relative_error
 from sae.numerics.inference.transforms import TRANSFORMS
@@ -212,8 +212,8 @@ def _messages(arrays: MQuantileArrays, fits: AreaFits, options: MQuantileOptions
     few = (fits.n > 0) & (fits.n < FEW)
     if few.any() and not options.bootstrap:
         text = (
-            f"{int(few.sum())} areas with fewer than {FEW} units take the mean squared residual of the "
-            f"others for their errors: {name_some(names[few])}."
+            f"{counted(int(few.sum()), 'area', 'areas')} with fewer than {FEW} units: the mean squared "
+            f"residual of the others stands for their errors: {name_some(names[few])}."
         )
         messages.append(Message(text))
     if not options.adjusted:

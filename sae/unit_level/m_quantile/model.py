@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from sae.literals import MomentMse, MQuantileEstimator
 from sae.results import Result, RunRecord, UnitModel, eblup_result
 from sae.specs import one_of, split_formula
 from sae.survey import Survey
+from sae.unit_level.alike import alike_messages
 from sae.unit_level.m_quantile.arrays import MQuantileArrays
 from sae.unit_level.m_quantile.fit import PSEUDO, MQuantileOptions, fit_m_quantile
 from sae.unit_level.m_quantile.indicators import targets_of
@@ -159,6 +160,9 @@ class MQuantile(UnitModel[Result]):
             level=self.level,
         )
         eblup = fit_m_quantile(arrays, options)
+        units = arrays.units
+        alike = alike_messages(data, units.y, units.y, units.area, outcome=outcome, remedy="")
+        eblup = replace(eblup, messages=(*eblup.messages, *alike))
         way = self.estimator.replace("_", "-")
         record = RunRecord(
             f"M-quantile ({way})", f"M-quantile, {way}, Huber k {self.k:g}", arrays.run_id(self, seed), seed

@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, counted, name_some
 from sae.numerics.nested_error.mse import AreaMeans
 from sae.numerics.nested_error.profile import AreaSums, area_sums, weighted_means
 from sae.numerics.nested_error.pseudo import WeightedUnits
@@ -35,7 +35,9 @@ from sae.unit_level.rows import (
 )
 from sae.unit_level.tables import area_table, population_messages
 
-__all__ = ["UnitArrays"]
+__all__ = ["UnitArrays", "refuse_dominant"]
+
+_DOMINANT = 1e6  # times the median weight: of the squares of weights four digits are left
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +273,29 @@ def _positive(units: pd.DataFrame, column: str | None, option: str) -> np.ndarra
             else f"{option}= takes positive factors of the errors' standard deviation.",
             column=column,
         )
+    if option == "weights":
+        refuse_dominant(values, column)
     return values
+
+
+def refuse_dominant(weights: np.ndarray, column: str) -> None:
+    """Refuse weights beside which all others vanish: a fit on them is one of a few units.
+
+    Raises
+    ------
+    SaeInputError
+        If some are more than a million times the median; rows are named.
+    """
+    middle = float(np.median(weights))
+    bad = np.flatnonzero(weights > _DOMINANT * middle)
+    if len(bad):
+        raise SaeInputError(
+            f"The weight {column} is more than a million times its median {middle:.4g} in {len(bad)} of "
+            f"{len(weights)} units: row {name_some(bad + 1)} (largest {float(weights.max()):.4g}).",
+            hint="The weighted fit would rest on these units alone: look for a code of missing values or "
+            "another unit among the weights.",
+            column=column,
+        )
 
 
 def _refuse_too_many(arrays: UnitArrays) -> None:
@@ -280,7 +304,8 @@ def _refuse_too_many(arrays: UnitArrays) -> None:
     if len(over):
         shown = [f"{arrays.names[d]} ({n[d]} > {N[d]:g})" for d in over]
         raise SaeInputError(
-            f"{len(over)} areas have more units in the sample than in the population: {name_some(shown)}.",
+            f"{counted(len(over), 'area has', 'areas have')} more units in the sample than in the "
+            f"population: {name_some(shown)}.",
             hint="The population size counts all units, sampled ones too.",
             areas=arrays.names[over],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,10 +11,11 @@ import pandas as pd
 from sae.errors import SaeSpecError
 from sae.literals import LikelihoodMethod, MomentMse
 from sae.numerics.inference.tally import replicates_text
-from sae.results import Result, RunRecord, UnitModel, eblup_result, posterior_result
+from sae.results import FitTables, Message, Result, RunRecord, UnitModel, eblup_result, posterior_result
 from sae.specs import one_of, split_formula
 from sae.specs.priors import Prior
 from sae.survey import Survey
+from sae.unit_level.alike import alike_messages
 from sae.unit_level.nested_error.arrays import UnitArrays
 from sae.unit_level.nested_error.bayes import fit_bayes
 from sae.unit_level.nested_error.eblup import fit_eblup
@@ -172,6 +173,8 @@ class NestedError(UnitModel[Result]):
         method, level = self.method.upper(), self.level
         if self.method == "bayes":
             posterior = fit_bayes(arrays, prior=self.prior, level=level)
+            alike = self._alike(data, outcome, arrays, posterior.tables)
+            posterior = replace(posterior, messages=(*posterior.messages, *alike))
             title = f"Nested error (Bayes, prior of σu {posterior.prior})"
             record = RunRecord(title, "posterior mean", arrays.run_id(self, None))
             fitted = arrays.fitted(posterior.tables.variance_components)
@@ -184,6 +187,21 @@ class NestedError(UnitModel[Result]):
             eblup = fit_eblup(
                 arrays, method=self.method, mse=self.mse, level=level, replicates=self.replicates, seed=seed
             )
+        alike = self._alike(data, outcome, arrays, eblup.tables)
+        eblup = replace(eblup, messages=(*eblup.messages, *alike))
         record = RunRecord(title, f"{predictor}, {method}", arrays.run_id(self, seed), seed)
         fitted = arrays.fitted(eblup.tables.variance_components)
         return eblup_result(self, arrays.rows(outcome), fitted, eblup, record)
+
+    def _alike(
+        self, data: pd.DataFrame | Survey, outcome: str, arrays: UnitArrays, tables: FitTables
+    ) -> list[Message]:
+        beta = tables.coefficients["coef"].to_numpy(dtype=float)
+        return alike_messages(
+            data,
+            arrays.y,
+            (arrays.y - arrays.X @ beta) / (1.0 if arrays.scale is None else arrays.scale),
+            arrays.area,
+            outcome=outcome,
+            remedy=f'sae.TwoFoldNestedError(domain="{{}}", area="{self.domain}") gives each an effect',
+        )

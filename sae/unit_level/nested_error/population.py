@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sae.errors import SaeInputError, name_some
+from sae.errors import SaeInputError, counted, name_some
 from sae.specs import Design
 from sae.tables import labels, to_numbers
 from sae.unit_level.rows import constant_columns
@@ -114,7 +114,8 @@ def _sizes(frame: pd.DataFrame, domain: str, size: str) -> np.ndarray:
     if bad.any():
         shown = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
         raise SaeInputError(
-            f"The population size {size} is not positive in {len(shown)} rows: {name_some(shown)}.",
+            f"The population size {size} is not positive in {counted(len(shown), 'row', 'rows')}: "
+            f"{name_some(shown)}.",
             areas=frame[domain][bad],
             column=size,
         )
@@ -179,7 +180,8 @@ def _shares(values: np.ndarray, column: str, frame: pd.DataFrame, domain: str) -
     if _DUMMY.match(column) and bad.any():
         shown = [f"{name} ({value:g})" for name, value in zip(frame[domain][bad], values[bad], strict=True)]
         raise SaeInputError(
-            f"The share {column} lies outside [0, 1] in {len(shown)} areas: {name_some(shown)}.",
+            f"The share {column} lies outside [0, 1] in {counted(len(shown), 'area', 'areas')}: "
+            f"{name_some(shown)}.",
             hint="Divide percentages by 100, counts by the population size.",
             areas=frame[domain][bad],
             column=column,

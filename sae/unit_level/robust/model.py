@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from sae.numerics.robust.fit import HUBER_K
 from sae.results import Result, RunRecord, UnitModel, eblup_result
 from sae.specs import one_of, split_formula
 from sae.survey import Survey
+from sae.unit_level.alike import alike_messages
 from sae.unit_level.nested_error.arrays import UnitArrays
 from sae.unit_level.robust.reblup import fit_reblup
 
@@ -126,6 +127,15 @@ class RobustNestedError(UnitModel[Result]):
             replicates=self.replicates,
             seed=seed or 0,
         )
+        alike = alike_messages(
+            data,
+            arrays.y,
+            arrays.y - arrays.X @ eblup.tables.coefficients["coef"].to_numpy(dtype=float),
+            arrays.area,
+            outcome=outcome,
+            remedy=f'sae.TwoFoldNestedError(domain="{{}}", area="{self.domain}") gives each an effect',
+        )
+        eblup = replace(eblup, messages=(*eblup.messages, *alike))
         method = f"{self.predictor.upper()}, Huber k {self.k:g}"
         record = RunRecord(self._title, method, arrays.run_id(self, seed), seed)
         return eblup_result(self, arrays.rows(outcome), arrays.data, eblup, record)

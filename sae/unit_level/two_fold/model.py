@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,6 +14,7 @@ from sae.numerics.inference.tally import replicates_text
 from sae.results import Result, RunRecord, UnitModel, eblup_result
 from sae.specs import one_of, split_formula
 from sae.survey import Survey
+from sae.unit_level.alike import alike_messages
 from sae.unit_level.two_fold.cells import TwoFoldArrays
 from sae.unit_level.two_fold.eblup import fit_two_fold_units
 
@@ -147,6 +148,9 @@ class TwoFoldNestedError(UnitModel[Result]):
             replicates=self.replicates,
             seed=seed,
         )
+        units = arrays.units
+        alike = alike_messages(data, units.y, units.y, units.area, outcome=outcome, remedy="")
+        eblup = replace(eblup, messages=(*eblup.messages, *alike))
         record = RunRecord(
             self._title, f"EBLUP, {self.method.upper()}", arrays.units.run_id(self, seed, arrays.area), seed
         )

@@ -89,6 +89,23 @@ def test_segments_equal_one_sample_each_and_scale_is_no_matter(rng):
     assert sorted(found.order) == list(np.flatnonzero(keep & (codes >= 0)))
 
 
+@pytest.mark.parametrize("kind", ["drawn", "ties", "sorted", "two points", "infinite"])
+@pytest.mark.parametrize("share", [0.001, 0.2, 0.5, 0.99])
+def test_many_values_have_the_quantile_of_them_all(rng, kind, share):
+    n = 12_000
+    x, w = rng.lognormal(size=n), rng.integers(0, 6, size=n).astype(float)
+    x = {
+        "drawn": x,
+        "ties": np.ceil(3.0 * x),
+        "sorted": np.sort(x),
+        "two points": np.arange(n) % 2.0,
+        "infinite": np.where(rng.random(n) < 0.6, np.inf, x),
+    }[kind]
+    order = np.argsort(x, kind="stable")
+    wanted = quantiles(x[order], w[order], np.array([0, n]), np.array([share]))
+    np.testing.assert_array_equal(weighted_quantile(x, w, [share]), wanted)
+
+
 def test_density_is_scipys_at_the_same_bandwidth(rng):
     x, w = np.sort(rng.normal(size=200)), rng.gamma(2, 1, 200)
     kernel = gaussian_kde(x, weights=w)

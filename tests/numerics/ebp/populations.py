@@ -11,6 +11,7 @@ SCALES = [
     Scale("log-shift", 3000.0),
     Scale("box-cox", 0.4),
     Scale("box-cox", -0.15),
+    Scale("box-cox", -0.15, 0.0, 40_000.0),
     Scale("box-cox", 1e-5),
     Scale("dual-power", 0.3, 100.0),
     Scale("dual-power", 0.0),

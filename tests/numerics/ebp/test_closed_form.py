@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from sae.numerics.ebp.closed_form import additive, expected, unreached
+from sae.numerics.ebp.closed_form import additive, expected, share_at_top
 from sae.numerics.ebp.indicators import Indicators
 from sae.numerics.ebp.population import Level
 from sae.numerics.ebp.prediction import predict
@@ -91,13 +92,25 @@ def test_known_welfare_is_not_predicted():
     assert error[0].max() < 1e-9
 
 
-def test_infinite_expectations_are_counted():
-    people = population()
-    at = parameters(Scale("box-cox", -0.15), 4)
-    assert unreached(people, at) == 0
-    wide = type(at)(at.scale, at.coefficients, at.sigma2_u, 100.0 * at.sigma2_e, at.effect, at.spread)
-    assert unreached(people, wide) == len(people.X)
-    assert unreached(people, parameters(Scale("box-cox", 0.4), 4)) == 0
+def test_share_beyond_the_top():
+    people, scale = population(), Scale("box-cox", -0.15, 0.0, 40_000.0)
+    at = parameters(scale, 4)
+    z = (scale.ends[1] - people.scores(at)) / np.repeat(at.total_sd, people.sizes)
+    wanted = people.weight @ norm.sf(z) / people.weight.sum()
+    assert 1e-3 < wanted < 0.1
+    assert share_at_top(people, at) == pytest.approx(wanted, rel=EXACT)
+    assert share_at_top(people, parameters(Scale("box-cox", -0.15), 4)) == 0.0
+    assert share_at_top(people, parameters(Scale("box-cox", 0.4, 0.0, 40_000.0), 4)) == 0.0
+
+
+@pytest.mark.parametrize("deviation", [0.5, 1.0, 2.0])
+def test_the_mean_below_a_top(deviation):
+    """Welfare beyond the end of the scale is the top, and the mean is finite."""
+    scale = Scale("box-cox", -0.4, 5.0, 900.0)
+    sd = float(scale.forward(np.array(60.0)) - scale.forward(np.array(30.0))) * deviation
+    score = scale.forward(np.array([25.0, 40.0]))
+    wanted = [integral(scale, s, sd, "mean") for s in score]
+    np.testing.assert_allclose(expected(scale, score, sd, "mean", 1.0), wanted, rtol=EXACT)
 
 
 def test_predict_keeps_the_order_of_the_names():

@@ -8,7 +8,6 @@ from scipy.special import logsumexp
 
 from sae.numerics.ebp import drawn_populations as module
 from sae.numerics.ebp.closed_form import additive
-from sae.numerics.ebp.drawn_populations import simulate_draws
 from sae.numerics.ebp.indicators import ADDITIVE, Indicators
 from sae.numerics.ebp.parameter import estimate_parameter
 from sae.numerics.ebp.population import Level, Parameters, Population
@@ -25,6 +24,13 @@ from tests.numerics.ebp.populations import SCALES, THRESHOLD, parameters, popula
 BY_FORCE = 1e-4  # of log weights: a grid of 200 x 120 values of the deviations
 UNIT = 1e-6  # of weights: rounding of thirty thousand nats
 SIGMAS = 4.5  # of some sixty Monte Carlo figures a scale
+
+
+def simulate_draws(people, drawn, indicators, level, keys, **options):
+    """Figures of one level, (S, parts, 1 + groups, K)."""
+    shape = (len(drawn.node), level.size, 1 + people.groups, len(indicators.names))
+    return module.simulate_draws(people, drawn, indicators, [level], keys, **options).reshape(shape)
+
 
 AREA = np.repeat(np.arange(8), [9, 0, 7, 8, 6, 10, 5, 8])
 KEYS = stream_keys(9, "welfare", "ABCD")
@@ -73,6 +79,8 @@ def by_force(units, y, scale, prior):
         ("box-cox", HyperPrior(FLAT_VARIANCE)),
         ("box-cox", HyperPrior(HALF_NORMAL, 1.0, ratio=True)),
         ("log-shift", HyperPrior(HALF_NORMAL, 0.8)),
+        ("dual-power", HyperPrior(HALF_NORMAL, 0.8)),
+        ("dual-power", HyperPrior(HALF_CAUCHY, 0.5)),
     ],
 )
 def test_the_parameter_by_force(name, prior):
@@ -147,13 +155,13 @@ def same(at, draws):
     )
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: f"{scale.name}{scale.parameter:g}")
+@pytest.mark.parametrize("scale", SCALES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_given_the_parameters_the_mean_is_the_closed_form(scale, weighted):
     people = population(weighted=weighted, groups=2 if weighted else 0)
     at = parameters(scale, people.areas)
     at = Parameters.of_draw(scale, at.coefficients, at.sigma2_u, at.sigma2_e, at.effect)
-    names = ADDITIVE if np.isinf(scale.ends[1]) else ADDITIVE[1:]
+    names = ADDITIVE if np.isinf(scale.ends[1]) or scale.topped else ADDITIVE[1:]
     level = Level.of_areas(people.areas)
     values = simulate_draws(people, same(at, 3000), Indicators(names, THRESHOLD), level, KEYS)
     exact = additive(people, at, names, THRESHOLD, level)
@@ -195,6 +203,31 @@ def test_levels_add_up_in_every_draw():
     whole = simulate_draws(people, drawn, wanted, Level(np.zeros(4, dtype=np.int64), 1), KEYS)[:, 0, 0]
     size = np.add.reduceat(people.weight, people.offsets[[0, 2, 3]])
     np.testing.assert_allclose(np.einsum("sak,a->sk", areas, size / size.sum()), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("names", [("gini", "head_count", "median"), ("mean", "gap"), ("head_count", "gap")])
+def test_one_pass_gives_all_levels(names, weighted, monkeypatch):
+    """Nested and crossed levels, groups, and areas whose units some level puts apart."""
+    people = population((20, 0, 31, 7, 12, 16, 9), weighted=weighted)
+    drawn, keys = same(parameters(Scale("box-cox", 0.4), 7), 9), stream_keys(9, "welfare", "ABCDEFG")
+    wanted = Indicators(names, THRESHOLD)
+    parts = [np.arange(7), [0, 0, 1, 1, 0, 2, 2], [1, 1, 0, 0, 1, 0, 2], [0, 0, 0, 0, 1, 1, 1]]
+    levels = [Level(np.array(part), max(part) + 1) for part in parts]
+    for some in ([0], [0, 1], [2, 1], [0, 1, 2, 3]):
+        each = [simulate_draws(people, drawn, wanted, levels[k], keys).reshape(9, -1) for k in some]
+        for threads, tile in ((1, 1 << 16), (3, 100)):
+            monkeypatch.setattr(module, "_TILE", tile)
+            chosen = [levels[k] for k in some]
+            got = module.simulate_draws(people, drawn, wanted, chosen, keys, threads=threads)
+            np.testing.assert_array_equal(got, np.concatenate(each, axis=1))
+    totals = Indicators(("total", "gini"), functions={"total": lambda y, w: (w * y).sum()})
+    made = np.nan_to_num(module.simulate_draws(people, drawn, totals, levels, keys)).reshape(9, -1, 3, 2)
+    areas, first = made[:, :7, :, 0], 7
+    for level in levels[1:]:
+        wanted = np.stack([areas[:, level.part == k].sum(axis=1) for k in range(level.size)], axis=1)
+        np.testing.assert_allclose(made[:, first : first + level.size, :, 0], wanted, rtol=1e-12)
+        first += level.size
 
 
 @pytest.mark.parametrize("names", [("gini", "mean"), ("head_count", "gap")])

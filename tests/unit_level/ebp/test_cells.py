@@ -137,8 +137,10 @@ def test_numbers_that_are_all_different_are_no_cells(people, sample, tmp_path):
 def test_too_many_cells_are_refused_where_rows_do_not_fit(people, sample, tmp_path, monkeypatch):
     path = stored(people, tmp_path / "people")
     monkeypatch.setattr(cells, "_MEMORY", 1e5)
-    with pytest.raises(SaeInputError, match=r"4,000 rows and too many combinations of area.* age"):
-        fitted(sample, path, "income ~ age")
+    with pytest.raises(
+        SaeInputError, match=r"4,000 rows and too many combinations of area.* age .* gini needs"
+    ):
+        fitted(sample, path, "income ~ age", indicators=["gini"])
 
 
 def test_more_than_can_be_simulated_is_refused(people, sample, tmp_path, monkeypatch):
@@ -148,8 +150,9 @@ def test_more_than_can_be_simulated_is_refused(people, sample, tmp_path, monkeyp
         fitted(sample, path, indicators=["gini"], levels="region")
     with pytest.raises(SaeInputError, match='mse="wild" of a wild bootstrap holds'):
         fitted(sample, path, mse="wild")
-    with pytest.raises(SaeInputError, match="mean simulates all"):
-        fitted(sample, path, method="bayes", mse="auto", draws=100, levels="region")
+    with pytest.raises(SaeInputError, match=r"\(region\) has .* persons: gini simulates all"):
+        fitted(sample, path, method="bayes", mse="auto", draws=100, levels="region", indicators=["gini"])
+    fitted(sample, path, method="bayes", mse="auto", draws=100, levels="region")  # from areas
     with pytest.raises(SaeInputError, match="ELL of mean holds"):
         fitted(sample, path, method="ell", mse="auto")
 
@@ -162,6 +165,9 @@ def test_missing_values_are_counted(people, sample, tmp_path):
     gaps = people.assign(area=people["area"].where(people.index > 2))
     with pytest.raises(SaeInputError, match="area is missing in 3 of 4,000 rows"):
         fitted(sample, stored(gaps, tmp_path / "two"))
+    blank = people.assign(birth=people["birth"].where(people.index > 2, " "))
+    with pytest.raises(SaeInputError, match="birth is missing in 3 of 4,000 rows of the population, in "):
+        fitted(sample, stored(blank, tmp_path / "blank"))
 
 
 def test_levels_that_the_sample_never_saw_are_named(people, sample, tmp_path):
@@ -178,7 +184,7 @@ def test_keys_without_their_zeros_are_named(people, sample, tmp_path):
 
 def test_an_area_in_two_regions_is_named(people, sample, tmp_path):
     moved = people.assign(region=people["region"].where(people.index != 5, "north"))
-    with pytest.raises(SaeInputError, match="1 areas lie in several parts of region"):
+    with pytest.raises(SaeInputError, match="1 area lies in several parts of region"):
         fitted(sample, stored(moved, tmp_path / "people"), levels="region")
 
 
@@ -191,7 +197,7 @@ def test_a_column_that_the_file_lacks_is_named(people, sample, tmp_path):
 def test_bad_weights_are_counted(people, sample, tmp_path):
     bad = people.assign(persons=people["persons"].where(people["area"] != "03", -1))
     many = int((people["area"] == "03").sum())
-    with pytest.raises(SaeInputError, match=f"negative or infinite in {many} of 4000 rows .*: in 03"):
+    with pytest.raises(SaeInputError, match=f"negative or infinite in {many} of 4,000 rows .*: in 03"):
         fitted(sample, stored(bad, tmp_path / "people"), population_weights="persons")
 
 

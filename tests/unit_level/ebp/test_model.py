@@ -141,7 +141,7 @@ def test_bootstrap_makes_errors_intervals_and_draws(sample, people):
     assert frame["mse_method"].iloc[0] == "parametric bootstrap, 40 replicates, se to about 11%"
     assert fit.draws(500, seed=2).values.std(axis=0)[0] == pytest.approx(frame["se"].iloc[0], rel=0.15)
     assert "lambda" in fit.variance_components
-    assert "lambda" in fit.summary() and "Conditional R²" in fit.summary()
+    assert "lambda" in fit.summary() and "conditional R²" in fit.summary()
     assert len(fit.provenance["transformation"]["grid"]) == 21
     again = fitted(sample, people, indicators=["head_count", "gini"], **options)
     pd.testing.assert_frame_equal(again.estimates.frame, frame)
@@ -265,6 +265,9 @@ def test_no_population(sample):
         ({"indicators": []}, "names no indicator"),
         ({"indicators": ["mean"], "replicates": 1}, "at least 2"),
         ({"indicators": ["mean"], "levels": ["a", "a"]}, "names a column twice"),
+        ({"indicators": ["mean"], "levels": ["a", "part"]}, "'part' is a name that the result keeps"),
+        ({"indicators": ["mean"], "groups": "level"}, "'level' is a name that the result keeps"),
+        ({"indicators": ["mean"], "groups": "time"}, "'time' is a name that the result keeps"),
     ],
 )
 def test_a_specification_is_refused(options, message):

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import ndtr
 
 import sae
-from sae.errors import SaeSpecError
+from sae.errors import SaeInputError, SaeSpecError
 
 ROUNDING = 1e-9  # normal equations solved in another order
 Z = 2.6  # standard errors of a simulation: 1 test in 100 fails
@@ -181,3 +181,9 @@ def test_intervals_cover_the_head_count_below_the_national_threshold():
 def test_methods_that_know_no_weights_refuse_them(method):
     with pytest.raises(SaeSpecError, match="weights='w' has no meaning with method="):
         sae.EBP("y ~ x", domain="area", indicators=["mean"], weights="w", method=method)
+
+
+def test_a_weight_beside_which_the_others_vanish_is_named(sample, people):
+    heavy = sample.assign(w=np.where(sample.index == 3, 1e12, 1.0))
+    with pytest.raises(SaeInputError, match="w is more than a million times its median 1 in 1 of"):
+        fitted(heavy, people, weights="w", indicators=["mean"])

@@ -103,6 +103,21 @@ def test_without_covariates_no_population_is_needed():
     assert len(found.to_frame()) == 12
 
 
+def test_areas_of_few_people_are_named(fitted):
+    """Their share has a variance P (1 - P) / N beside that of P."""
+    table, (text,) = fitted.to_frame(), [m.text for m in fitted.messages if "to be expected" in m.text]
+    units, cells = country()
+    people = cells.groupby("city")["N"].sum().reindex(table["domain"]).to_numpy()
+    p, sd = table["estimate"].to_numpy(dtype=float), table["se"].to_numpy(dtype=float)
+    few = table["domain"][p * (1 - p) / people > 0.1 * sd**2]
+    assert f"In {len(few)} of 13 areas" in text and few.iloc[0] in text
+    many = LogitMixed("employed ~ old + x", domain="city", population="N").fit(
+        units, areas=cells.assign(N=100 * cells["N"])
+    )
+    none = LogitMixed("employed ~ 1", domain="city").fit(units)
+    assert not [m for fit in (many, none) for m in fit.messages if "to be expected" in m.text]
+
+
 def refused(what, units, cells, formula="employed ~ old + x", **options):
     options = {"domain": "city", "population": "N"} | options
     with pytest.raises(SaeInputError, match=what) as caught:

@@ -76,7 +76,7 @@ def test_summary_draws_and_record():
     fit = spec().fit(sample_of(population), areas=population)
     text = fit.summary()
     assert text.startswith("M-quantile (bias-adjusted)") and "sigma2_between" in text and "sex[T.w]" in text
-    assert "1 areas without a sample take the regression of order 0.5: 11." in text
+    assert "1 area without a sample takes the regression of order 0.5: 11." in text
     assert fit.provenance["seed"] is None and 'kind = "m_quantile"' in fit.provenance["model"]
     draws = fit.draws(4000, seed=1).values
     np.testing.assert_allclose(draws.std(axis=0), fit.estimates["se"], rtol=0.06)

@@ -113,6 +113,18 @@ def test_bad_weights_are_refused_by_row(units, means, value):
         fitted(units, means, weights="v")
 
 
+def test_a_weight_beside_which_the_others_vanish_is_named(units, means):
+    """Its errors were nan, or a fault of the package."""
+    units = units.assign(w=1.0)
+    units.loc[5, "w"] = 1e6
+    assert np.isfinite(fitted(units, means, weights="w").estimates["se"]).all()
+    units.loc[5, "w"] = 1e12
+    with pytest.raises(
+        SaeInputError, match=r"more than a million times its median 1 in 1 of \d+ units: row 6"
+    ):
+        fitted(units, means, weights="w")
+
+
 def test_toml_reads_back():
     spec = sae.NestedError("y ~ x", weights="w", error_scale="k")
     assert sae.NestedError.from_toml(spec.to_toml()) == spec
